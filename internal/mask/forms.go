@@ -1,0 +1,121 @@
+package mask
+
+import (
+	"encoding/base64"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Forms returns every spelling of value under which a [Set] hides it, sorted
+// and each once. They are
+//
+//   - value itself; value with %, CR and LF, or CR and LF alone, escaped as in
+//     logging commands (%AZP25, %0D, %0A); and with the other kind of line ending;
+//   - base64 of each of these, padded and not, in both alphabets, wrapped as
+//     base64(1) and openssl(1) wrap it, and as it stands inside the base64 of a
+//     longer text, whatever precedes it there;
+//   - each of those without the quotes around it and without the blanks, CR
+//     and LF around it;
+//   - each of those as a JSON string, as part of a URI and behind backslashes,
+//     as the usual encoders write them.
+//
+// A form is never empty and never only white space. The lines of a value of
+// several lines are no forms of it.
+func Forms(value string) []string {
+	all := make(map[string]struct{})
+	add := func(form string) {
+		if strings.TrimSpace(form) != "" {
+			all[form] = struct{}{}
+		}
+	}
+	for _, escaped := range commandForms(value) {
+		for _, bare := range bareForms(escaped) {
+			add(bare)
+			for _, encode := range []func(string) []string{jsonForms, uriForms, backslashForms} {
+				for _, encoded := range encode(bare) {
+					add(encoded)
+				}
+			}
+			for _, encoded := range base64Forms(bare) {
+				add(encoded)
+				// Of the characters of base64 only these need escaping in a URI.
+				if strings.ContainsAny(encoded, "+/=\n") {
+					for _, uri := range uriForms(encoded) {
+						add(uri)
+					}
+				}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// commandForms are value and its escapings in logging commands.
+func commandForms(value string) []string {
+	lines := strings.NewReplacer("\r", "%0D", "\n", "%0A")
+	forms := []string{
+		value,
+		lines.Replace(value),
+		lines.Replace(strings.ReplaceAll(value, "%", "%AZP25")),
+	}
+	if strings.Contains(value, "\n") {
+		unix := strings.ReplaceAll(value, "\r\n", "\n")
+		forms = append(forms, unix, strings.ReplaceAll(unix, "\n", "\r\n"))
+	}
+	slices.Sort(forms)
+	return slices.Compact(forms)
+}
+
+// bareForms are form, form without quotes and form without blanks around it.
+func bareForms(form string) []string {
+	forms := []string{form}
+	if n := len(form); n > 2 && form[0] == form[n-1] && (form[0] == '"' || form[0] == '\'') {
+		forms = append(forms, form[1:n-1])
+	}
+	if trimmed := strings.Trim(form, "\r\n\t "); trimmed != form {
+		forms = append(forms, trimmed)
+	}
+	return forms
+}
+
+// minBase64Core is the length, in characters, from which on the part of a
+// base64 text that a secret alone decides is taken for that secret. Six
+// characters are 36 bits: shorter ones would turn up in ordinary text.
+const minBase64Core = 6
+
+// Lengths at which base64(1) and openssl(1) break lines.
+const (
+	base64Line  = 76
+	opensslLine = 64
+)
+
+func base64Forms(form string) []string {
+	var forms []string
+	whole := base64.StdEncoding.EncodeToString([]byte(form))
+	forms = append(forms, whole, base64.URLEncoding.EncodeToString([]byte(form)))
+	for _, width := range []int{base64Line, opensslLine} {
+		if len(whole) > width {
+			forms = append(forms, wrap(whole, width))
+		}
+	}
+	// Behind shift other bytes the text begins at bit 8*shift of a group; the
+	// characters that hold none of the neighbours' bits are the form's core.
+	for shift := range 3 {
+		padded := base64.RawStdEncoding.EncodeToString(append(make([]byte, shift), form...))
+		core := padded[(8*shift+5)/6 : 8*(shift+len(form))/6]
+		if len(core) >= minBase64Core {
+			forms = append(forms, core, strings.NewReplacer("+", "-", "/", "_").Replace(core))
+		}
+	}
+	return forms
+}
+
+func wrap(text string, width int) string {
+	var b strings.Builder
+	for len(text) > width {
+		b.WriteString(text[:width] + "\n")
+		text = text[width:]
+	}
+	return b.String() + text
+}
