@@ -1,0 +1,108 @@
+# Everything a developer or the CI types. `make help` lists it.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# remote and containers_image_openpgp keep Podman's bindings free of cgo.
+export GOFLAGS := -tags=remote,containers_image_openpgp -buildvcs=false
+export PATH := $(CURDIR)/.build/bin:$(PATH)
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# The packages that need nothing but Go; test/ needs the real components.
+UNIT := $(shell go list ./... 2>/dev/null | grep -v '/test/')
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: setup
+setup: ## install and build what the tests and the demo need (Debian, Ubuntu)
+	@hack/setup.sh
+
+.PHONY: build
+build: ## the static binaries, in .build/bin
+	@mkdir -p .build/bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o .build/bin/ ./cmd/dockless ./cmd/dockless-probe
+
+.PHONY: demo
+demo: setup build ## a real pipeline job through every part of the system, twice
+	@go run ./test/demo
+
+.PHONY: test
+test: setup build ## everything: unit tests with the race detector, then the integration tests
+	go test -race $(UNIT)
+	$(MAKE) --no-print-directory integration
+
+.PHONY: unit
+unit: ## unit tests only, without the race detector
+	go test $(UNIT)
+
+.PHONY: race
+race: ## unit tests with the race detector
+	go test -race $(UNIT)
+
+.PHONY: integration
+integration: build ## real Podman, buildkitd and registry; needs `make setup`
+	go test -race -count=1 -timeout 20m -p 1 ./test/...
+
+.PHONY: check
+check: fmt-check vet lint unit build cross ## what must be clean before every commit
+
+.PHONY: fmt
+fmt: lint-tools ## format every Go file
+	golangci-lint fmt
+
+.PHONY: fmt-check
+fmt-check: ## fail when a Go file is not formatted
+	@files=$$(git ls-files '*.go' | grep -v /vendor/ | xargs gofmt -l); \
+	if [ -n "$$files" ]; then echo "not formatted, run make fmt:"; echo "$$files"; exit 1; fi
+
+.PHONY: vet
+vet: ## go vet
+	go vet ./...
+
+.PHONY: lint-tools
+lint-tools:
+	@hack/setup.sh lint
+
+.PHONY: lint
+lint: lint-tools ## golangci-lint, its version pinned in tools/
+	golangci-lint run ./...
+
+.PHONY: cross
+cross: ## the binaries link without cgo for amd64 and arm64
+	GOARCH=amd64 CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o /dev/null ./cmd/dockless
+	GOARCH=arm64 CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o /dev/null ./cmd/dockless
+
+.PHONY: docs
+docs: ## regenerate docs/configuration.md
+	go run ./cmd/dockless docs settings > docs/configuration.md
+
+.PHONY: bench
+bench: setup build ## measure the budgets against their peers, write docs/benchmarks.md
+	go run ./test/bench -out docs/benchmarks.md
+
+.PHONY: images
+images: setup ## build the base images of the tests
+	go run ./test/images
+
+.PHONY: image
+image: setup build ## the container image, as an OCI archive in .build
+	go run ./test/demo -image-only
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for a short while
+	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | grep -v /vendor/ | xargs -n1 dirname | sort -u); do \
+		for target in $$(grep -rhoE '^func Fuzz[A-Za-z]+' $$pkg/*_test.go | sed 's/func //'); do \
+			echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime 10s $$pkg; \
+		done; done
+
+.PHONY: update
+update: ## rewrite golden files
+	go test $$(grep -rl --include='*_test.go' '"update"' . | xargs -n1 dirname | sort -u) -update
+
+.PHONY: vuln
+vuln: ## known vulnerabilities; needs the vulnerability database
+	go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
