@@ -11,6 +11,7 @@ const maxPassword = 8 << 10
 // quote, an angle bracket, a blank or a control character.
 type address struct {
 	part     part
+	scanned  int // bytes read
 	password int // where the password begins
 	at       int // the last @ behind it, or -1
 }
@@ -38,9 +39,11 @@ var endsAuthority = func() (table [256]bool) {
 	return table
 }()
 
-// scan reads text[from:].
-func (a *address) scan(text []byte, from int, hide func(start, end int)) {
-	for i := from; i < len(text); {
+// scan reads the part of text that it has not read yet.
+func (a *address) scan(text []byte, hide func(start, end int)) {
+	i := a.scanned
+	a.scanned = len(text)
+	for i < len(text) {
 		if a.part == outside {
 			next := bytes.Index(text[i:], scheme)
 			if next < 0 {
@@ -111,14 +114,6 @@ func (a *address) finish(hide func(start, end int)) {
 	a.part = outside
 }
 
-// rewind prepares to read the text not yet released once more. A password
-// always begins in it, or right at its start.
-func (a *address) rewind() {
-	if a.part == password {
-		a.part, a.at = outside, -1
-	}
-}
-
 // holdFrom is where the password that is being read begins, else n.
 func (a *address) holdFrom(n int) int {
 	if a.part == password {
@@ -128,6 +123,7 @@ func (a *address) holdFrom(n int) int {
 }
 
 func (a *address) release(n int) {
+	a.scanned -= n
 	a.password -= n
 	a.at -= n
 }

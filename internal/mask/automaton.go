@@ -55,8 +55,8 @@ func window(v uint32) uint32 { return v * 0x9E3779B1 >> (32 - windowBits) }
 func newAutomaton(forms []string) *automaton {
 	a := &automaton{windows: new([windowWords]uint64)}
 	a.grow(forms)
-	a.link()
 	a.fillRows()
+	a.link()
 	for _, form := range forms {
 		a.openWindows(form)
 	}
@@ -110,27 +110,12 @@ func (a *automaton) link() {
 	for n := range a.label {
 		for child := a.first[n]; child < a.first[n+1]; child++ {
 			if uint32(n) != root { //nolint:gosec // a state
-				a.fail[child] = a.follow(a.fail[n], a.label[child])
+				a.fail[child] = a.step(a.fail[n], a.label[child])
 			}
 			if a.match[child] == 0 {
 				a.match[child] = a.match[a.fail[child]]
 			}
 		}
-	}
-}
-
-// follow is the state after byte c in state n. It uses no rows.
-func (a *automaton) follow(n uint32, c byte) uint32 {
-	for {
-		for child := a.first[n]; child < a.first[n+1]; child++ {
-			if a.label[child] == c {
-				return child
-			}
-		}
-		if n == root {
-			return root
-		}
-		n = a.fail[n]
 	}
 }
 
@@ -201,7 +186,7 @@ func (a *automaton) run(n uint32, text []byte, from int, found func(end int, len
 	return n
 }
 
-// step is [automaton.follow] by rows where there are some.
+// step is the state after byte c in state n.
 func (a *automaton) step(n uint32, c byte) uint32 {
 	for int(n) >= len(a.rows) {
 		for child := a.first[n]; child < a.first[n+1]; child++ {

@@ -67,12 +67,12 @@ func jsonString(form, html, digits string, ascii bool) string {
 func uriForms(form string) []string {
 	var forms []string
 	for _, punctuation := range []string{
-		"-_.~",                // RFC 3986 section 2.3; .NET's EscapeDataString, Go's QueryEscape
-		"-_.",                 // before RFC 3986: the tilde is escaped
-		"-_.*",                // HTML forms
-		"-_.~!*'()",           // JavaScript's encodeURIComponent
-		"-_.~/",               // Python's quote
-		"-_.~$&+:=@",          // Go's PathEscape
+		"-_.~",                 // RFC 3986 section 2.3; .NET's EscapeDataString, Go's QueryEscape
+		"-_.",                  // before RFC 3986: the tilde is escaped
+		"-_.*",                 // HTML forms
+		"-_.~!*'()",            // JavaScript's encodeURIComponent
+		"-_.~/",                // Python's quote
+		"-_.~$&+:=@",           // Go's PathEscape
 		"-_.~!*'();/?:@&=+$,#", // JavaScript's encodeURI, curl and browsers
 	} {
 		for _, digits := range []string{"0123456789ABCDEF", "0123456789abcdef"} {

@@ -21,7 +21,7 @@ type span struct{ start, end int }
 type scanner struct {
 	m         *matcher
 	state     uint32
-	scanned   int    // bytes read by the automaton and the address rule
+	scanned   int    // bytes read by the automaton
 	spans     []span // sorted, neither overlapping nor touching
 	masked    int    // end of the last replacement written, -1 when there is none to extend
 	address   address
@@ -46,8 +46,8 @@ func (s *scanner) scanAll(m *matcher) bool {
 	return len(s.spans) > 0
 }
 
-// adopt goes on with m, which may know more than the matcher before: the text
-// not yet released is read again.
+// adopt goes on with m, which may know more than the matcher before: forms and
+// patterns are looked for in the text not yet released once more.
 func (s *scanner) adopt(m *matcher) {
 	if s.m == m {
 		return
@@ -56,12 +56,11 @@ func (s *scanner) adopt(m *matcher) {
 	s.state = root
 	s.lineStart = 0
 	s.scanned = 0
-	s.address.rewind()
 }
 
 // scan reads text[s.scanned:].
 func (s *scanner) scan(text []byte) {
-	s.address.scan(text, s.scanned, s.hide)
+	s.address.scan(text, s.hide)
 	s.state = s.m.auto.run(s.state, text, s.scanned, func(end int, length uint32) {
 		s.hide(end-int(length), end)
 	})

@@ -42,7 +42,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 			return written, w.err
 		}
 		piece := p[written:min(written+pieceSize, len(p))]
-		w.adopt(m)
+		w.scan.adopt(m)
 		text := piece
 		if len(w.held) > 0 {
 			w.held = append(w.held, piece...)
@@ -61,7 +61,7 @@ func (w *Writer) Flush() error {
 	if w.err != nil {
 		return w.err
 	}
-	w.adopt(w.set.matcher())
+	w.scan.adopt(w.set.matcher())
 	w.scan.scan(w.held)
 	w.scan.finish(w.held)
 	w.pass(w.held, len(w.held))
@@ -70,8 +70,6 @@ func (w *Writer) Flush() error {
 
 // Close is [Writer.Flush]. It does not close the writer below.
 func (w *Writer) Close() error { return w.Flush() }
-
-func (w *Writer) adopt(m *matcher) { w.scan.adopt(m) }
 
 // pass writes text[:n] and holds the rest.
 func (w *Writer) pass(text []byte, n int) {
