@@ -48,7 +48,7 @@ integration: build ## real Podman, buildkitd and registry; needs `make setup`
 	go test -race -count=1 -timeout 20m -p 1 ./test/...
 
 .PHONY: check
-check: fmt-check vet lint unit build cross ## what must be clean before every commit
+check: fmt-check vet lint unit build dist ## what must be clean before every commit
 
 .PHONY: fmt
 fmt: lint-tools ## format every Go file
@@ -71,10 +71,11 @@ lint-tools:
 lint: lint-tools ## golangci-lint, its version pinned in tools/
 	golangci-lint run ./...
 
-.PHONY: cross
-cross: ## the binaries link without cgo for amd64 and arm64
-	GOARCH=amd64 CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o /dev/null ./cmd/dockless
-	GOARCH=arm64 CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o /dev/null ./cmd/dockless
+.PHONY: dist
+dist: ## the static binaries for amd64 and arm64, in .build/dist; this is also the cross-compilation check
+	@for arch in amd64 arm64; do mkdir -p .build/dist/linux-$$arch; \
+		GOARCH=$$arch CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o .build/dist/linux-$$arch/ ./cmd/dockless ./cmd/dockless-probe; \
+	done
 
 .PHONY: docs
 docs: ## regenerate docs/configuration.md

@@ -1,0 +1,139 @@
+// Command dockless is an Azure Pipelines agent that needs no Docker daemon.
+// Each subcommand has a file of its own; this one starts the program and turns
+// its error into lines and an exit code. Only this package reads the
+// environment, prints hints and exits.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/dockless-ci/dockless/internal/ado"
+	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/pipeline"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// Exit codes (design §3).
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run executes one command line and returns the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := notifyContext()
+	defer stop()
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	var quiet quietError
+	if !errors.As(err, &quiet) {
+		printError(stderr, err)
+	}
+	return exitCode(ctx, err)
+}
+
+// errInterrupted is the cause with which SIGINT and SIGTERM end the program's context.
+type errInterrupted struct{ signal os.Signal }
+
+func (e errInterrupted) Error() string { return "stopped by signal: " + e.signal.String() }
+
+// notifyContext returns a context that the first SIGINT or SIGTERM cancels. A
+// second signal ends the program at once: whoever sends it does not want to
+// wait for the clean-up any longer.
+func notifyContext() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case s := <-signals:
+			cancel(errInterrupted{s})
+		case <-done:
+			return
+		}
+		select {
+		case <-signals:
+			os.Exit(exitInterrupted)
+		case <-done:
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel(nil)
+	}
+}
+
+// usageError marks unusable settings or arguments.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// quietError carries an exit code for something that was already shown, such as
+// a job that failed.
+type quietError struct{ code int }
+
+func (e quietError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
+func exitCode(ctx context.Context, err error) int {
+	if quiet, ok := errors.AsType[quietError](err); ok {
+		return quiet.code
+	}
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	if _, ok := errors.AsType[*pipeline.Error](err); ok {
+		return exitUsage
+	}
+	if errors.Is(err, ado.ErrUnauthorized) || errors.Is(err, ado.ErrPoolNotFound) {
+		return exitUsage
+	}
+	if _, ok := errors.AsType[errInterrupted](context.Cause(ctx)); ok {
+		return exitInterrupted
+	}
+	return exitFailed
+}
+
+// printError writes one "error:" line and the hints below it.
+func printError(w io.Writer, err error) {
+	fmt.Fprintf(w, "error: %s\n", oneLine(err.Error()))
+	for _, h := range hint.All(err) {
+		fmt.Fprintf(w, "hint: %s\n", oneLine(h))
+	}
+}
+
+// oneLine joins the lines of errors that report several problems at once.
+func oneLine(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
+}
