@@ -1,0 +1,182 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// BuildkitdOptions say how a buildkitd differs from a plain one. The zero value
+// is usable: a unix socket, no mirror.
+type BuildkitdOptions struct {
+	// Mirror is the host:port of a registry that stands for docker.io, spoken to
+	// over plain HTTP. Empty leaves docker.io alone.
+	Mirror string
+	// Insecure lists further registries (host:port) to speak plain HTTP to. Those
+	// on 127.0.0.1 need no entry.
+	Insecure []string
+	// TCP makes buildkitd listen on a free port of 127.0.0.1 as well.
+	TCP bool
+	// TLS holds the server's side of mTLS for the TCP address; nil is plain text.
+	TLS *TLSFiles
+	// Extra is added to the end of buildkitd.toml.
+	Extra string
+	// Env is added to buildkitd's environment, KEY=value.
+	Env []string
+}
+
+// TLSFiles are PEM files.
+type TLSFiles struct{ CA, Cert, Key string }
+
+// Buildkitd is a running buildkitd with private state. Its methods may be
+// called concurrently.
+type Buildkitd struct {
+	dir      *privateDir
+	proc     *process
+	buildctl string
+	tcp      string
+}
+
+// StartBuildkitd starts buildkitd with its OCI worker on Debian's runc and waits
+// until it answers. It wraps [ErrMissing] when a program is not installed.
+func StartBuildkitd(ctx context.Context, opts BuildkitdOptions) (_ *Buildkitd, err error) {
+	if err := needRoot("buildkitd"); err != nil {
+		return nil, err
+	}
+	binary, err := Bin("buildkitd")
+	if err != nil {
+		return nil, err
+	}
+	runc, err := Bin("runc")
+	if err != nil {
+		return nil, err
+	}
+	b := &Buildkitd{}
+	if b.buildctl, err = Bin("buildctl"); err != nil {
+		return nil, err
+	}
+	if b.dir, err = makeDir(ctx); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.Stop(ctx))
+		}
+	}()
+	if opts.TCP {
+		if b.tcp, err = freeAddr(ctx); err != nil {
+			return nil, err
+		}
+	}
+	config := b.dir.join("buildkitd.toml")
+	if err := os.WriteFile(config, []byte(b.config(opts, runc)), 0o600); err != nil {
+		return nil, fmt.Errorf("configuring buildkitd: %w", err)
+	}
+	cmd := &exec.Cmd{
+		Path: binary,
+		Args: []string{binary, "--config", config},
+		Env:  append(append(os.Environ(), "TMPDIR="+b.dir.path), opts.Env...),
+	}
+	if b.proc, err = startProcess("buildkitd", cmd, b.Log()); err != nil {
+		return nil, err
+	}
+	if err := b.proc.waitReady(ctx, b.ping); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Addr is buildkitd's address on its unix socket, as BUILDKIT_HOST takes it.
+func (b *Buildkitd) Addr() string { return "unix://" + b.dir.join("bk.sock") }
+
+// TCPAddr is buildkitd's tcp:// address, or empty without [BuildkitdOptions].TCP.
+func (b *Buildkitd) TCPAddr() string {
+	if b.tcp == "" {
+		return ""
+	}
+	return "tcp://" + b.tcp
+}
+
+// Log is the path of buildkitd's output.
+func (b *Buildkitd) Log() string { return b.dir.join("buildkitd.log") }
+
+// Pid is buildkitd's process id.
+func (b *Buildkitd) Pid() int { return b.proc.pid }
+
+// Prune empties the builder: every cache record that no build is using.
+func (b *Buildkitd) Prune(ctx context.Context) error {
+	_, err := b.Buildctl(ctx, "prune", "--all")
+	return err
+}
+
+// Buildctl runs buildctl against this buildkitd and returns its output.
+func (b *Buildkitd) Buildctl(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, b.buildctl, append([]string{"--addr", b.Addr()}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("running buildctl %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out), nil
+}
+
+// Stop ends buildkitd and deletes its state. It works when ctx has ended and
+// may be repeated.
+func (b *Buildkitd) Stop(ctx context.Context) error {
+	var errs []error
+	if b.proc != nil {
+		errs = append(errs, b.proc.stop(context.WithoutCancel(ctx)))
+	}
+	if b.dir != nil {
+		errs = append(errs, b.dir.remove(ctx))
+	}
+	b.proc, b.dir = nil, nil
+	return errors.Join(errs...)
+}
+
+// ping asks whether the worker is there, which implies that the API answers.
+func (b *Buildkitd) ping(ctx context.Context) error {
+	_, err := b.Buildctl(ctx, "debug", "workers")
+	return err
+}
+
+// config returns buildkitd.toml.
+func (b *Buildkitd) config(opts BuildkitdOptions, runc string) string {
+	addresses := fmt.Sprintf("%q", b.Addr())
+	if b.tcp != "" {
+		addresses += fmt.Sprintf(", %q", b.TCPAddr())
+	}
+	var t strings.Builder
+	fmt.Fprintf(&t, "root = %q\n", b.dir.join("state"))
+	t.WriteString("insecure-entitlements = [\"network.host\", \"security.insecure\"]\n\n")
+	fmt.Fprintf(&t, "[grpc]\n  address = [%s]\n", addresses)
+	if opts.TLS != nil {
+		fmt.Fprintf(&t, "\n[grpc.tls]\n  ca = %q\n  cert = %q\n  key = %q\n", opts.TLS.CA, opts.TLS.Cert, opts.TLS.Key)
+	}
+	// The snapshotter is named because "auto" falls back to copying whole trees
+	// without a word. Host networking lets build steps reach the registries on
+	// 127.0.0.1 and needs no CNI configuration on the machine.
+	fmt.Fprintf(&t, "\n[worker.oci]\n  enabled = true\n  binary = %q\n  snapshotter = \"overlayfs\"\n  networkMode = \"host\"\n", runc)
+	t.WriteString("\n[worker.containerd]\n  enabled = false\n\n[cdi]\n  disabled = true\n")
+	if opts.Mirror != "" {
+		fmt.Fprintf(&t, "\n[registry.\"docker.io\"]\n  mirrors = [%q]\n\n[registry.%q]\n  http = true\n", opts.Mirror, opts.Mirror)
+	}
+	for _, host := range opts.Insecure {
+		if host != opts.Mirror {
+			fmt.Fprintf(&t, "\n[registry.%q]\n  http = true\n", host)
+		}
+	}
+	return t.String() + opts.Extra
+}
+
+// freeAddr returns a host:port of 127.0.0.1 that nobody listened on just now.
+func freeAddr(ctx context.Context) (string, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("choosing a port: %w", err)
+	}
+	return listener.Addr().String(), listener.Close()
+}
