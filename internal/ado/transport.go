@@ -1,0 +1,302 @@
+package ado
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dockless-ci/dockless/internal/mask"
+	"github.com/dockless-ci/dockless/internal/retry"
+)
+
+// Options are what every client of this package needs.
+type Options struct {
+	HTTP       http.RoundTripper // connections, usually from [NewHTTP]; may be shared
+	Log        *slog.Logger
+	UserAgent  string        // our product and version, as in "dockless/1.0"
+	Timeout    time.Duration // one attempt of one request, its answer included
+	Retries    int           // attempts after the first; zero is none
+	RetryPause time.Duration // before the first of them; it doubles
+}
+
+// The values of protocol §1.9.
+const (
+	DefaultTimeout    = 100 * time.Second
+	DefaultRetries    = 3
+	DefaultRetryPause = 10 * time.Second
+	maxRetryPause     = 10 * time.Minute
+)
+
+const (
+	// maxAnswer bounds what is read of one answer. The largest are job
+	// messages; a hundred steps with long scripts stay below a megabyte.
+	maxAnswer = 64 << 20
+	// excerptLength is how much of a foreign body an error quotes.
+	excerptLength = 512
+	// challengeRounds is how often one request may be repeated with a new token
+	// (protocol §3.3 asks for a bound): once for a token that expired on the
+	// way, once for one that another process renewed at the same moment.
+	challengeRounds = 2
+)
+
+// NewHTTP returns connections as protocol §1.9 wants them: HTTP/1.1 only, so
+// that a long poll, a renewal and an upload never share one connection and a
+// broken one delays nobody else; probed every 5 s after 30 s of silence.
+func NewHTTP() *http.Transport {
+	dialer := &net.Dialer{
+		Timeout:         30 * time.Second,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 9},
+	}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         dialer.DialContext,
+		Protocols:           &protocols,
+		TLSHandshakeTimeout: 10 * time.Second,
+		IdleConnTimeout:     90 * time.Second,
+		MaxIdleConns:        100,
+		MaxIdleConnsPerHost: 16,       // poll, renewal, records, feed and the uploads of one job, with room
+		WriteBufferSize:     64 << 10, // log pages leave in few writes
+	}
+}
+
+// authorizer puts a credential on requests.
+type authorizer interface {
+	// authorize sets req's header and returns the secret it used.
+	authorize(ctx context.Context, req *http.Request) (secret string, err error)
+	// refused is told that secret was not accepted, and reports whether another
+	// attempt would use a new one.
+	refused(secret string) bool
+}
+
+// transport is what every request passes: it authorizes, bounds, retries, and
+// turns refusals into *[StatusError]. Answers are read completely before they
+// are returned, so a bound covers the body too.
+type transport struct {
+	options Options
+	auth    authorizer // nil: none
+	token   bool       // requests go to the token endpoint
+}
+
+type noRetryKey struct{}
+
+// withoutRetries marks calls whose caller has a rhythm of its own: the poll and
+// the renewal, which have their waits in the protocol, and the feed, which is
+// not worth a second attempt.
+func withoutRetries(ctx context.Context) context.Context {
+	return context.WithValue(ctx, noRetryKey{}, true)
+}
+
+// RoundTrip implements http.RoundTripper. It returns an error for every answer
+// that is not a success.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	retries := t.options.Retries
+	if req.Context().Value(noRetryKey{}) != nil || (req.Body != nil && req.GetBody == nil) {
+		retries = 0
+	}
+	var answer *http.Response
+	attempts := 0
+	err := retry.Do(req.Context(), retry.Policy{
+		Attempts:  retries + 1,
+		First:     t.options.RetryPause,
+		Max:       maxRetryPause,
+		Retryable: worthRetrying,
+		Notify: func(err error, attempt int, pause time.Duration) {
+			t.options.Log.WarnContext(req.Context(), "request will be repeated", "error", err, "attempt", attempt, "pause", pause)
+		},
+	}, func(ctx context.Context) (err error) {
+		answer, err = t.challenged(ctx, req)
+		attempts++
+		if status, ok := errors.AsType[*StatusError](err); ok && status.Temporary() && attempts <= retries {
+			return errors.Join(err, retry.Wait(ctx, min(status.RetryAfter, maxRetryPause)))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// worthRetrying follows protocol §1.9: some statuses, and failures of the
+// connection. What our own side refuses (a token, a redirect) is final.
+func worthRetrying(err error) bool {
+	if status, ok := errors.AsType[*StatusError](err); ok {
+		return status.Temporary()
+	}
+	_, broken := errors.AsType[*connectionError](err)
+	return broken
+}
+
+// connectionError is a request that got no answer.
+type connectionError struct{ err error }
+
+func (e *connectionError) Error() string { return e.err.Error() }
+func (e *connectionError) Unwrap() error { return e.err }
+
+// challenged sends req, and once more with a new token when the answer is a
+// challenge.
+func (t *transport) challenged(ctx context.Context, req *http.Request) (*http.Response, error) {
+	for round := 0; ; round++ {
+		answer, secret, challenge, err := t.attempt(ctx, req)
+		if !challenge || round == challengeRounds || t.auth == nil || (req.Body != nil && req.GetBody == nil) || !t.auth.refused(secret) {
+			return answer, err
+		}
+	}
+}
+
+var errNoAnswer = errors.New("no complete answer in time")
+
+// attempt sends req once. challenge reports whether the service asks for a new token.
+func (t *transport) attempt(ctx context.Context, req *http.Request) (_ *http.Response, secret string, challenge bool, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, t.options.Timeout,
+		fmt.Errorf("%s %s: %w (%s)", req.Method, req.URL.Path, errNoAnswer, t.options.Timeout))
+	defer cancel()
+	sent := req.Clone(ctx)
+	if req.GetBody != nil {
+		if sent.Body, err = req.GetBody(); err != nil {
+			return nil, "", false, fmt.Errorf("reading the request's body again: %w", err)
+		}
+	}
+	sent.Header.Set("X-TFS-FedAuthRedirect", "Suppress")
+	sent.Header.Set("User-Agent", t.options.UserAgent)
+	if t.auth != nil {
+		if secret, err = t.auth.authorize(ctx, sent); err != nil {
+			return nil, "", false, err
+		}
+	}
+	started := time.Now()
+	answer, err := t.options.HTTP.RoundTrip(sent)
+	if err != nil {
+		return nil, secret, false, t.broken(ctx, req, err)
+	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	if cerr := answer.Body.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return nil, secret, false, t.broken(ctx, req, err)
+	}
+	if len(body) > maxAnswer {
+		return nil, secret, false, fmt.Errorf("%s %s: the answer is larger than %d bytes", req.Method, req.URL.Path, maxAnswer)
+	}
+	t.options.Log.DebugContext(ctx, "request answered", "method", req.Method, "path", req.URL.Path,
+		"status", answer.StatusCode, "bytes", len(body), "elapsed", time.Since(started))
+	answer.Body = io.NopCloser(bytes.NewReader(body))
+	answer.ContentLength = int64(len(body))
+	if t.token && answer.StatusCode == http.StatusBadRequest {
+		if refused := readRefusal(answer, body); refused != nil {
+			return nil, secret, false, refused
+		}
+	}
+	status := refusal(req, answer, body, secret)
+	if status == nil {
+		return answer, secret, false, nil
+	}
+	status.tokenRequest = t.token
+	return nil, secret, isChallenge(status, answer), status
+}
+
+// broken describes a request without an answer. Errors of net/http quote
+// addresses only, never headers.
+func (t *transport) broken(ctx context.Context, req *http.Request, err error) error {
+	if ctx.Err() != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errNoAnswer) {
+			return &connectionError{cause}
+		}
+		return context.Cause(ctx)
+	}
+	if idle, ok := t.options.HTTP.(interface{ CloseIdleConnections() }); ok {
+		idle.CloseIdleConnections() // whatever broke this one broke those too
+	}
+	return &connectionError{fmt.Errorf("%s %s: %w", req.Method, req.URL.Path, err)}
+}
+
+// isChallenge follows protocol §3.3: 401 or 302, with a Bearer challenge, and no
+// word that authentication failed for good.
+func isChallenge(status *StatusError, answer *http.Response) bool {
+	if status.Code != http.StatusUnauthorized && status.Code != http.StatusFound {
+		return false
+	}
+	if status.TypeKey == KeyAccessTokenExpired || answer.Header.Get("X-VSS-AuthenticateError") != "" {
+		return false
+	}
+	for _, c := range answer.Header.Values("WWW-Authenticate") {
+		if strings.Contains(strings.ToLower(c), "bearer") {
+			return true
+		}
+	}
+	return false
+}
+
+// refusal returns the error that answer stands for, or nil for a success.
+func refusal(req *http.Request, answer *http.Response, body []byte, secret string) *StatusError {
+	isJSON := looksLikeJSON(body)
+	wantsJSON := strings.HasPrefix(req.Header.Get("Accept"), "application/json")
+	if answer.StatusCode/100 == 2 && (isJSON || len(body) == 0 || !wantsJSON) {
+		return nil
+	}
+	e := &StatusError{
+		Method: req.Method, Path: req.URL.Path, Code: answer.StatusCode,
+		ActivityID:  answer.Header.Get("ActivityId"),
+		RetryAfter:  retryAfter(answer.Header.Get("Retry-After")),
+		hostOffline: answer.Header.Get("X-VSS-HostOfflineError") != "",
+	}
+	var problem ServiceError
+	switch {
+	case answer.StatusCode/100 == 3:
+		// Never followed: the target would receive the credential.
+		e.signIn = true
+		if target, err := url.Parse(answer.Header.Get("Location")); err == nil && target.Host != "" {
+			e.Excerpt = "a redirect to " + target.Host
+		}
+	case isJSON && json.Unmarshal(trimBOM(body), &problem) == nil:
+		e.TypeKey = problem.TypeKey
+	case !isJSON && len(body) > 0:
+		e.signIn = answer.StatusCode == http.StatusNonAuthoritativeInfo
+		e.Excerpt = excerpt(body, secret)
+	}
+	return e
+}
+
+func looksLikeJSON(body []byte) bool {
+	body = bytes.TrimLeft(trimBOM(body), " \t\r\n")
+	return len(body) > 0 && (body[0] == '{' || body[0] == '[')
+}
+
+// excerpt quotes the beginning of a foreign body, without the credential, which
+// a proxy's error page may repeat.
+func excerpt(body []byte, secret string) string {
+	text := strings.ToValidUTF8(string(body), "�")
+	if secret != "" {
+		text = strings.ReplaceAll(text, secret, mask.Replacement)
+	}
+	if len(text) > excerptLength {
+		text = strings.ToValidUTF8(text[:excerptLength], "")
+	}
+	return text
+}
+
+// retryAfter reads seconds or a date; zero when there is neither.
+func retryAfter(text string) time.Duration {
+	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds > 0 {
+		return time.Duration(min(seconds, maxRetryPause.Seconds()) * float64(time.Second))
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(time.Until(at), 0)
+	}
+	return 0
+}
+
+func trimBOM(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")) }
