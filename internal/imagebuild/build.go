@@ -1,0 +1,258 @@
+package imagebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	"github.com/moby/buildkit/identity"
+	"github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/internal/hint"
+)
+
+// Builder builds images on the nodes of a buildx builder. Its methods may be
+// called concurrently.
+type Builder struct {
+	name  string
+	nodes []buildxsetup.Node
+	log   *slog.Logger
+}
+
+// New returns a Builder on the nodes of b, which stays the caller's to close.
+func New(b *buildxsetup.Builder, log *slog.Logger) *Builder {
+	return &Builder{name: b.Name, nodes: b.Nodes, log: log}
+}
+
+// Build builds r and shows progress. It returns when the image is where it shall
+// be and the cache export has ended, well or not; ctx ends all of it promptly.
+//
+// A failure in the Dockerfile is a [*DockerfileError], a node that cannot be
+// reached a [*buildxsetup.UnreachableError]. A cache registry that is down
+// neither fails nor holds up a build beyond the bounds of r.Cache.
+func (b *Builder) Build(ctx context.Context, r Request, p Progress) (_ *Result, err error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	node, wanted, err := b.pick(&r)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newSolver(ctx, b, node, &r, wanted)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.client.Close()) }()
+	if s.display, err = p.start(ctx); err != nil {
+		return nil, err
+	}
+	result, err := s.build(ctx)
+	if closeErr := s.display.close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("showing progress: %w", closeErr)
+	}
+	return result, err
+}
+
+// pick returns the node that builds r: the first that offers all its platforms.
+func (b *Builder) pick(r *Request) (buildxsetup.Node, []ocispecs.Platform, error) {
+	wanted, err := r.platforms()
+	if err != nil {
+		return buildxsetup.Node{}, nil, err
+	}
+	for _, n := range b.nodes {
+		if !slices.ContainsFunc(wanted, func(p ocispecs.Platform) bool { return !n.Offers(p) }) {
+			return n, wanted, nil
+		}
+	}
+	var offered []string
+	for _, n := range b.nodes {
+		for _, p := range n.Platforms {
+			offered = append(offered, platforms.FormatAll(p))
+		}
+	}
+	slices.Sort(offered)
+	return buildxsetup.Node{}, nil, hint.With(
+		fmt.Errorf("no node of builder %s builds for %s; they offer %s", b.name, strings.Join(r.Platforms, ","), strings.Join(slices.Compact(offered), ", ")),
+		"install an emulator on the node (binfmt_misc), or add a node of the platform to BUILDKIT_HOST")
+}
+
+// solver carries one build through its solves.
+type solver struct {
+	b        *Builder
+	node     buildxsetup.Node
+	client   *client.Client
+	r        *Request
+	wanted   []ocispecs.Platform
+	platform string // of the caches; empty for the node's own
+	secrets  map[string][]byte
+	display  *display
+	recorder *recorder
+}
+
+func newSolver(ctx context.Context, b *Builder, node buildxsetup.Node, r *Request, wanted []ocispecs.Platform) (*solver, error) {
+	s := &solver{b: b, node: node, r: r, wanted: wanted, recorder: newRecorder()}
+	names := make([]string, len(wanted))
+	for i, p := range wanted {
+		names[i] = platforms.FormatAll(p)
+	}
+	s.platform = strings.Join(names, ",")
+	var err error
+	if s.secrets, err = readSecrets(ctx, r.Secrets); err != nil {
+		return nil, err
+	}
+	if r.DockerfileText != nil {
+		if s.r, err = withText(r); err != nil {
+			return nil, err
+		}
+	}
+	if s.client, err = node.Client(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// build solves for the image and then for the cache.
+func (s *solver) build(ctx context.Context) (*Result, error) {
+	start := time.Now()
+	imports := slices.Clone(s.r.CacheFrom)
+	if !s.r.NoCache {
+		imports = append(imports, s.r.Cache.imports(s.r, s.platform)...)
+	}
+	id := identity.NewID()
+	response, err := s.solveImage(ctx, id, imports)
+	if err != nil {
+		return nil, explain(ctx, err, s.node, s.dockerfileName())
+	}
+	result, err := s.result(id, response)
+	if err != nil {
+		return nil, err
+	}
+	result.Stats.Duration = time.Since(start)
+	for _, e := range imports {
+		if ref := e.Attrs["ref"]; ref != "" {
+			result.Imports = append(result.Imports, ref)
+		}
+	}
+	if err := s.keep(ctx, response); err != nil {
+		return nil, err
+	}
+	if export := s.r.Cache.export(s.r, s.platform); export.Type != "" {
+		result.Export = s.exportCache(ctx, export)
+		result.Stats.Export = result.Export.Duration
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("building: %w", context.Cause(ctx))
+	}
+	return result, nil
+}
+
+// solveImage solves with cache imports and, when these are what went wrong, once
+// more without those of the registry that did.
+func (s *solver) solveImage(ctx context.Context, id string, imports []CacheEntry) (map[string]string, error) {
+	for {
+		response, blamed, err := s.solveWatched(ctx, id, imports)
+		if err == nil || blamed == "" || ctx.Err() != nil {
+			return response, err
+		}
+		s.b.log.WarnContext(ctx, "building without a cache registry that does not answer", "registry", blamed, "error", err)
+		imports = slices.DeleteFunc(slices.Clone(imports), func(e CacheEntry) bool { return registryOf(e) == blamed })
+		id = identity.NewID()
+	}
+}
+
+// solveWatched is one solve. When it fails because of a cache import, blamed is
+// the registry of that import.
+func (s *solver) solveWatched(ctx context.Context, id string, imports []CacheEntry) (_ map[string]string, blamed string, err error) {
+	opt, err := s.options(imports)
+	if err != nil {
+		return nil, "", err
+	}
+	opt.Ref = id
+	if opt.Exports, err = s.exports(); err != nil {
+		return nil, "", err
+	}
+	opt.CacheExports = solveEntries(s.r.CacheTo, s.r.Insecure)
+	watch := newImportWatch(ctx, s.r.Cache.ImportTimeout, imports)
+	defer watch.stop()
+	response, err := s.solve(watch.ctx, opt, func(st *client.SolveStatus) {
+		watch.see(st)
+		s.recorder.add(st)
+		s.display.show(calm(st))
+	})
+	if err == nil {
+		return response, "", nil
+	}
+	if blamed = watch.slow(); blamed != "" {
+		return nil, blamed, fmt.Errorf("%w: %w", errImportSlow, err)
+	}
+	return nil, blamedFor(err, imports), err
+}
+
+// solve runs one solve and hands every status to see.
+func (s *solver) solve(ctx context.Context, opt client.SolveOpt, see func(*client.SolveStatus)) (map[string]string, error) {
+	statuses := make(chan *client.SolveStatus)
+	seen := make(chan struct{})
+	go func() {
+		defer close(seen)
+		for st := range statuses {
+			see(st)
+		}
+	}()
+	response, err := s.client.Solve(ctx, nil, opt, statuses)
+	<-seen
+	if err != nil {
+		return nil, err
+	}
+	return response.ExporterResponse, nil
+}
+
+// result reads what the exporters answered.
+func (s *solver) result(id string, response map[string]string) (*Result, error) {
+	named, err := s.r.references()
+	if err != nil {
+		return nil, err
+	}
+	steps := s.recorder.steps()
+	out := &Result{
+		Digest:   digest.Digest(response[exptypes.ExporterImageDigestKey]),
+		Node:     s.node.Name,
+		Metadata: metadata(response, s.b.name+"/"+s.node.Name+"/"+id),
+		Steps:    steps,
+		Stats:    count(steps),
+	}
+	for _, n := range named {
+		out.Names = append(out.Names, n.String())
+	}
+	for _, p := range s.wanted {
+		out.Platforms = append(out.Platforms, platforms.FormatAll(p))
+	}
+	if len(out.Platforms) == 0 && len(s.node.Platforms) > 0 {
+		out.Platforms = []string{platforms.FormatAll(s.node.Platforms[0])}
+	}
+	if _, ok := out.Metadata[exptypes.ExporterImageNameKey]; !ok && len(out.Names) > 0 && out.Digest != "" {
+		out.Metadata[exptypes.ExporterImageNameKey] = strings.Join(out.Names, ",")
+	}
+	return out, nil
+}
+
+func solveEntries(entries []CacheEntry, insecure []string) []client.CacheOptionsEntry {
+	out := make([]client.CacheOptionsEntry, 0, len(entries))
+	for _, e := range entries {
+		attrs := maps.Clone(e.Attrs)
+		if host := registryOf(e); host != "" && slices.Contains(insecure, host) {
+			attrs["registry.insecure"] = "true"
+		}
+		out = append(out, client.CacheOptionsEntry{Type: e.Type, Attrs: attrs})
+	}
+	return out
+}

@@ -1,0 +1,191 @@
+package imagebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/identity"
+	"github.com/moby/buildkit/solver/errdefs"
+	"github.com/opencontainers/go-digest"
+)
+
+// registryOf returns the registry of a cache entry, host[:port], or "".
+func registryOf(e CacheEntry) string {
+	if e.Type != "registry" {
+		return ""
+	}
+	named, err := reference.ParseNormalizedNamed(e.Attrs["ref"])
+	if err != nil {
+		return ""
+	}
+	return reference.Domain(named)
+}
+
+// blamedFor returns the registry of the cache import that a solve failed for, or
+// "". Layers that a cache promised are fetched when they are needed, and what
+// the registry says then reaches us as text. A step that ran and failed is never
+// the registry's fault.
+func blamedFor(err error, imports []CacheEntry) string {
+	if _, ok := errors.AsType[*errdefs.SolveError](err); !ok && strings.Contains(err.Error(), "did not complete successfully") {
+		return ""
+	}
+	if strings.Contains(err.Error(), "did not complete successfully") {
+		return ""
+	}
+	for _, e := range imports {
+		if host := registryOf(e); host != "" && strings.Contains(err.Error(), host) {
+			return host
+		}
+	}
+	return ""
+}
+
+// importWatch ends a solve that waits too long for a cache import. BuildKit
+// itself tries each address for half a minute, several times.
+type importWatch struct {
+	ctx     context.Context //nolint:containedctx // the watch's product: the context that it ends
+	cancel  context.CancelCauseFunc
+	longest time.Duration
+	imports []CacheEntry
+
+	mu      sync.Mutex
+	waiting map[digest.Digest]*time.Timer
+	blamed  string
+}
+
+func newImportWatch(ctx context.Context, longest time.Duration, imports []CacheEntry) *importWatch {
+	if longest <= 0 {
+		longest = defaultImportTimeout
+	}
+	w := &importWatch{longest: longest, imports: imports, waiting: make(map[digest.Digest]*time.Timer)}
+	w.ctx, w.cancel = context.WithCancelCause(ctx)
+	return w
+}
+
+// see follows the imports in a status.
+func (w *importWatch) see(s *client.SolveStatus) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, v := range s.Vertexes {
+		ref, ok := strings.CutPrefix(v.Name, importPrefix)
+		if !ok {
+			continue
+		}
+		timer, running := w.waiting[v.Digest]
+		switch {
+		case v.Completed != nil && running:
+			timer.Stop()
+			delete(w.waiting, v.Digest)
+		case v.Completed == nil && v.Started != nil && !running:
+			w.waiting[v.Digest] = time.AfterFunc(w.longest, func() { w.expire(ref) })
+		}
+	}
+}
+
+func (w *importWatch) expire(ref string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.blamed != "" {
+		return
+	}
+	for _, e := range w.imports {
+		if strings.Contains(ref, e.Attrs["ref"]) {
+			w.blamed = registryOf(e)
+		}
+	}
+	if w.blamed != "" {
+		w.cancel(fmt.Errorf("%w within %s", errImportSlow, w.longest))
+	}
+}
+
+// slow returns the registry for whose sake the solve was ended, or "".
+func (w *importWatch) slow() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.blamed
+}
+
+func (w *importWatch) stop() {
+	w.mu.Lock()
+	for _, t := range w.waiting {
+		t.Stop()
+	}
+	w.mu.Unlock()
+	w.cancel(nil)
+}
+
+// errRebuilding ends a cache export that would run steps.
+var errRebuilding = errors.New("the node has dropped a step's result in the meantime, and an export must not run it again")
+
+// exportCache solves the build again, every step of it cached now, with the
+// cache export as the only output. It comes second so that the image is pushed
+// by then, and can be given up without harm.
+func (s *solver) exportCache(ctx context.Context, entry CacheEntry) *CacheExport {
+	start := time.Now()
+	out := &CacheExport{Ref: entry.Attrs["ref"]}
+	err := s.solveExport(ctx, entry)
+	out.Duration = time.Since(start)
+	if err != nil {
+		out.Err = fmt.Errorf("exporting the cache to %s: %w", out.Ref, err)
+		if ctx.Err() == nil {
+			s.b.log.WarnContext(ctx, "cache not exported", "ref", out.Ref, "duration", out.Duration, "error", err)
+		}
+		return out
+	}
+	s.b.log.DebugContext(ctx, "cache exported", "ref", out.Ref, "duration", out.Duration)
+	return out
+}
+
+func (s *solver) solveExport(ctx context.Context, entry CacheEntry) error {
+	longest := s.r.Cache.ExportTimeout
+	if longest <= 0 {
+		longest = defaultExportTimeout
+	}
+	ctx, cancelTimeout := context.WithTimeoutCause(ctx, longest, fmt.Errorf("not done within %s", longest))
+	defer cancelTimeout()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	opt, err := s.options(nil)
+	if err != nil {
+		return err
+	}
+	delete(opt.FrontendAttrs, "no-cache")
+	opt.Ref = identity.NewID()
+	opt.CacheExports = solveEntries([]CacheEntry{entry}, s.r.Insecure)
+	shown := make(map[digest.Digest]bool)
+	var failure string // of the export, which ignore-error keeps out of the answer
+	_, err = s.solve(ctx, opt, func(st *client.SolveStatus) {
+		for _, v := range st.Vertexes {
+			if rebuilt(v) {
+				cancel(errRebuilding)
+			}
+			if strings.HasPrefix(v.Name, exportPrefix) && v.Error != "" {
+				failure = firstLine(v.Error)
+			}
+		}
+		if part := only(st, exportPrefix, shown); part != nil {
+			s.display.show(part)
+		}
+	})
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return errors.New(oneLine(err))
+	case failure != "":
+		return errors.New(failure)
+	}
+	return nil
+}
+
+// rebuilt reports whether a vertex is a step that ran, not merely looked up.
+// Base images are looked up anew in every solve.
+func rebuilt(v *client.Vertex) bool {
+	return stepName.MatchString(v.Name) && !strings.Contains(v.Name, "] FROM ") && v.Completed != nil && !v.Cached
+}

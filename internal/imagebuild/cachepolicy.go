@@ -1,0 +1,196 @@
+package imagebuild
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+)
+
+// CachePolicy says which caches a build reads and writes in a registry: it reads
+// those of its branch, of the branch a pull request goes to, and of the default
+// branch, and writes its own branch's. Without Repo it does nothing.
+type CachePolicy struct {
+	Repo string // repository prefix, for example registry.ci.svc:5000/cache
+	// Name tells the builds of one Repo apart: the repository, or the image's name
+	// where one repository builds several. Empty is the first tag's repository,
+	// else the name of the context's directory.
+	Name string
+
+	Branch        string // branch that is built, also as refs/heads/… or refs/pull/…
+	TargetBranch  string // branch that a pull request goes to
+	DefaultBranch string
+	// Fork, when set, names the fork that a pull request comes from. It reads
+	// everybody's caches but writes only into a scope of its own.
+	Fork string
+
+	ReadOnly bool // write nothing
+	// ExportTimeout bounds the export; zero is five minutes.
+	ExportTimeout time.Duration
+	// ImportTimeout bounds the wait for the registry to say which layers a cache
+	// has; the build then goes on without it. Zero is twenty seconds.
+	ImportTimeout time.Duration
+}
+
+const (
+	// defaultExportTimeout lets a cache of some gigabytes through a busy registry.
+	defaultExportTimeout = 5 * time.Minute
+	// defaultImportTimeout is far above the tens of milliseconds of a registry
+	// that works, and below what people wait for without asking why.
+	defaultImportTimeout = 20 * time.Second
+)
+
+// maxTag is how long a tag may be by the distribution specification.
+const maxTag = 128
+
+// repository returns where the caches of r are, and "" when there are none.
+func (p CachePolicy) repository(r *Request) string {
+	if p.Repo == "" {
+		return ""
+	}
+	name := p.Name
+	if name == "" && len(r.Tags) > 0 {
+		if named, err := normalize(r.Tags[0]); err == nil {
+			name = reference.Path(named)
+		}
+	}
+	if name == "" && !r.remote() {
+		if abs, err := filepath.Abs(r.Context); err == nil {
+			name = filepath.Base(abs)
+		}
+	}
+	return strings.TrimRight(p.Repo, "/") + "/" + repositoryName(cmp.Or(name, "build"))
+}
+
+// scopes returns the tags to read from, in order, and the one to write to.
+func (p CachePolicy) scopes(platform string) (read []string, write string) {
+	own := scope(p.Branch)
+	if p.Fork != "" {
+		own = forkScope(p.Fork, p.Branch)
+	}
+	own = cmp.Or(own, "default")
+	for _, s := range []string{own, scope(p.TargetBranch), scope(p.DefaultBranch)} {
+		if s = withPlatform(s, platform); s != "" && !slices.Contains(read, s) {
+			read = append(read, s)
+		}
+	}
+	return read, withPlatform(own, platform)
+}
+
+// scope returns the tag of a branch. Two branches never share one: what a tag
+// cannot hold is replaced, and a part of the branch's hash keeps such names apart.
+func scope(branch string) string {
+	branch = strings.TrimPrefix(branch, "refs/heads/")
+	branch = strings.TrimPrefix(branch, "refs/")
+	return tagName(branch, strings.HasPrefix(branch, forkPrefix))
+}
+
+// forkPrefix begins the tags of forks; a branch of ours that begins so gets a
+// hash, which no fork's tag is without, over another text.
+const forkPrefix = "fork."
+
+func forkScope(fork, branch string) string {
+	return forkPrefix + tagName(fork+"\x00"+branch, true)
+}
+
+// suffixRoom is what a platform needs behind a tag: "-linux-amd64-v2" and more.
+const suffixRoom = 40
+
+func tagName(name string, hashed bool) string {
+	if name == "" {
+		return ""
+	}
+	var b strings.Builder
+	for i, c := range name {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', i > 0 && (c == '.' || c == '-'):
+			b.WriteRune(c)
+		default:
+			b.WriteByte('-')
+		}
+	}
+	out := strings.TrimLeft(b.String(), "-.")
+	const room = maxTag - suffixRoom - len(forkPrefix)
+	if out != name || hashed || len(out) > room {
+		sum := sha256.Sum256([]byte(name))
+		tail := hex.EncodeToString(sum[:4])
+		out = strings.Trim(out[:min(len(out), room-len(tail)-1)], "-.")
+		out = strings.TrimLeft(out+"-"+tail, "-")
+	}
+	return out
+}
+
+func withPlatform(tag, platform string) string {
+	if platform == "" || tag == "" {
+		return tag
+	}
+	return tag + "-" + strings.NewReplacer("/", "-", ",", "-").Replace(platform)
+}
+
+// repositoryName makes name a path of a repository: lower case, and only the
+// separators that the distribution specification allows between its parts.
+func repositoryName(name string) string {
+	var parts []string
+	for part := range strings.SplitSeq(path.Clean("/"+strings.ToLower(name)), "/") {
+		var b strings.Builder
+		sep := false
+		for _, c := range part {
+			if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
+				if sep && b.Len() > 0 {
+					b.WriteByte('-')
+				}
+				sep = false
+				b.WriteRune(c)
+				continue
+			}
+			sep = true
+		}
+		if b.Len() > 0 {
+			parts = append(parts, b.String())
+		}
+	}
+	if len(parts) == 0 {
+		return "build"
+	}
+	return strings.Join(parts, "/")
+}
+
+// imports returns the cache imports of the policy.
+func (p CachePolicy) imports(r *Request, platform string) []CacheEntry {
+	repo := p.repository(r)
+	if repo == "" {
+		return nil
+	}
+	read, _ := p.scopes(platform)
+	entries := make([]CacheEntry, 0, len(read))
+	for _, tag := range read {
+		entries = append(entries, CacheEntry{Type: "registry", Attrs: map[string]string{"ref": repo + ":" + tag}})
+	}
+	return entries
+}
+
+// export returns the cache export of the policy; its type is empty when there is
+// none. An image manifest of OCI types is what registries take that refuse other
+// indexes (ECR, older Artifactory); zstd packs the layers that only the cache has
+// at several times the speed of gzip.
+func (p CachePolicy) export(r *Request, platform string) CacheEntry {
+	repo := p.repository(r)
+	if repo == "" || p.ReadOnly {
+		return CacheEntry{}
+	}
+	_, write := p.scopes(platform)
+	return CacheEntry{Type: "registry", Attrs: map[string]string{
+		"ref":            repo + ":" + write,
+		"mode":           "max",
+		"oci-mediatypes": "true",
+		"image-manifest": "true",
+		"compression":    "zstd",
+		"ignore-error":   "true",
+	}}
+}

@@ -1,0 +1,31 @@
+package imagebuild
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/tonistiigi/fsutil"
+	"github.com/tonistiigi/fsutil/types"
+)
+
+// memoryFS is a directory of one file that exists in memory only.
+type memoryFS struct {
+	stat *types.Stat
+	text []byte
+}
+
+// Walk visits the file.
+func (m *memoryFS) Walk(_ context.Context, _ string, fn fs.WalkDirFunc) error {
+	return fn(m.stat.Path, &fsutil.DirEntryInfo{Stat: m.stat}, nil)
+}
+
+// Open opens the file.
+func (m *memoryFS) Open(name string) (io.ReadCloser, error) {
+	if name != m.stat.Path {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
+	}
+	return io.NopCloser(bytes.NewReader(m.text)), nil
+}

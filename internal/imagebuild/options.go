@@ -1,0 +1,314 @@
+package imagebuild
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/v2/plugins/content/local"
+	"github.com/distribution/reference"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/filesync"
+	"github.com/moby/buildkit/session/secrets/secretsprovider"
+	"github.com/moby/buildkit/session/sshforward/sshprovider"
+	"github.com/tonistiigi/fsutil"
+	"github.com/tonistiigi/fsutil/types"
+
+	"github.com/dockless-ci/dockless/internal/hint"
+)
+
+// Names by which the Dockerfile frontend asks for what is on this machine.
+const (
+	localContext    = "context"
+	localDockerfile = "dockerfile"
+)
+
+// maxDockerfile bounds a Dockerfile read from a stream. BuildKit itself takes
+// one of at most 128 MiB in one message; no real one comes near a mebibyte.
+const maxDockerfile = 1 << 20
+
+// readSecrets reads every secret once, so that a missing one is reported before
+// anything is built.
+func readSecrets(ctx context.Context, list []Secret) (map[string][]byte, error) {
+	out := make(map[string][]byte, len(list))
+	for _, s := range list {
+		value, err := s.Open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if len(value) > secretsprovider.MaxSecretSize {
+			return nil, fmt.Errorf("secret %s has %d bytes, more than the %d that BuildKit takes", s.ID, len(value), secretsprovider.MaxSecretSize)
+		}
+		out[s.ID] = value
+	}
+	return out, nil
+}
+
+// withText returns r with its Dockerfile stream read, so that every solve of the
+// build sees it.
+func withText(r *Request) (*Request, error) {
+	text, err := io.ReadAll(io.LimitReader(r.DockerfileText, maxDockerfile+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the Dockerfile: %w", err)
+	}
+	if len(text) > maxDockerfile {
+		return nil, fmt.Errorf("reading the Dockerfile: it is larger than %d bytes", maxDockerfile)
+	}
+	c := *r
+	c.DockerfileText = strings.NewReader(string(text))
+	return &c, nil
+}
+
+// options returns what all solves of the build have in common.
+func (s *solver) options(imports []CacheEntry) (client.SolveOpt, error) {
+	attachables, err := s.attachables()
+	if err != nil {
+		return client.SolveOpt{}, err
+	}
+	opt := client.SolveOpt{
+		Frontend:      "dockerfile.v0",
+		FrontendAttrs: s.attrs(),
+		LocalMounts:   make(map[string]fsutil.FS),
+		CacheImports:  solveEntries(imports, s.r.Insecure),
+		Session:       attachables,
+		SharedKey:     s.sharedKey(),
+	}
+	if s.r.remote() {
+		opt.FrontendAttrs["context"] = s.r.Context
+		opt.FrontendAttrs["filename"] = s.r.Dockerfile
+		if s.r.Dockerfile == "" {
+			delete(opt.FrontendAttrs, "filename")
+		}
+	} else if opt.LocalMounts[localContext], err = fsutil.NewFS(s.r.Context); err != nil {
+		return client.SolveOpt{}, fmt.Errorf("reading the build context: %w", err)
+	}
+	switch {
+	case s.r.DockerfileText != nil:
+		opt.FrontendAttrs["filename"] = "Dockerfile"
+		opt.FrontendAttrs["dockerfilekey"] = localDockerfile
+		opt.LocalMounts[localDockerfile], err = s.textFS()
+	case !s.r.remote():
+		file := s.r.dockerfile()
+		opt.FrontendAttrs["filename"] = filepath.Base(file)
+		opt.LocalMounts[localDockerfile], err = fsutil.NewFS(filepath.Dir(file))
+	}
+	if err != nil {
+		return client.SolveOpt{}, fmt.Errorf("reading the Dockerfile: %w", err)
+	}
+	return opt, nil
+}
+
+// textFS is a directory with nothing but the Dockerfile from a stream.
+func (s *solver) textFS() (fsutil.FS, error) {
+	stream, ok := s.r.DockerfileText.(io.ReadSeeker)
+	if !ok {
+		return nil, errors.New("the stream was not read before")
+	}
+	if _, err := stream.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(stream)
+	if err != nil {
+		return nil, err
+	}
+	return &memoryFS{stat: &types.Stat{Path: "Dockerfile", Mode: 0o644, Size: int64(len(text))}, text: text}, nil
+}
+
+// attrs returns the settings of the Dockerfile frontend.
+func (s *solver) attrs() map[string]string {
+	out := make(map[string]string)
+	for k, v := range s.r.BuildArgs {
+		out["build-arg:"+k] = v
+	}
+	for k, v := range s.r.Labels {
+		out["label:"+k] = v
+	}
+	for k, v := range s.r.Attestations {
+		out["attest:"+k] = v
+	}
+	if s.r.Target != "" {
+		out["target"] = s.r.Target
+	}
+	if s.platform != "" {
+		out["platform"] = s.platform
+	}
+	if s.r.NoCache {
+		out["no-cache"] = ""
+	}
+	if s.r.Pull {
+		out["image-resolve-mode"] = "pull"
+	}
+	return out
+}
+
+func (s *solver) attachables() ([]session.Attachable, error) {
+	auth, err := s.r.Auth.attachable()
+	if err != nil {
+		return nil, err
+	}
+	out := []session.Attachable{auth}
+	if len(s.secrets) > 0 {
+		out = append(out, secretsprovider.FromMap(s.secrets))
+	}
+	if len(s.r.SSH) > 0 {
+		confs := make([]sshprovider.AgentConfig, len(s.r.SSH))
+		for i, a := range s.r.SSH {
+			confs[i] = sshprovider.AgentConfig{ID: a.ID, Paths: slices.Clone(a.Paths)}
+		}
+		agent, err := sshprovider.NewSSHAgentProvider(confs)
+		if err != nil {
+			return nil, hint.With(fmt.Errorf("reading the ssh agent: %w", err), "write --ssh default, --ssh id=socket or --ssh id=keyfile")
+		}
+		out = append(out, agent)
+	}
+	return out, nil
+}
+
+// sharedKey lets BuildKit start from the context it received last time and
+// transfer only what changed. Agents check out the same repository at different
+// places, so where a name is known it counts and not the path.
+func (s *solver) sharedKey() string {
+	key := s.r.Cache.Name
+	if key == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = ""
+		}
+		key = host
+		if abs, err := filepath.Abs(s.r.Context); err == nil {
+			key += "\x00" + abs
+		}
+	} else {
+		key += "\x00" + filepath.Base(s.r.Context)
+	}
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:16])
+}
+
+// dockerfileName is how errors name the Dockerfile: as the user wrote it.
+func (s *solver) dockerfileName() string {
+	if s.r.remote() || s.r.DockerfileText != nil {
+		return ""
+	}
+	return s.r.Dockerfile
+}
+
+// exports returns the exporters of the image solve.
+func (s *solver) exports() ([]client.ExportEntry, error) {
+	named, err := s.r.references()
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(named))
+	for i, n := range named {
+		names[i] = n.String()
+	}
+	all := strings.Join(names, ",")
+	var out []client.ExportEntry
+	if s.r.Push {
+		out = append(out, s.pushes(named)...)
+	}
+	if s.r.Layout != "" {
+		if err := os.MkdirAll(s.r.Layout, 0o755); err != nil { //nolint:gosec // image content is no secret, and other users load it
+			return nil, fmt.Errorf("keeping the image: %w", err)
+		}
+		store, err := local.NewStore(s.r.Layout)
+		if err != nil {
+			return nil, fmt.Errorf("keeping the image: %w", err)
+		}
+		out = append(out, client.ExportEntry{Type: client.ExporterOCI, OutputStore: store, Attrs: map[string]string{"tar": "false", "name": all, "oci-mediatypes": "true"}})
+	}
+	if s.r.Load != nil {
+		out = append(out, client.ExportEntry{
+			Type:   client.ExporterDocker,
+			Attrs:  map[string]string{"name": all},
+			Output: func(map[string]string) (io.WriteCloser, error) { return s.r.Load() },
+		})
+	}
+	for _, o := range s.r.Outputs {
+		e, err := o.entry(all)
+		if err != nil {
+			return nil, err
+		}
+		if e.Type != "cacheonly" {
+			out = append(out, e)
+		}
+	}
+	if len(out) == 0 && len(names) > 0 && len(s.r.Outputs) == 0 {
+		// Nobody takes the image, but its digest is still worth knowing: an image
+		// exporter without push computes it and leaves nothing behind.
+		out = append(out, client.ExportEntry{Type: client.ExporterImage, Attrs: map[string]string{"name": all, "oci-mediatypes": "true", "store": "false"}})
+	}
+	return out, nil
+}
+
+// pushes returns one exporter for the registries with TLS and one for those
+// without, because BuildKit knows the difference per exporter only.
+func (s *solver) pushes(named []reference.Named) []client.ExportEntry {
+	groups := make(map[bool][]string)
+	for _, n := range named {
+		insecure := slices.Contains(s.r.Insecure, reference.Domain(n))
+		groups[insecure] = append(groups[insecure], n.String())
+	}
+	var out []client.ExportEntry
+	for _, insecure := range []bool{false, true} {
+		if len(groups[insecure]) == 0 {
+			continue
+		}
+		attrs := map[string]string{"name": strings.Join(groups[insecure], ","), "push": "true", "oci-mediatypes": "true"}
+		if insecure {
+			attrs["registry.insecure"] = "true"
+		}
+		out = append(out, client.ExportEntry{Type: client.ExporterImage, Attrs: attrs})
+	}
+	return out
+}
+
+// entry turns an output into BuildKit's exporter.
+func (o Output) entry(names string) (client.ExportEntry, error) {
+	e := client.ExportEntry{Type: o.Type, Attrs: maps.Clone(o.Attrs)}
+	if e.Attrs == nil {
+		e.Attrs = make(map[string]string)
+	}
+	if _, named := e.Attrs["name"]; !named && names != "" && o.Type != client.ExporterLocal && o.Type != client.ExporterTar {
+		e.Attrs["name"] = names
+	}
+	switch {
+	case o.Type == client.ExporterImage || o.Type == "cacheonly":
+	case o.Type == client.ExporterLocal || o.isStore():
+		e.OutputDir = o.Dest
+	default:
+		e.Output = o.open
+	}
+	return e, nil
+}
+
+// open is called by BuildKit when the first bytes of an archive are there.
+func (o Output) open(map[string]string) (io.WriteCloser, error) {
+	if o.Dest == "-" {
+		return nopCloser{o.Stdout}, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(o.Dest), 0o755); err != nil { //nolint:gosec // as docker makes it
+		return nil, fmt.Errorf("writing %s: %w", o.Dest, err)
+	}
+	f, err := os.Create(o.Dest)
+	if err != nil {
+		return nil, fmt.Errorf("writing the output: %w", err)
+	}
+	return f, nil
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+var _ filesync.FileOutputFunc = Output{}.open

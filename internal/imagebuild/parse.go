@@ -1,0 +1,300 @@
+package imagebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/tonistiigi/go-csvvalue"
+
+	"github.com/dockless-ci/dockless/internal/hint"
+)
+
+// Surroundings are what the values of flags refer to beside themselves.
+type Surroundings struct {
+	Dir       string                      // directory that relative paths start from; empty is the working directory
+	LookupEnv func(string) (string, bool) // environment of the caller; nil is empty
+	Stdout    io.Writer                   // where "-" writes; nil makes "-" an error
+}
+
+func (s Surroundings) path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(s.Dir, p)
+}
+
+func (s Surroundings) lookup(name string) (string, bool) {
+	if s.LookupEnv == nil {
+		return "", false
+	}
+	return s.LookupEnv(name)
+}
+
+// fields splits a comma-separated list of key=value, with the quoting of CSV, as
+// all such flags of docker use. A field without "=" has found set to false.
+func fields(value string, each func(key, value string, found bool) error) error {
+	list, err := csvvalue.Fields(value, nil)
+	if err != nil {
+		return fmt.Errorf("%q is no comma-separated list: %w", value, err)
+	}
+	for _, f := range list {
+		key, v, found := strings.Cut(f, "=")
+		if err := each(strings.ToLower(strings.TrimSpace(key)), v, found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ParseSecret reads a value of --secret: id=name with src=file or env=variable.
+// With neither, the variable of that name is meant, else the file. The value
+// itself is read when a build starts.
+func ParseSecret(flag string, s Surroundings) (Secret, error) {
+	var id, src, env, kind string
+	err := fields(flag, func(key, value string, found bool) error {
+		if !found {
+			return fmt.Errorf("secret %q: %q is not key=value", flag, key)
+		}
+		switch key {
+		case "id":
+			id = value
+		case "src", "source":
+			src = value
+		case "env":
+			env = value
+		case "type":
+			if value != "file" && value != "env" {
+				return fmt.Errorf("secret %q: there is no type %q", flag, value)
+			}
+			kind = value
+		default:
+			return fmt.Errorf("secret %q: there is no setting %q", flag, key)
+		}
+		return nil
+	})
+	if err == nil && id == "" {
+		err = fmt.Errorf("secret %q has no id", flag)
+	}
+	if err == nil && src != "" && env != "" {
+		err = fmt.Errorf("secret %q has two sources", id)
+	}
+	if err != nil {
+		return Secret{}, hint.With(err, "write --secret id=name,src=file or --secret id=name,env=VARIABLE")
+	}
+	if kind == "env" && env == "" {
+		env, src = src, ""
+	}
+	if src == "" && env == "" {
+		if _, ok := s.lookup(id); ok || kind == "env" {
+			env = id
+		} else {
+			src = id
+		}
+	}
+	if env != "" {
+		return SecretFromEnv(id, env, s.LookupEnv), nil
+	}
+	return SecretFromFile(id, s.path(src)), nil
+}
+
+// SecretFromEnv is a secret with the value of a variable, found by lookup.
+func SecretFromEnv(id, variable string, lookup func(string) (string, bool)) Secret {
+	return Secret{ID: id, Open: func(context.Context) ([]byte, error) {
+		if lookup != nil {
+			if v, ok := lookup(variable); ok {
+				return []byte(v), nil
+			}
+		}
+		return nil, hint.With(fmt.Errorf("the variable %s of secret %s is not set", variable, id),
+			"map the variable into the environment of the step that builds")
+	}}
+}
+
+// SecretFromFile is a secret with the content of a file.
+func SecretFromFile(id, file string) Secret {
+	return Secret{ID: id, Open: func(context.Context) ([]byte, error) {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, hint.With(fmt.Errorf("reading secret %s: %w", id, err), "name an existing file with --secret id=%s,src=file", id)
+		}
+		return data, nil
+	}}
+}
+
+// ParseSSH reads a value of --ssh: default or id, then optionally =socket or
+// =key[,key]. Without a path the agent of SSH_AUTH_SOCK is meant.
+func ParseSSH(flag string, s Surroundings) (SSH, error) {
+	id, list, _ := strings.Cut(flag, "=")
+	out := SSH{ID: id}
+	if id == "" {
+		return SSH{}, hint.With(fmt.Errorf("ssh %q has no id", flag), "write --ssh default or --ssh id=path")
+	}
+	for p := range strings.SplitSeq(list, ",") {
+		if p = strings.TrimSpace(p); p != "" {
+			out.Paths = append(out.Paths, s.path(p))
+		}
+	}
+	if len(out.Paths) == 0 {
+		sock, _ := s.lookup("SSH_AUTH_SOCK")
+		if sock == "" {
+			return SSH{}, hint.With(fmt.Errorf("ssh %q names no agent and SSH_AUTH_SOCK is not set", flag), "start an ssh-agent, or write --ssh %s=path", id)
+		}
+		out.Paths = []string{sock}
+	}
+	return out, nil
+}
+
+// ParseOutput reads a value of -o: type=…,dest=…,key=value…, a directory alone
+// for type=local, or "-" alone for a tar archive on the standard output.
+func ParseOutput(flag string, s Surroundings) (Output, error) {
+	out := Output{Attrs: make(map[string]string)}
+	switch {
+	case flag == "-":
+		out.Type, out.Dest = "tar", "-"
+	case flag != "" && !strings.ContainsAny(flag, ",="):
+		out.Type, out.Dest = "local", flag
+	default:
+		err := fields(flag, func(key, value string, found bool) error {
+			switch {
+			case !found:
+				return fmt.Errorf("output %q: %q is not key=value", flag, key)
+			case key == "type":
+				out.Type = value
+			case key == "dest":
+				out.Dest = value
+			default:
+				out.Attrs[key] = value
+			}
+			return nil
+		})
+		if err != nil {
+			return Output{}, err
+		}
+	}
+	switch out.Type {
+	case "registry":
+		out.Type = "image"
+		out.Attrs["push"] = "true"
+	case "local", "tar", "oci", "docker", "image", "cacheonly":
+	case "":
+		return Output{}, hint.With(fmt.Errorf("output %q has no type", flag), "write -o type=local,dest=directory")
+	default:
+		return Output{}, hint.With(fmt.Errorf("output %q: there is no type %q", flag, out.Type), "use local, tar, oci, docker, image, registry or cacheonly")
+	}
+	return out, s.place(&out, flag)
+}
+
+// place checks and completes where an output goes.
+func (s Surroundings) place(out *Output, flag string) error {
+	switch out.Type {
+	case "image", "cacheonly":
+		if out.Dest != "" {
+			return fmt.Errorf("output %q: type %s has no dest", flag, out.Type)
+		}
+		return nil
+	}
+	if out.Dest == "" && out.Type != "local" && !out.isStore() {
+		out.Dest = "-"
+	}
+	switch {
+	case out.Dest == "":
+		return hint.With(fmt.Errorf("output %q has no dest", flag), "write -o type=%s,dest=directory", out.Type)
+	case out.Dest != "-":
+		out.Dest = s.path(out.Dest)
+	case out.Type == "local" || out.isStore():
+		return fmt.Errorf("output %q: a directory cannot go to the standard output", flag)
+	case s.Stdout == nil:
+		return hint.With(fmt.Errorf("output %q has no dest", flag), "write -o type=%s,dest=file", out.Type)
+	default:
+		out.Stdout = s.Stdout
+	}
+	return nil
+}
+
+// ParseCache reads a value of --cache-from or --cache-to: type=…,key=value…, or
+// an image name alone for type=registry.
+func ParseCache(flag string) (CacheEntry, error) {
+	out := CacheEntry{Attrs: make(map[string]string)}
+	bare := 0
+	err := fields(flag, func(key, value string, found bool) error {
+		switch {
+		case !found:
+			bare++
+		case key == "type":
+			out.Type = value
+		default:
+			out.Attrs[key] = value
+		}
+		return nil
+	})
+	if err != nil {
+		return CacheEntry{}, err
+	}
+	if bare == 1 && out.Type == "" && len(out.Attrs) == 0 && !strings.Contains(flag, ",") {
+		out.Type, out.Attrs["ref"] = "registry", strings.TrimSpace(flag)
+		bare = 0
+	}
+	switch {
+	case bare > 0:
+		return CacheEntry{}, fmt.Errorf("cache %q: not every part is key=value", flag)
+	case out.Type == "":
+		return CacheEntry{}, hint.With(fmt.Errorf("cache %q has no type", flag), "write type=registry,ref=registry/repository:tag")
+	case out.Type == "registry" && out.Attrs["ref"] == "":
+		return CacheEntry{}, hint.With(fmt.Errorf("cache %q has no ref", flag), "write type=registry,ref=registry/repository:tag")
+	}
+	return out, nil
+}
+
+// ParseAttestation reads a value of --sbom or --provenance: a boolean, or
+// settings. It reports whether there is one.
+func ParseAttestation(flag string) (settings string, wanted bool, err error) {
+	if flag == "" {
+		return "", false, nil
+	}
+	if b, err := strconv.ParseBool(flag); err == nil {
+		return "", b, nil
+	}
+	disabled := false
+	err = fields(flag, func(key, value string, found bool) error {
+		if key == "disabled" {
+			disabled = value == "true"
+			return nil
+		}
+		if !found {
+			return fmt.Errorf("attestation %q: %q is not key=value", flag, key)
+		}
+		return nil
+	})
+	if err != nil || disabled {
+		return "", false, err
+	}
+	return flag, true, nil
+}
+
+// ParsePairs reads values of --build-arg and --label. A key without "=" takes
+// its value from lookup, as docker does for build arguments, and is left out
+// when that has none; without lookup its value is empty.
+func ParsePairs(flags []string, lookup func(string) (string, bool)) (map[string]string, error) {
+	out := make(map[string]string, len(flags))
+	for _, flag := range flags {
+		key, value, found := strings.Cut(flag, "=")
+		if key == "" {
+			return nil, errors.New("there is a value without a name: " + strconv.Quote(flag))
+		}
+		if !found && lookup != nil {
+			v, ok := lookup(key)
+			if !ok {
+				continue
+			}
+			value = v
+		}
+		out[key] = value
+	}
+	return out, nil
+}

@@ -1,0 +1,230 @@
+package imagebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dockless-ci/dockless/internal/hint"
+)
+
+// Request says what to build, how, and where the result goes. Its zero value
+// lacks a context; every other field may be left out. A Request is not changed
+// by a build and may be used again, unless its DockerfileText is a stream.
+type Request struct {
+	// Context is a directory, or the URL of a Git repository or tar archive that
+	// BuildKit fetches itself.
+	Context string
+	// Dockerfile is the path of the Dockerfile on this machine; empty is
+	// "Dockerfile" in the context. With a URL as context it is the path inside.
+	Dockerfile string
+	// DockerfileText, when set, is the Dockerfile itself ("-f -").
+	DockerfileText io.Reader
+
+	Tags      []string // image references; one without a tag gets "latest"
+	Target    string   // stage to build; empty is the last
+	Platforms []string // for example linux/arm64; empty is the node's own
+	BuildArgs map[string]string
+	Labels    map[string]string
+	Secrets   []Secret
+	SSH       []SSH
+	NoCache   bool // run every step again
+	Pull      bool // ask the registry for base images even if the node has them
+	// Attestations are by type, "sbom" or "provenance", with their settings, for
+	// example "mode=max"; an empty setting is the default of the type.
+	Attestations map[string]string
+
+	Push    bool                           // push every tag
+	Layout  string                         // directory of a [Layout] that keeps the image under its tags
+	Load    func() (io.WriteCloser, error) // opens where the image goes as an archive that `docker load` and `podman load` read
+	Outputs []Output                       // further outputs, as of -o
+
+	CacheFrom []CacheEntry // as of --cache-from, beside those of Cache
+	CacheTo   []CacheEntry // as of --cache-to, beside that of Cache
+	Cache     CachePolicy
+
+	// Insecure names registries, host[:port], that are spoken to without TLS or
+	// with a certificate that nobody checks. Those on localhost need no mention.
+	Insecure []string
+	Auth     *Auth // credentials for registries; nil is none
+}
+
+// Secret is a value that steps can mount by its ID. Open is called once per
+// solve, before it starts; the value is in no log, layer or cache key.
+type Secret struct {
+	ID   string
+	Open func(context.Context) ([]byte, error)
+}
+
+// SSH is an agent that steps can mount by its ID: the path of an agent's socket,
+// or those of private keys.
+type SSH struct {
+	ID    string
+	Paths []string
+}
+
+// Output is one further output of a build: an exporter type of BuildKit, its
+// settings, and where it goes on this machine. Dest is a directory for the type
+// "local" and for "oci" with tar=false, else a file, or "-" for Stdout.
+type Output struct {
+	Type   string
+	Dest   string
+	Attrs  map[string]string
+	Stdout io.Writer
+}
+
+// CacheEntry is one cache import or export: a type of BuildKit's and its
+// settings.
+type CacheEntry struct {
+	Type  string
+	Attrs map[string]string
+}
+
+// Validate reports everything in r that can be known to be wrong without
+// BuildKit, with hints.
+func (r *Request) Validate() error {
+	var errs []error
+	if err := r.checkFiles(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := r.references(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := r.platforms(); err != nil {
+		errs = append(errs, err)
+	}
+	if r.Push && len(r.Tags) == 0 {
+		errs = append(errs, hint.With(errors.New("there is no name to push the image to"), "give the image a tag with --tag"))
+	}
+	for _, s := range r.Secrets {
+		if s.ID == "" || s.Open == nil {
+			errs = append(errs, errors.New("a secret needs an id and a source"))
+		}
+	}
+	for kind := range r.Attestations {
+		if kind != "sbom" && kind != "provenance" {
+			errs = append(errs, fmt.Errorf("there is no attestation of type %q", kind))
+		}
+	}
+	stores := 0
+	if r.Layout != "" {
+		stores++
+	}
+	for _, o := range r.Outputs {
+		if o.isStore() {
+			stores++
+		}
+	}
+	if stores > 1 {
+		errs = append(errs, errors.New("a build can write into one OCI layout directory at most"))
+	}
+	return errors.Join(errs...)
+}
+
+// remote reports whether BuildKit fetches the context itself.
+func (r *Request) remote() bool {
+	return strings.Contains(r.Context, "://") || strings.HasPrefix(r.Context, "git@") || strings.HasPrefix(r.Context, "github.com/")
+}
+
+// dockerfile returns where the Dockerfile is on this machine.
+func (r *Request) dockerfile() string {
+	if r.Dockerfile == "" {
+		return filepath.Join(r.Context, "Dockerfile")
+	}
+	return r.Dockerfile
+}
+
+func (r *Request) checkFiles() error {
+	if r.Context == "" {
+		return hint.With(errors.New("the build has no context"), "name the directory to build from")
+	}
+	if r.remote() {
+		return nil
+	}
+	info, err := os.Stat(r.Context)
+	if err != nil {
+		return hint.With(fmt.Errorf("reading the build context: %w", err), "name an existing directory to build from")
+	}
+	if !info.IsDir() {
+		return hint.With(fmt.Errorf("the build context %s is no directory", r.Context), "name an existing directory to build from")
+	}
+	if r.DockerfileText != nil {
+		return nil
+	}
+	file := r.dockerfile()
+	info, err = os.Stat(file)
+	if err != nil && r.Dockerfile == "" {
+		// The frontend also accepts the name in lower case.
+		info, err = os.Stat(filepath.Join(r.Context, "dockerfile"))
+	}
+	if err != nil {
+		return hint.With(fmt.Errorf("reading the Dockerfile: there is no %s", file), "name the Dockerfile with --file, relative to the working directory")
+	}
+	if info.IsDir() {
+		return hint.With(fmt.Errorf("reading the Dockerfile: %s is a directory", file), "name the Dockerfile with --file, relative to the working directory")
+	}
+	return nil
+}
+
+// references returns the tags in full, each once.
+func (r *Request) references() ([]reference.Named, error) {
+	var (
+		out  []reference.Named
+		errs []error
+	)
+	for _, tag := range r.Tags {
+		named, err := normalize(tag)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if !slices.ContainsFunc(out, func(o reference.Named) bool { return o.String() == named.String() }) {
+			out = append(out, named)
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// normalize returns an image name in full: with its registry and a tag.
+func normalize(name string) (reference.Named, error) {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return nil, hint.With(fmt.Errorf("%q is no image name: %w", name, err), "use [registry/]repository[:tag] in lower case")
+	}
+	return reference.TagNameOnly(named), nil
+}
+
+func (r *Request) platforms() ([]ocispecs.Platform, error) {
+	var (
+		out  []ocispecs.Platform
+		errs []error
+	)
+	for _, list := range r.Platforms {
+		for name := range strings.SplitSeq(list, ",") {
+			p, err := platforms.Parse(strings.TrimSpace(name))
+			if err != nil {
+				errs = append(errs, hint.With(fmt.Errorf("%q is no platform", name), "use names like linux/amd64 and linux/arm64"))
+				continue
+			}
+			p = platforms.Normalize(p)
+			if !slices.ContainsFunc(out, func(o ocispecs.Platform) bool { return platforms.FormatAll(o) == platforms.FormatAll(p) }) {
+				out = append(out, p)
+			}
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// isStore reports whether the output is a directory of content.
+func (o Output) isStore() bool {
+	return (o.Type == "oci" || o.Type == "docker") && o.Attrs["tar"] == "false"
+}
