@@ -1,0 +1,110 @@
+package podmanrun
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// exitPoll is how often the service looks whether a container has ended; it
+// costs Podman one lock and one stat.
+const exitPoll = "100ms"
+
+func (c *Client) createContainer(ctx context.Context, r *createRequest) (id string, err error) {
+	var answer struct {
+		ID string `json:"Id"`
+	}
+	err = c.call(ctx, request{method: http.MethodPost, path: "/containers/create", body: r, what: "creating container " + r.Name}, &answer)
+	return answer.ID, err
+}
+
+func (c *Client) startContainer(ctx context.Context, id, name string) error {
+	return c.call(ctx, request{method: http.MethodPost, path: "/containers/" + id + "/start", what: "starting container " + name}, nil)
+}
+
+func (c *Client) inspectContainer(ctx context.Context, id string) (*containerAnswer, error) {
+	var answer containerAnswer
+	err := c.call(ctx, request{method: http.MethodGet, path: "/containers/" + url.PathEscape(id) + "/json", what: "inspecting container " + id}, &answer)
+	if err != nil {
+		return nil, err
+	}
+	return &answer, nil
+}
+
+// waitContainer blocks until the container has ended or ctx ends, and returns
+// the exit code.
+func (c *Client) waitContainer(ctx context.Context, id, name string) (int, error) {
+	var code any // Podman 4 answers a string or a number, depending on the release
+	err := c.call(ctx, request{
+		method: http.MethodPost, path: "/containers/" + id + "/wait", bound: -1, what: "waiting for container " + name,
+		query: url.Values{"condition": {"exited", "stopped"}, "interval": {exitPoll}},
+	}, &code)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(fmt.Sprint(code)))
+	if err != nil {
+		return 0, fmt.Errorf("waiting for container %s: exit code %v: %w", name, code, err)
+	}
+	return n, nil
+}
+
+// removeContainer stops and removes a container with its anonymous volumes.
+// One that is gone already is no error.
+func (c *Client) removeContainer(ctx context.Context, id, name string, grace time.Duration) error {
+	seconds := strconv.Itoa(int((grace + time.Second - 1) / time.Second))
+	err := c.call(ctx, request{
+		method: http.MethodDelete, path: "/containers/" + id, what: "removing container " + name, bound: grace + requestTimeout,
+		query: url.Values{"force": {"true"}, "volumes": {"true"}, "v": {"true"}, "timeout": {seconds}},
+	}, nil)
+	if hasStatus(err, http.StatusNotFound) {
+		return nil
+	}
+	return err
+}
+
+// listContainers returns the containers, running or not, that carry all labels.
+func (c *Client) listContainers(ctx context.Context, labels map[string]string) ([]listedContainer, error) {
+	query := filters(labels)
+	query.Set("all", "true")
+	var list []listedContainer
+	err := c.call(ctx, request{method: http.MethodGet, path: "/containers/json", query: query, what: "listing containers"}, &list)
+	return list, err
+}
+
+func (l listedContainer) name() string {
+	if len(l.Names) == 0 {
+		return l.ID
+	}
+	return l.Names[0]
+}
+
+// grace is the stop timeout the container was made with.
+func (l listedContainer) grace() time.Duration {
+	seconds, err := strconv.Atoi(l.Labels[labelGrace])
+	if err != nil {
+		return stopGrace
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// checkContainer runs the container's healthcheck once. Podman does not bound
+// the command's time, so a check that exceeds h.Timeout is given up and counts as failed.
+// A container that does not run is an error with status 409.
+func (c *Client) checkContainer(ctx context.Context, id, name string, h *healthConfig) (healthy bool, err error) {
+	bounded, cancel := context.WithTimeout(ctx, h.Timeout)
+	defer cancel()
+	var answer struct{ Status string }
+	err = c.call(bounded, request{method: http.MethodGet, path: "/containers/" + id + "/healthcheck", bound: -1, what: "checking the health of container " + name}, &answer)
+	if err == nil {
+		return answer.Status == "healthy", nil
+	}
+	if ctx.Err() == nil && (bounded.Err() != nil || hasStatus(err, http.StatusInternalServerError)) {
+		return false, nil // too slow, or the command could not be run
+	}
+	return false, err
+}

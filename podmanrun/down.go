@@ -1,0 +1,109 @@
+package podmanrun
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// DownOptions says how [Client.Down] removes a project.
+type DownOptions struct {
+	Volumes  bool           // remove the project's named volumes too
+	Timeout  *time.Duration // time between SIGTERM and SIGKILL instead of each service's own; nil keeps those
+	Progress func(Event)    // told what is removed, one event at a time; may be nil
+}
+
+// Down stops and removes everything that carries the project's label: all
+// containers at once, then the networks and, if asked, the volumes. Removing a
+// project that does not exist is no error.
+func (c *Client) Down(ctx context.Context, project string, o DownOptions) error {
+	_, err := c.removeLabelled(ctx, map[string]string{LabelProject: project}, o)
+	return err
+}
+
+// Removed counts what [Client.RemoveOwned] has removed.
+type Removed struct {
+	Containers []string `json:"containers"` // names
+	Networks   []string `json:"networks"`
+	Volumes    []string `json:"volumes"`
+}
+
+// Empty reports whether nothing was left to remove.
+func (r Removed) Empty() bool { return len(r.Containers)+len(r.Networks)+len(r.Volumes) == 0 }
+
+// RemoveOwned removes every container, network and volume of one owner, killing
+// what still runs. An empty Job means all jobs of the agent. An owner without
+// an agent is refused, because it would match what belongs to nobody.
+func (c *Client) RemoveOwned(ctx context.Context, owner Owner) (Removed, error) {
+	if owner.Agent == "" {
+		return Removed{}, errors.New("removing what an agent owns: the agent has no name")
+	}
+	return c.removeLabelled(ctx, owner.labels(), DownOptions{Volumes: true, Timeout: new(time.Duration)})
+}
+
+// removeLabelled removes what carries labels. It goes on after an error, and
+// reports all of them with what it could remove.
+func (c *Client) removeLabelled(ctx context.Context, labels map[string]string, o DownOptions) (removed Removed, err error) {
+	containers, err := c.listContainers(ctx, labels)
+	if err != nil {
+		return removed, err
+	}
+	errs := []error{c.removeAll(ctx, containers, o.Timeout, func(l listedContainer) {
+		removed.Containers = append(removed.Containers, l.name())
+		if o.Progress != nil {
+			o.Progress(Event{Service: l.Labels[LabelService], Kind: EventRemoved})
+		}
+	})}
+	networks, err := c.listNetworks(ctx, labels)
+	errs = append(errs, err)
+	for _, n := range networks {
+		if err := c.removeNetwork(ctx, n.Name); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		removed.Networks = append(removed.Networks, n.Name)
+	}
+	if !o.Volumes {
+		return removed, errors.Join(errs...)
+	}
+	volumes, err := c.listVolumes(ctx, labels)
+	errs = append(errs, err)
+	for _, v := range volumes {
+		if err := c.removeVolume(ctx, v.Name); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		removed.Volumes = append(removed.Volumes, v.Name)
+	}
+	return removed, errors.Join(errs...)
+}
+
+// removeAll removes containers, all at once, with their own grace unless one is
+// given. Calls of done do not overlap.
+func (c *Client) removeAll(ctx context.Context, list []listedContainer, grace *time.Duration, done func(listedContainer)) error {
+	var mu sync.Mutex
+	var errs []error
+	var g errgroup.Group
+	for _, l := range list {
+		g.Go(func() error {
+			wait := l.grace()
+			if grace != nil {
+				wait = *grace
+			}
+			err := c.removeContainer(ctx, l.ID, l.name(), wait)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, err)
+				return nil
+			}
+			done(l)
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in errs, all of them
+	return errors.Join(errs...)
+}

@@ -1,0 +1,25 @@
+package podmanrun
+
+// EventKind says what happened to a service while a stack comes up or goes down.
+type EventKind string
+
+// Kinds of events, in the order in which a service usually goes through them.
+const (
+	EventWarning   EventKind = "warning"   // something was ignored; Service may be empty
+	EventPulling   EventKind = "pulling"   // Text is Podman's progress
+	EventPulled    EventKind = "pulled"    // the image is present
+	EventKept      EventKind = "kept"      // an unchanged container goes on running
+	EventCreated   EventKind = "created"   // the container exists
+	EventStarted   EventKind = "started"   // the container runs
+	EventHealthy   EventKind = "healthy"   // the healthcheck passed
+	EventUnhealthy EventKind = "unhealthy" // the healthcheck failed too often
+	EventExited    EventKind = "exited"    // the container ended; Text has the exit code
+	EventRemoved   EventKind = "removed"   // the container is gone
+)
+
+// Event is one thing that happened. Events are delivered one at a time.
+type Event struct {
+	Service string    `json:"service,omitempty"`
+	Kind    EventKind `json:"kind"`
+	Text    string    `json:"text,omitempty"`
+}

@@ -1,0 +1,185 @@
+package podmanrun
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/docker/cli/cli/config"
+
+	"github.com/dockless-ci/dockless/internal/hint"
+)
+
+const (
+	// pullTimeout bounds one pull: 5 GB at 5 MB/s, which is a slow registry and
+	// a very large image.
+	pullTimeout = 20 * time.Minute
+	// loadTimeout bounds reading one archive, from the local disk.
+	loadTimeout = 10 * time.Minute
+)
+
+// ImageExists reports whether the Podman service has the image, without asking
+// a registry.
+func (c *Client) ImageExists(ctx context.Context, image string) (bool, error) {
+	_, err := c.inspectImage(ctx, image)
+	if hasStatus(err, http.StatusNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// LoadImage reads an image archive, as "docker save" or a BuildKit exporter
+// writes it, into Podman's storage and returns the names of its images.
+func (c *Client) LoadImage(ctx context.Context, archive io.Reader) ([]string, error) {
+	var answer struct{ Names []string }
+	err := c.call(ctx, request{
+		method: http.MethodPost, path: "/images/load", body: archive, bound: loadTimeout, what: "loading an image archive",
+	}, &answer)
+	return answer.Names, err
+}
+
+func (c *Client) inspectImage(ctx context.Context, image string) (*imageAnswer, error) {
+	var answer imageAnswer
+	err := c.call(ctx, request{
+		method: http.MethodGet, path: "/images/" + url.PathEscape(image) + "/json", what: "inspecting image " + image,
+	}, &answer)
+	if err != nil {
+		return nil, err
+	}
+	return &answer, nil
+}
+
+// pullRequest names one image and how to get it.
+type pullRequest struct {
+	image    string
+	platform string // os/arch[/variant]; empty is the service's own
+	policy   string // compose's pull_policy
+	built    bool   // the image comes from a build, never from a registry
+}
+
+// ensureImage makes the image present as the policy says and returns it.
+func (c *Client) ensureImage(ctx context.Context, p pullRequest, dockerConfig string, progress func(text string)) (*imageAnswer, error) {
+	if p.policy != "always" {
+		image, err := c.inspectImage(ctx, p.image)
+		switch {
+		case err == nil:
+			return image, nil
+		case !hasStatus(err, http.StatusNotFound):
+			return nil, err
+		case p.built:
+			err := fmt.Errorf("image %s is not in Podman's storage and stacks do not build", p.image)
+			return nil, hint.With(err, "build it first with \"dockless build --load -t %s\"", p.image)
+		case p.policy == "never":
+			err := fmt.Errorf("image %s is not in Podman's storage and must not be pulled", p.image)
+			return nil, hint.With(err, "load the image first, or change pull_policy")
+		}
+	}
+	name, err := c.pull(ctx, p, dockerConfig, progress)
+	if err != nil {
+		return nil, err
+	}
+	return c.inspectImage(ctx, name)
+}
+
+// pull asks the service to pull and returns the image's full name.
+func (c *Client) pull(ctx context.Context, p pullRequest, dockerConfig string, progress func(text string)) (string, error) {
+	named, err := reference.ParseDockerRef(p.image)
+	if err != nil {
+		return "", fmt.Errorf("image %q: %w", p.image, err)
+	}
+	header, err := credentials(dockerConfig, reference.Domain(named))
+	if err != nil {
+		return "", fmt.Errorf("pulling %s: %w", named, err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, pullTimeout, fmt.Errorf("the pull did not end within %s", pullTimeout))
+	defer cancel()
+	query := url.Values{"reference": {named.String()}, "policy": {"always"}}
+	for i, part := range strings.Split(p.platform, "/") {
+		if key := []string{"OS", "Arch", "Variant", ""}[min(i, 3)]; part != "" && key != "" {
+			query.Set(key, part)
+		}
+	}
+	body, err := c.stream(ctx, request{
+		method: http.MethodPost, path: "/images/pull", query: query, header: header, bound: -1, what: "pulling " + named.String(),
+	})
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = body.Close() }() // everything of interest has been read
+	if err := readPull(body, progress); err != nil {
+		err = fmt.Errorf("pulling %s: %w", named, withCause(ctx, err))
+		return "", hint.With(err, "check the image name, the credentials in the Docker configuration and the mirrors in registries.conf")
+	}
+	return named.String(), nil
+}
+
+// readPull follows the report of a pull, one JSON object per line, to its end.
+func readPull(body io.Reader, progress func(text string)) error {
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, 1<<20)
+	done := false
+	for lines.Scan() {
+		var report struct {
+			Stream string `json:"stream"`
+			Error  string `json:"error"`
+			ID     string `json:"id"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &report); err != nil {
+			return fmt.Errorf("decoding podman's report: %w", err)
+		}
+		if report.Error != "" {
+			return errors.New(report.Error)
+		}
+		if text := strings.TrimSpace(report.Stream); text != "" {
+			progress(text)
+		}
+		done = done || report.ID != ""
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	if !done {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+// credentials returns the header that carries the credentials for registry from
+// the Docker configuration in dir, or nothing when it has none.
+func credentials(dir, registry string) (http.Header, error) {
+	if dir == "" {
+		return nil, nil //nolint:nilnil // no header is a valid answer
+	}
+	file, err := config.Load(dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading the Docker configuration: %w", err)
+	}
+	server := registry
+	if registry == "docker.io" {
+		server = "https://index.docker.io/v1/"
+	}
+	auth, err := file.GetAuthConfig(server)
+	if err != nil {
+		return nil, fmt.Errorf("reading the credentials for %s: %w", registry, err)
+	}
+	if auth.Username == "" && auth.IdentityToken == "" {
+		return nil, nil //nolint:nilnil // no header is a valid answer
+	}
+	// A map limits the credentials to this registry; mirrors never see them.
+	data, err := json.Marshal(map[string]any{registry: map[string]string{
+		"username": auth.Username, "password": auth.Password, "identitytoken": auth.IdentityToken,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return http.Header{"X-Registry-Auth": {base64.URLEncoding.EncodeToString(data)}}, nil
+}

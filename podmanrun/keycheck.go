@@ -1,0 +1,156 @@
+package podmanrun
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// KeyError is a key of a compose file that cannot be honoured.
+type KeyError struct {
+	File         string
+	Line, Column int    // counted from 1
+	Key          string // path of the key, such as services.db.ipc
+	Reason       string
+}
+
+func (e *KeyError) Error() string {
+	return fmt.Sprintf("%s:%d:%d: %s %s", e.File, e.Line, e.Column, e.Key, e.Reason)
+}
+
+// finding is a key that is not simply supported.
+type finding struct {
+	KeyError
+	service string // the service the key belongs to; empty for everything else
+	verdict verdict
+}
+
+// keyCheck walks compose files beside compose-go, which knows no positions.
+type keyCheck struct {
+	findings []finding
+	files    map[string]map[string]ast.Node // file → key path → the key's node
+	reasons  map[string]string
+}
+
+func newKeyCheck() *keyCheck {
+	return &keyCheck{files: make(map[string]map[string]ast.Node), reasons: reasons()}
+}
+
+// addFile checks one file and the local files it includes or extends.
+func (k *keyCheck) addFile(name string, content []byte) error {
+	if _, seen := k.files[name]; seen {
+		return nil
+	}
+	k.files[name] = make(map[string]ast.Node)
+	file, err := parser.ParseBytes(content, 0)
+	if err != nil {
+		return fmt.Errorf("reading compose file %s: %w", name, err)
+	}
+	w := &keyWalk{check: k, file: name, anchors: make(map[string]ast.Node)}
+	for _, doc := range file.Docs {
+		ast.Walk(w, doc) // collects the anchors
+	}
+	for _, doc := range file.Docs {
+		w.object(doc.Body, nil, composeKeys())
+	}
+	for _, path := range w.linked {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(name), path)
+		}
+		linked, err := os.ReadFile(path) //nolint:gosec // the compose file names it
+		if err != nil {
+			continue // remote, or with a variable in its name: compose-go reads it or reports it
+		}
+		if err := k.addFile(path, linked); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unknown returns an error for all keys that compose does not have.
+func (k *keyCheck) unknown() error {
+	var errs []error
+	for _, f := range k.findings {
+		if f.verdict == unknown {
+			errs = append(errs, &f.KeyError)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// verdict turns the findings about what is active in p into errors or warnings.
+func (k *keyCheck) verdict(p *types.Project) (*Project, error) {
+	project := &Project{compose: p}
+	var errs []error
+	for _, f := range k.findings {
+		if _, disabled := p.DisabledServices[f.service]; disabled {
+			continue
+		}
+		switch f.verdict {
+		case unsupported:
+			errs = append(errs, &f.KeyError)
+		case ignored:
+			project.warnings = append(project.warnings, f.KeyError.Error())
+		case unknown, supported:
+		}
+	}
+	for _, name := range project.ServiceNames() {
+		if err := checkService(p.Services[name]); err != nil {
+			errs = append(errs, k.at("services."+name, err))
+		}
+	}
+	for name, network := range p.Networks {
+		if network.Driver != "" && network.Driver != "bridge" && network.Driver != "default" {
+			errs = append(errs, k.at("networks."+name+".driver", fmt.Errorf("network %s: driver %q is not supported, only bridge", name, network.Driver)))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return project, nil
+}
+
+// keyPath finds the path of a key in compose-go's errors.
+var keyPath = regexp.MustCompile(`(?:services|networks|volumes)\.[A-Za-z0-9._-]+`)
+
+// locate puts file, line and column in front of an error of compose-go that
+// names a key.
+func (k *keyCheck) locate(err error) error {
+	if path := keyPath.FindString(err.Error()); path != "" {
+		return k.at(path, err)
+	}
+	return err
+}
+
+// at puts the position of the key at path, or of its nearest parent, in front of err.
+func (k *keyCheck) at(path string, err error) error {
+	for path != "" {
+		for _, file := range slices.Sorted(maps.Keys(k.files)) {
+			if node, ok := k.files[file][path]; ok {
+				pos := node.GetToken().Position
+				return fmt.Errorf("%s:%d:%d: %w", file, pos.Line, pos.Column, err)
+			}
+		}
+		path, _, _ = cutLast(path, ".")
+	}
+	return err
+}
+
+// cutLast slices s around the last sep.
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return "", s, false
+}
+

@@ -1,0 +1,68 @@
+package podmanrun
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+)
+
+// ensureNetwork makes a network unless it exists, and reports whether it did.
+func (c *Client) ensureNetwork(ctx context.Context, r networkRequest) (made bool, err error) {
+	exists, err := c.exists(ctx, "/networks/"+url.PathEscape(r.Name)+"/exists", "looking for network "+r.Name)
+	if err != nil || exists {
+		return false, err
+	}
+	err = c.call(ctx, request{method: http.MethodPost, path: "/networks/create", body: r, what: "creating network " + r.Name}, nil)
+	if hasStatus(err, http.StatusConflict) {
+		return false, nil // somebody was faster
+	}
+	return err == nil, err
+}
+
+// ensureVolume makes a volume unless it exists, and reports whether it did.
+func (c *Client) ensureVolume(ctx context.Context, r volumeRequest) (made bool, err error) {
+	exists, err := c.exists(ctx, "/volumes/"+url.PathEscape(r.Name)+"/exists", "looking for volume "+r.Name)
+	if err != nil || exists {
+		return false, err
+	}
+	r.Label = r.Labels
+	err = c.call(ctx, request{method: http.MethodPost, path: "/volumes/create", body: r, what: "creating volume " + r.Name}, nil)
+	return err == nil, err
+}
+
+func (c *Client) exists(ctx context.Context, path, what string) (bool, error) {
+	err := c.call(ctx, request{method: http.MethodGet, path: path, what: what}, nil)
+	if hasStatus(err, http.StatusNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// removeNetwork removes a network and whatever is still connected to it.
+func (c *Client) removeNetwork(ctx context.Context, name string) error {
+	return c.remove(ctx, "/networks/"+url.PathEscape(name), "removing network "+name)
+}
+
+func (c *Client) removeVolume(ctx context.Context, name string) error {
+	return c.remove(ctx, "/volumes/"+url.PathEscape(name), "removing volume "+name)
+}
+
+func (c *Client) remove(ctx context.Context, path, what string) error {
+	err := c.call(ctx, request{method: http.MethodDelete, path: path, query: url.Values{"force": {"true"}}, what: what}, nil)
+	if hasStatus(err, http.StatusNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (c *Client) listNetworks(ctx context.Context, labels map[string]string) ([]networkAnswer, error) {
+	var list []networkAnswer
+	err := c.call(ctx, request{method: http.MethodGet, path: "/networks/json", query: filters(labels), what: "listing networks"}, &list)
+	return list, err
+}
+
+func (c *Client) listVolumes(ctx context.Context, labels map[string]string) ([]volumeAnswer, error) {
+	var list []volumeAnswer
+	err := c.call(ctx, request{method: http.MethodGet, path: "/volumes/json", query: filters(labels), what: "listing volumes"}, &list)
+	return list, err
+}

@@ -1,0 +1,125 @@
+package podmanrun
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// ContainerStatus is how one container of a project is.
+type ContainerStatus struct {
+	Service  string `json:"service"`
+	Name     string `json:"name"`
+	ID       string `json:"id"`
+	Image    string `json:"image"`
+	State    string `json:"state"`            // Podman's word: created, running, exited, …
+	Health   string `json:"health,omitempty"` // healthy, unhealthy or starting; empty without a healthcheck
+	Ports    []Port `json:"ports,omitempty"`
+	ExitCode int    `json:"exitCode"`
+}
+
+// Port is one published port.
+type Port struct {
+	HostIP    string `json:"hostIp,omitempty"` // empty is every address
+	Host      int    `json:"host"`
+	Container int    `json:"container"`
+	Protocol  string `json:"protocol"` // tcp or udp
+}
+
+// String is the port as docker and compose write it.
+func (p Port) String() string {
+	ip := p.HostIP
+	if ip == "" {
+		ip = "0.0.0.0"
+	}
+	return ip + ":" + strconv.Itoa(p.Host) + "->" + strconv.Itoa(p.Container) + "/" + p.Protocol
+}
+
+// Ps returns the containers of a project by service. Nobody else runs the
+// healthchecks of a stack that is not watched, so Ps runs each once.
+func (c *Client) Ps(ctx context.Context, project string) ([]ContainerStatus, error) {
+	list, err := c.listContainers(ctx, map[string]string{LabelProject: project})
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	statuses := make([]ContainerStatus, 0, len(list))
+	g, gctx := errgroup.WithContext(ctx)
+	for _, l := range list {
+		g.Go(func() error {
+			status, err := c.status(gctx, l)
+			if hasStatus(err, http.StatusNotFound) {
+				return nil // removed since it was listed
+			}
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			statuses = append(statuses, status)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(statuses, func(a, b ContainerStatus) int {
+		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Name, b.Name))
+	})
+	return statuses, nil
+}
+
+func (c *Client) status(ctx context.Context, l listedContainer) (ContainerStatus, error) {
+	healthy := false
+	h := checkFrom(l.Labels)
+	if h != nil && l.State == "running" {
+		var err error
+		healthy, err = c.checkContainer(ctx, l.ID, l.name(), h)
+		if err != nil && !hasStatus(err, http.StatusConflict) { // it may have ended since it was listed
+			return ContainerStatus{}, err
+		}
+	}
+	answer, err := c.inspectContainer(ctx, l.ID)
+	if err != nil {
+		return ContainerStatus{}, err
+	}
+	status := ContainerStatus{
+		Service: l.Labels[LabelService], Name: strings.TrimPrefix(answer.Name, "/"), ID: answer.ID,
+		Image: answer.ImageName, State: answer.State.Status, ExitCode: answer.State.ExitCode, Ports: ports(answer),
+	}
+	if h != nil && answer.State.Running {
+		status.Health = cmp.Or(answer.State.Health.Status, "starting")
+		if healthy {
+			status.Health = "healthy"
+		}
+	}
+	return status, nil
+}
+
+func ports(c *containerAnswer) []Port {
+	var list []Port
+	for key, bindings := range c.NetworkSettings.Ports {
+		number, protocol, _ := strings.Cut(key, "/")
+		container, err := strconv.Atoi(number)
+		if err != nil {
+			continue
+		}
+		for _, b := range bindings {
+			host, err := strconv.Atoi(b.HostPort)
+			if err != nil {
+				continue
+			}
+			list = append(list, Port{HostIP: b.HostIP, Host: host, Container: container, Protocol: protocol})
+		}
+	}
+	slices.SortFunc(list, func(a, b Port) int {
+		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Host, b.Host))
+	})
+	return list
+}

@@ -1,0 +1,169 @@
+package podmanrun
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Stack is a project that is up. It holds no resources of its own; the
+// containers live until [Client.Down] or [Client.RemoveOwned].
+type Stack struct {
+	client     *Client
+	project    string
+	network    string
+	containers map[string]*containerAnswer // by service
+}
+
+// finish looks at every container once more: for its ports, and for one that
+// ended right after its start.
+func (u *up) finish(ctx context.Context) (*Stack, error) {
+	s := &Stack{client: u.client, project: u.project.Name, containers: make(map[string]*containerAnswer)}
+	if _, ok := u.project.Networks["default"]; ok && u.usesNetwork("default") {
+		s.network = networkName(u.project, "default")
+	}
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	for name, unit := range u.units {
+		g.Go(func() error {
+			answer, err := u.client.inspectContainer(gctx, unit.id)
+			if err != nil {
+				return unit.fail(err)
+			}
+			if !answer.State.Running && !passed(unit.completed) {
+				if err := unit.ended(answer.State.ExitCode); err != nil {
+					return err
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			s.containers[name] = answer
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, u.explain(ctx, err)
+	}
+	return s, nil
+}
+
+// Project returns the name under which [Client.Down] finds the stack.
+func (s *Stack) Project() string { return s.project }
+
+// Network returns the name of the network on which services that name no other
+// reach each other; empty when no service is on it.
+func (s *Stack) Network() string { return s.network }
+
+// ContainerID returns the container of a service; empty when there is none.
+func (s *Stack) ContainerID(service string) string {
+	if c := s.containers[service]; c != nil {
+		return c.ID
+	}
+	return ""
+}
+
+// Environment returns where the published ports of the services are, for the
+// steps beside the stack: DOCKLESS_<SERVICE>_HOST, and for every container port
+// N DOCKLESS_<SERVICE>_PORT_<N> with the port on that host. In service names,
+// every character that is no letter or digit becomes an underscore. A port
+// published for TCP and UDP gives TCP's.
+func (s *Stack) Environment() map[string]string {
+	env := make(map[string]string)
+	for service, c := range s.containers {
+		prefix := "DOCKLESS_" + envName(service)
+		for _, key := range slices.Sorted(maps.Keys(c.NetworkSettings.Ports)) { // 53/tcp sorts before 53/udp
+			port, _, _ := strings.Cut(key, "/")
+			bindings := c.NetworkSettings.Ports[key]
+			name := prefix + "_PORT_" + port
+			if len(bindings) == 0 || bindings[0].HostPort == "" || env[name] != "" {
+				continue
+			}
+			env[name] = bindings[0].HostPort
+			env[prefix+"_HOST"] = s.client.publishedHost()
+			if ip := bindings[0].HostIP; ip != "" && ip != "0.0.0.0" && ip != "::" {
+				env[prefix+"_HOST"] = ip
+			}
+		}
+	}
+	return env
+}
+
+// envName makes a service name usable in the name of a variable.
+func envName(service string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z':
+			return r - 'a' + 'A'
+		case r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+			return r
+		}
+		return '_'
+	}, service)
+}
+
+// Watch goes on checking the services at their own intervals, so that their
+// health stays true while the stack is used, and tells changed when one turns
+// healthy or unhealthy or ends. It returns nil when ctx ends, or earlier when
+// no service is left to watch. Calls of changed never overlap.
+func (s *Stack) Watch(ctx context.Context, changed func(Event)) error {
+	var mu sync.Mutex
+	tell := func(e Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		changed(e)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for service, c := range s.containers {
+		if c.State.Running {
+			g.Go(func() error { return s.watch(gctx, service, c, tell) })
+		}
+	}
+	err := g.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// watch follows one service until it ends or ctx does.
+func (s *Stack) watch(ctx context.Context, service string, c *containerAnswer, tell func(Event)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var g errgroup.Group
+	g.Go(func() error {
+		defer cancel()
+		code, err := s.client.waitContainer(ctx, c.ID, c.Name)
+		if err != nil {
+			if ctx.Err() != nil || hasStatus(err, http.StatusNotFound) {
+				return nil
+			}
+			return fmt.Errorf("watching service %s: %w", service, err)
+		}
+		tell(Event{Service: service, Kind: EventExited, Text: strconv.Itoa(code)})
+		return nil
+	})
+	if h := checkFrom(c.Config.Labels); h != nil {
+		g.Go(func() error {
+			check := func(ctx context.Context) (bool, error) { return s.client.checkContainer(ctx, c.ID, c.Name, h) }
+			err := h.keepChecking(ctx, check, func(healthy bool) {
+				kind := EventUnhealthy
+				if healthy {
+					kind = EventHealthy
+				}
+				tell(Event{Service: service, Kind: kind})
+			})
+			if ctx.Err() != nil || hasStatus(err, http.StatusConflict) || hasStatus(err, http.StatusNotFound) {
+				return nil // the end of the container is told by the other goroutine
+			}
+			return fmt.Errorf("watching service %s: %w", service, err)
+		})
+	}
+	return g.Wait()
+}

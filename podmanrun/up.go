@@ -1,0 +1,302 @@
+package podmanrun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dockless-ci/dockless/internal/hint"
+)
+
+const (
+	// cleanupTimeout bounds the removal of everything after a failed start.
+	// Containers are killed, which takes Podman about 300 ms each.
+	cleanupTimeout = time.Minute
+	// parallel is how many containers Podman creates or starts at once for us.
+	// They share one lock on the storage, so more only wait there.
+	parallel = 8
+)
+
+var errCleanupTimeout = fmt.Errorf("removing a failed stack took longer than %s", cleanupTimeout)
+
+// UpOptions says how [Client.Up] starts a project.
+type UpOptions struct {
+	Owner         Owner
+	WaitTimeout   time.Duration // longest time from the first container's start to all healthy; zero leaves it to ctx
+	DockerConfig  string        // directory of the Docker configuration with registry credentials; empty is none
+	RemoveOrphans bool          // remove containers of services the project no longer has, instead of a warning
+	Progress      func(Event)   // told what happens, one event at a time; may be nil
+}
+
+// Up brings the project up and returns when every service is as ready as it can
+// say: healthy if it has a healthcheck, ended with 0 if another service waits
+// for that, running otherwise. Services start in parallel as their dependencies
+// allow. Containers that already run from the same configuration are kept,
+// others of the project are made anew.
+//
+// The first service that cannot be started, ends with a failure or turns
+// unhealthy ends Up with a [*ServiceError]. Then, and when ctx ends, everything
+// this call has made is removed before it returns.
+func (c *Client) Up(ctx context.Context, p *Project, o UpOptions) (*Stack, error) {
+	u := &up{client: c, project: p.compose, options: o, units: make(map[string]*unit), slots: make(chan struct{}, parallel)}
+	for _, warning := range p.warnings {
+		u.emit(Event{Kind: EventWarning, Text: warning})
+	}
+	if err := u.prepare(ctx); err != nil {
+		return nil, err
+	}
+	stack, err := u.run(ctx)
+	if err != nil {
+		return nil, errors.Join(err, u.undo(ctx))
+	}
+	return stack, nil
+}
+
+// up is one call of [Client.Up].
+type up struct {
+	client  *Client
+	project *types.Project
+	options UpOptions
+	units   map[string]*unit
+	slots   chan struct{}     // bounds how many containers are created or started at once
+	before  []listedContainer // of the project, before this call
+
+	events sync.Mutex // serialises Progress
+
+	mu       sync.Mutex
+	networks []string // made by this call
+	volumes  []string // made by this call
+}
+
+func (u *up) emit(e Event) {
+	if u.options.Progress == nil {
+		return
+	}
+	u.events.Lock()
+	defer u.events.Unlock()
+	u.options.Progress(e)
+}
+
+// prepare looks at what exists and makes the units, before anything is changed.
+func (u *up) prepare(ctx context.Context) (err error) {
+	u.before, err = u.client.listContainers(ctx, map[string]string{LabelProject: u.project.Name})
+	if err != nil {
+		return err
+	}
+	for name, service := range u.project.Services {
+		request, err := containerRequest(u.project, service, u.options.Owner)
+		if err != nil {
+			return fmt.Errorf("service %s: %w", name, err)
+		}
+		u.units[name] = newUnit(u, service, request)
+	}
+	for name := range u.units {
+		for _, dep := range dependencies(u.project, name) {
+			if dep.Condition == ServiceCompleted {
+				u.units[dep.Service].completes = true
+			}
+		}
+	}
+	return u.hostPaths()
+}
+
+// hostPaths makes the directories that bind mounts expect, as compose does,
+// when Podman sees the same file system.
+func (u *up) hostPaths() error {
+	if !u.client.local() {
+		return nil
+	}
+	for _, service := range u.project.Services {
+		for _, v := range service.Volumes {
+			if v.Type != types.VolumeTypeBind || v.Bind == nil || !bool(v.Bind.CreateHostPath) {
+				continue
+			}
+			if _, err := os.Stat(v.Source); !errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+			if err := os.MkdirAll(v.Source, 0o755); err != nil { //nolint:gosec // a container's user must be able to enter
+				return fmt.Errorf("service %s: making the directory of a bind mount: %w", service.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// run starts everything and waits for all units to reach their goals.
+func (u *up) run(ctx context.Context) (*Stack, error) {
+	if t := u.options.WaitTimeout; t > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, t, &waitTimeoutError{after: t})
+		defer cancel()
+	}
+	if err := u.orphans(ctx); err != nil {
+		return nil, err
+	}
+	watchCtx, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	g, gctx := errgroup.WithContext(watchCtx)
+	ground := newFuture(g, func() (struct{}, error) { return struct{}{}, u.ground(gctx) })
+	images := u.pullAll(gctx, g)
+	var goals sync.WaitGroup
+	for _, unit := range u.units {
+		goals.Add(1)
+		reachedGoal := sync.OnceFunc(goals.Done)
+		g.Go(func() error {
+			defer reachedGoal()
+			return unit.run(gctx, images[unit.name], ground, reachedGoal)
+		})
+	}
+	g.Go(func() error {
+		goals.Wait()
+		stopWatching()
+		return nil
+	})
+	err := g.Wait()
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, u.explain(ctx, err)
+	}
+	return u.finish(ctx)
+}
+
+// pullAll fetches every image once, all at the same time, and returns each
+// service's.
+func (u *up) pullAll(ctx context.Context, g *errgroup.Group) map[string]*future[*imageAnswer] {
+	byRequest := make(map[pullRequest]*future[*imageAnswer])
+	byService := make(map[string]*future[*imageAnswer], len(u.units))
+	for name, unit := range u.units {
+		pull := pullRequest{
+			image: unit.request.Image, platform: unit.service.Platform,
+			policy: unit.service.PullPolicy, built: unit.service.Build != nil,
+		}
+		if byRequest[pull] == nil {
+			byRequest[pull] = newFuture(g, func() (*imageAnswer, error) {
+				return u.client.ensureImage(ctx, pull, u.options.DockerConfig, func(text string) {
+					u.emit(Event{Service: name, Kind: EventPulling, Text: text})
+				})
+			})
+		}
+		byService[name] = byRequest[pull]
+	}
+	return byService
+}
+
+// orphans removes, or warns about, containers of services that are gone from the project.
+func (u *up) orphans(ctx context.Context) error {
+	for _, l := range u.before {
+		service := l.Labels[LabelService]
+		if _, active := u.units[service]; active {
+			continue
+		}
+		if !u.options.RemoveOrphans {
+			u.emit(Event{Service: service, Kind: EventWarning, Text: "container " + l.name() + " belongs to the project but its service is not part of it any more"})
+			continue
+		}
+		if err := u.client.removeContainer(ctx, l.ID, l.name(), l.grace()); err != nil {
+			return err
+		}
+		u.emit(Event{Service: service, Kind: EventRemoved})
+	}
+	return nil
+}
+
+// ground makes the project's networks and volumes.
+func (u *up) ground(ctx context.Context) error {
+	// A request that is under way is not cut off: what it makes must be known to undo.
+	ctx = context.WithoutCancel(ctx)
+	var g errgroup.Group
+	for key, network := range u.project.Networks {
+		if !u.usesNetwork(key) {
+			continue
+		}
+		g.Go(func() error { return u.network(ctx, key, network) })
+	}
+	for key, volume := range u.project.Volumes {
+		g.Go(func() error { return u.volume(ctx, key, volume) })
+	}
+	return g.Wait()
+}
+
+func (u *up) usesNetwork(key string) bool {
+	for _, service := range u.project.Services {
+		if _, uses := service.Networks[key]; uses && service.NetworkMode != "host" && service.NetworkMode != "none" {
+			return true
+		}
+	}
+	return false
+}
+
+func (u *up) network(ctx context.Context, key string, network types.NetworkConfig) error {
+	name := networkName(u.project, key)
+	if network.External {
+		return u.external(ctx, "network", name, "/networks/"+name+"/exists")
+	}
+	made, err := u.client.ensureNetwork(ctx, networkRequest{
+		Name: name, Driver: "bridge", Internal: network.Internal, DNSEnabled: true,
+		Labels: ownedBy(u.options.Owner, u.project.Name, network.Labels),
+	})
+	if made {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.networks = append(u.networks, name)
+	}
+	return err
+}
+
+func (u *up) volume(ctx context.Context, key string, volume types.VolumeConfig) error {
+	name := volumeName(u.project, key)
+	if volume.External {
+		return u.external(ctx, "volume", name, "/volumes/"+name+"/exists")
+	}
+	made, err := u.client.ensureVolume(ctx, volumeRequest{
+		Name: name, Labels: ownedBy(u.options.Owner, u.project.Name, volume.Labels),
+	})
+	if made {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.volumes = append(u.volumes, name)
+	}
+	return err
+}
+
+func (u *up) external(ctx context.Context, what, name, path string) error {
+	exists, err := u.client.exists(ctx, path, "looking for "+what+" "+name)
+	if err != nil || exists {
+		return err
+	}
+	err = fmt.Errorf("external %s %s does not exist", what, name)
+	return hint.With(err, "make it with \"podman %s create %s\", or take external out of the compose file", what, name)
+}
+
+// undo removes everything this call has made. Containers are found by label, so
+// that one whose creation was not answered is removed too.
+func (u *up) undo(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cleanupTimeout, errCleanupTimeout)
+	defer cancel()
+	list, err := u.client.listContainers(ctx, map[string]string{LabelProject: u.project.Name})
+	if err != nil {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(l listedContainer) bool {
+		return slices.ContainsFunc(u.before, func(b listedContainer) bool { return b.ID == l.ID })
+	})
+	errs := []error{u.client.removeAll(ctx, list, new(time.Duration), func(l listedContainer) {
+		u.emit(Event{Service: l.Labels[LabelService], Kind: EventRemoved})
+	})}
+	for _, name := range u.networks {
+		errs = append(errs, u.client.removeNetwork(ctx, name))
+	}
+	for _, name := range u.volumes {
+		errs = append(errs, u.client.removeVolume(ctx, name))
+	}
+	return errors.Join(errs...)
+}
