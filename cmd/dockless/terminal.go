@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/util/progress/progressui"
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/term"
+
+	"github.com/dockless-ci/dockless/internal/job"
+)
+
+// display draws what jobs report. Its calls come one at a time from a [terminal].
+type display interface {
+	record(now, before job.Record)     // a record changed
+	line(record job.RecordID, l []byte) // one masked line
+	close() error                      // nothing comes any more
+}
+
+// terminal is the reporter of a replay: it draws records and lines, and keeps
+// them when a report is wanted. It is safe for concurrent use.
+type terminal struct {
+	mu      sync.Mutex
+	display display
+	keep    bool // logs, for the report
+	records map[job.RecordID]job.Record
+	order   []job.RecordID
+	logs    map[job.RecordID][]string
+}
+
+func newTerminal(d display, keepLogs bool) *terminal {
+	return &terminal{
+		display: d, keep: keepLogs,
+		records: make(map[job.RecordID]job.Record), logs: make(map[job.RecordID][]string),
+	}
+}
+
+// UpdateRecord merges a change of a record and draws it.
+func (t *terminal) UpdateRecord(r job.Record) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before, known := t.records[r.ID]
+	if !known {
+		before = job.Record{ID: r.ID}
+		t.order = append(t.order, r.ID)
+	}
+	now := before.Merge(r)
+	t.records[r.ID] = now
+	t.display.record(now, before)
+}
+
+// WriteLine draws one masked line.
+func (t *terminal) WriteLine(record job.RecordID, line []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.keep {
+		t.logs[record] = append(t.logs[record], string(line))
+	}
+	t.display.line(record, line)
+}
+
+// Attach drops attachments: what they say is in the outcome of the job.
+func (t *terminal) Attach(job.RecordID, job.Attachment) {}
+
+// reported returns every record with its log, in the order of their creation.
+func (t *terminal) reported() []job.ReportRecord {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make([]job.ReportRecord, 0, len(t.order))
+	for _, id := range t.order {
+		out = append(out, t.records[id].Reported(t.logs[id]))
+	}
+	return out
+}
+
+// newDisplay returns the display that --output names: auto, tty, plain or json.
+func newDisplay(mode string, w io.Writer) (display, error) {
+	f, isFile := w.(*os.File)
+	tty := isFile && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor fits an int
+	switch mode {
+	case "auto":
+		if !tty {
+			return &plainDisplay{w: w}, nil
+		}
+	case "tty":
+	case "plain":
+		return &plainDisplay{w: w}, nil
+	case "json":
+		return &jsonDisplay{enc: json.NewEncoder(w)}, nil
+	default:
+		return nil, badOutput(mode, "auto", "tty", "plain", "json")
+	}
+	if !isFile {
+		return nil, usagef("--output tty needs a terminal")
+	}
+	return newTTYDisplay(f)
+}
+
+// plainDisplay prints the log as the web page of a job would show it.
+type plainDisplay struct {
+	w    io.Writer
+	jobs map[job.RecordID]bool
+}
+
+func (p *plainDisplay) record(now, before job.Record) {
+	switch {
+	case now.Type == job.TypeJob && before.State != job.Completed && now.State == job.Completed:
+		fmt.Fprintf(p.w, "job %s: %s%s\n", now.Name, now.Result, took(now))
+	case now.Type == job.TypeTask && before.State != job.Completed && now.Result == job.Skipped:
+		fmt.Fprintf(p.w, "##[section]Skipped: %s\n", now.Name)
+	}
+}
+
+func (p *plainDisplay) line(_ job.RecordID, l []byte) { fmt.Fprintf(p.w, "%s\n", l) }
+func (p *plainDisplay) close() error                 { return nil }
+
+func took(r job.Record) string {
+	if r.StartTime == nil || r.FinishTime == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%s)", r.FinishTime.Sub(r.StartTime.Time).Round(10*time.Millisecond))
+}
+
+// jsonDisplay prints one JSON object per event.
+type jsonDisplay struct{ enc *json.Encoder }
+
+func (j *jsonDisplay) record(now, _ job.Record) {
+	_ = j.enc.Encode(map[string]any{"event": "record", "record": now}) // a reader that has gone ends the program by SIGPIPE
+}
+
+func (j *jsonDisplay) line(record job.RecordID, l []byte) {
+	_ = j.enc.Encode(map[string]any{"event": "line", "record": record, "line": string(l)})
+}
+func (j *jsonDisplay) close() error { return nil }
+
+// ttyDisplay draws steps as vertices of BuildKit's progress display.
+type ttyDisplay struct {
+	status chan *client.SolveStatus // closed by close
+	done   chan error
+}
+
+func newTTYDisplay(f *os.File) (*ttyDisplay, error) {
+	d, err := progressui.NewDisplay(f, progressui.TtyMode, progressui.WithDesc("", "Running"))
+	if err != nil {
+		return nil, usageError{err}
+	}
+	t := &ttyDisplay{status: make(chan *client.SolveStatus, 64), done: make(chan error, 1)}
+	go func() {
+		// The display ends with the channel: an interrupted replay still shows its clean-up.
+		_, err := d.UpdateFrom(context.Background(), t.status)
+		t.done <- err
+	}()
+	return t, nil
+}
+
+func vertexOf(id job.RecordID) digest.Digest { return digest.FromString(string(id)) }
+
+func (t *ttyDisplay) record(now, _ job.Record) {
+	if now.Type != job.TypeTask || (now.State == job.Pending) {
+		return
+	}
+	v := &client.Vertex{Digest: vertexOf(now.ID), Name: now.Name}
+	if now.StartTime != nil {
+		v.Started = &now.StartTime.Time
+	}
+	if now.State == job.Completed {
+		end := time.Now()
+		if now.FinishTime != nil {
+			end = now.FinishTime.Time
+		}
+		if v.Started == nil {
+			v.Started = &end
+		}
+		v.Completed = &end
+		switch {
+		case now.Result == job.Skipped:
+			v.Name += " (skipped)"
+		case !now.Result.OK():
+			v.Error = string(now.Result)
+		}
+	}
+	t.status <- &client.SolveStatus{Vertexes: []*client.Vertex{v}}
+}
+
+func (t *ttyDisplay) line(record job.RecordID, l []byte) {
+	t.status <- &client.SolveStatus{Logs: []*client.VertexLog{{
+		Vertex: vertexOf(record), Stream: 1, Data: []byte(strings.TrimRight(string(l), "\r") + "\n"), Timestamp: time.Now(),
+	}}}
+}
+
+func (t *ttyDisplay) close() error {
+	close(t.status)
+	return <-t.done
+}
