@@ -207,7 +207,7 @@ base_images() {
 		go run -tags=remote,containers_image_openpgp ./test/images -o "$build/images"
 	else
 		go build -tags=remote,containers_image_openpgp -o "$bin/build-images" ./test/images
-		as_root "$bin/build-images" -o "$build/images"
+		as_root "$bin/build-images" -o "$build/images" -goroot "$(go env GOROOT)"
 	fi
 	done_with images
 }

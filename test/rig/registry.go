@@ -39,8 +39,9 @@ type Registry struct {
 	served chan error // gets Serve's result once
 }
 
-// StartRegistry starts a registry on a free port of 127.0.0.1. Its lines below
-// the level of an error are dropped for the whole process, because the library
+// StartRegistry starts a registry on a free port of 127.0.0.1. Its log
+// is dropped, for the whole process, because a blob that is not there yet counts
+// as an error in it and the library
 // writes to logrus's standard logger.
 func StartRegistry(ctx context.Context, opts RegistryOptions) (_ *Registry, err error) {
 	r := &Registry{served: make(chan error, 1)}
@@ -56,7 +57,7 @@ func StartRegistry(ctx context.Context, opts RegistryOptions) (_ *Registry, err 
 		}
 		store = r.dir.path
 	}
-	logrus.SetLevel(logrus.ErrorLevel)
+	logrus.SetLevel(logrus.PanicLevel)
 	// The life of the app is ended by Stop, not by the context of the start.
 	r.app = handlers.NewApp(context.WithoutCancel(ctx), registryConfig(store, opts.ReadOnly))
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
