@@ -10,6 +10,10 @@
 // early.go.
 package main
 
-import "syscall"
+import (
+	"os"
 
-func main() { syscall.Exit(run()) }
+	"github.com/dockless-ci/dockless/cmd/dockless-probe/internal/answer"
+)
+
+func main() { os.Exit(answer.Run()) }

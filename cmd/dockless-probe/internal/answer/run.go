@@ -1,6 +1,6 @@
 //go:build linux && (amd64 || arm64)
 
-package main
+package answer
 
 import (
 	"syscall"
@@ -8,10 +8,6 @@ import (
 
 	"github.com/dockless-ci/dockless/probe"
 )
-
-// Everything here may run before the Go runtime has started (see early.go), so
-// it uses the stack and nothing else: no allocation, no map, no interface, no
-// package os.
 
 const (
 	exitYes   = 0
@@ -33,8 +29,8 @@ type request struct {
 	query    probe.Query
 }
 
-// run does all of the command's work and returns its exit code.
-func run() int {
+// Run does all of the command's work and returns its exit code.
+func Run() int {
 	var arguments [maxArguments]byte
 	var buf [maxLine]byte
 	line := buf[:0]
