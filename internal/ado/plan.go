@@ -113,10 +113,11 @@ func (c *JobClient) Attach(ctx context.Context, record job.RecordID, kind, name 
 	return nil
 }
 
-// Complete ends the job (protocol §7.10). It returns [ErrPlanGone] when the plan
+// Complete ends the job (protocol §7.10). It makes one attempt; a [Reporter]
+// makes several. It returns [ErrPlanGone] when the plan
 // is over or the token no longer opens it, which no repetition changes.
 func (c *JobClient) Complete(ctx context.Context, result job.Result, shuttingDown bool) error {
-	_, err := c.conn.do(ctx, call{
+	_, err := c.conn.do(withoutRetries(ctx), call{
 		method: http.MethodPost, location: LocationPlanEvents, version: versionEvents, route: c.route(),
 		body: JobEvent{Name: EventJobCompleted, JobID: c.jobID, RequestID: c.request, Result: result, AgentShuttingDown: shuttingDown},
 	}, nil)

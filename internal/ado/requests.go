@@ -12,20 +12,20 @@ import (
 	"github.com/dockless-ci/dockless/internal/job"
 )
 
-// RenewRequest keeps request id locked to this agent and reports until when. It
-// makes one attempt, because renewing has a rhythm of its own (protocol §7.1).
+// RenewRequest keeps request id locked to this agent and returns it; its
+// LockedUntil is set and by the server's clock. It makes one attempt, because renewing has a rhythm of its own (protocol §7.1).
 // It returns [ErrLockLost] when the server no longer counts the request as ours,
 // and another error for every other refusal, an answer without a date among them.
-func (c *Client) RenewRequest(ctx context.Context, id job.RequestID) (lockedUntil time.Time, err error) {
+func (c *Client) RenewRequest(ctx context.Context, id job.RequestID) (JobRequest, error) {
 	var request JobRequest
-	_, err = c.conn.do(withoutRetries(ctx), c.request(id, JobRequest{RequestID: id}), &request)
+	_, err := c.conn.do(withoutRetries(ctx), c.request(id, JobRequest{RequestID: id}), &request)
 	if err == nil && request.LockedUntil.IsZero() {
 		err = errors.New("the answer does not say until when")
 	}
 	if err != nil {
-		return time.Time{}, fmt.Errorf("renewing request %d: %w", id, err)
+		return JobRequest{}, fmt.Errorf("renewing request %d: %w", id, err)
 	}
-	return request.LockedUntil.Time, nil
+	return request, nil
 }
 
 // FinishRequest ends a request whose plan is older than version 8; the others

@@ -101,6 +101,11 @@ func withoutRetries(ctx context.Context) context.Context {
 // RoundTrip implements http.RoundTripper. It returns an error for every answer
 // that is not a success.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if p, ok := req.Body.(*pageReader); ok {
+		req = req.Clone(req.Context())
+		req.ContentLength = int64(p.page.size)
+		req.GetBody = func() (io.ReadCloser, error) { return p.page.reader(), nil }
+	}
 	retries := t.options.Retries
 	if req.Context().Value(noRetryKey{}) != nil || (req.Body != nil && req.GetBody == nil) {
 		retries = 0

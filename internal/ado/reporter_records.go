@@ -1,0 +1,164 @@
+package ado
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/retry"
+)
+
+const (
+	// recordPeriod and recordBatch are those of protocol §7.3.
+	recordPeriod = 500 * time.Millisecond
+	recordBatch  = 25
+	// recordPause lets changes that belong together travel together: the job
+	// and its first step start within microseconds.
+	recordPause = 5 * time.Millisecond
+)
+
+// recordQueue merges changes of records and sends them in batches. The first
+// change after a quiet time leaves almost at once, the next ones half a second
+// later.
+type recordQueue struct {
+	send func(context.Context, []job.Record) error
+	log  *slog.Logger
+	wake chan struct{} // holds one element while there may be something to send; never closed
+	busy chan struct{} // holds one element while a batch is under way
+
+	mu      sync.Mutex
+	pending map[job.RecordID]job.Record
+	order   []job.RecordID // of pending, oldest first
+	failing bool           // the last batch failed and this was logged
+}
+
+func newRecordQueue(send func(context.Context, []job.Record) error, log *slog.Logger) *recordQueue {
+	return &recordQueue{
+		send: send, log: log, pending: make(map[job.RecordID]job.Record),
+		wake: make(chan struct{}, 1), busy: make(chan struct{}, 1),
+	}
+}
+
+func (q *recordQueue) add(r job.Record) {
+	q.mu.Lock()
+	old, known := q.pending[r.ID]
+	if known {
+		r = old.Merge(r)
+	} else {
+		q.order = append(q.order, r.ID)
+	}
+	q.pending[r.ID] = r
+	q.mu.Unlock()
+	q.signal()
+}
+
+func (q *recordQueue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run sends until ctx ends.
+func (q *recordQueue) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-q.wake:
+		}
+		if retry.Wait(ctx, recordPause) != nil {
+			return
+		}
+		if more, _ := q.flush(ctx); more { // flush logs its error
+			q.signal()
+		}
+		if retry.Wait(ctx, recordPeriod-recordPause) != nil {
+			return
+		}
+	}
+}
+
+// drain sends everything or returns why it could not.
+func (q *recordQueue) drain(ctx context.Context) error {
+	for {
+		if more, err := q.flush(ctx); err != nil || !more {
+			return err
+		}
+	}
+}
+
+// flush sends one batch. A batch that fails goes back in front, under whatever
+// was queued meanwhile. more reports whether something is left.
+func (q *recordQueue) flush(ctx context.Context) (more bool, err error) {
+	select {
+	case q.busy <- struct{}{}:
+		defer func() { <-q.busy }()
+	case <-ctx.Done():
+		return true, context.Cause(ctx)
+	}
+	batch := q.take()
+	if len(batch) == 0 {
+		return false, nil
+	}
+	err = q.send(ctx, batch)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err != nil {
+		q.restore(batch)
+		if !q.failing && ctx.Err() == nil {
+			q.log.WarnContext(ctx, "records will be sent again", "error", err)
+		}
+	} else if q.failing {
+		q.log.InfoContext(ctx, "records are sent again")
+	}
+	q.failing = err != nil
+	return len(q.order) > 0, err
+}
+
+func (q *recordQueue) take() []job.Record {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := min(len(q.order), recordBatch)
+	batch := make([]job.Record, 0, n)
+	for _, id := range q.order[:n] {
+		batch = append(batch, q.pending[id])
+		delete(q.pending, id)
+	}
+	q.order = append(q.order[:0], q.order[n:]...)
+	return batch
+}
+
+// restore is called with mu held.
+func (q *recordQueue) restore(batch []job.Record) {
+	order := make([]job.RecordID, 0, len(batch)+len(q.order))
+	restored := make(map[job.RecordID]bool, len(batch))
+	for _, r := range batch {
+		if newer, ok := q.pending[r.ID]; ok {
+			r = r.Merge(newer)
+		}
+		q.pending[r.ID] = r
+		order = append(order, r.ID)
+		restored[r.ID] = true
+	}
+	for _, id := range q.order {
+		if !restored[id] {
+			order = append(order, id)
+		}
+	}
+	q.order = order
+}
+
+// holdsOutputs reports whether output variables are still unsent.
+func (q *recordQueue) holdsOutputs() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range q.pending {
+		if len(r.Variables) > 0 {
+			return true
+		}
+	}
+	return false
+}
