@@ -16,6 +16,7 @@ import (
 
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/test/stage"
 )
 
 // wantCached is the share of build steps that the second run must find in the
@@ -42,22 +43,32 @@ func main() {
 }
 
 func demo(ctx context.Context) (err error) {
-	s, err := startStage(ctx)
-	defer func() { err = errors.Join(err, s.stop(ctx)) }()
+	heading("starting everything")
+	s, err := stage.Start(ctx, stage.Options{Started: func(part string, took time.Duration) {
+		fmt.Printf("  %-24s %6d ms\n", part, took.Milliseconds())
+	}})
+	defer func() { err = errors.Join(err, s.Stop(ctx)) }()
 	if err != nil {
 		return err
 	}
+	repo, pipeline, err := s.Shop(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := s.StartAgent(ctx, stage.AgentOptions{Name: "demo"}); err != nil {
+		return err
+	}
 	heading("first run: the builder and the registry cache are empty")
-	cold, err := s.runJob(ctx)
+	cold, err := runJob(ctx, s, repo, pipeline)
 	if err != nil {
 		return err
 	}
 	heading("emptying the builder: what is warm now is in the registry")
-	if err := s.buildkitd.Prune(ctx); err != nil {
+	if err := s.Buildkitd.Prune(ctx); err != nil {
 		return err
 	}
 	heading("second run")
-	warm, err := s.runJob(ctx)
+	warm, err := runJob(ctx, s, repo, pipeline)
 	if err != nil {
 		return err
 	}
