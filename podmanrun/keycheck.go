@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 )
@@ -38,11 +39,14 @@ type finding struct {
 type keyCheck struct {
 	findings []finding
 	files    map[string]map[string]ast.Node // file → key path → the key's node
+	extended map[string]map[string]bool     // file that is only extended → services taken from it
 	reasons  map[string]string
 }
 
 func newKeyCheck() *keyCheck {
-	return &keyCheck{files: make(map[string]map[string]ast.Node), reasons: reasons()}
+	return &keyCheck{
+		files: make(map[string]map[string]ast.Node), extended: make(map[string]map[string]bool), reasons: reasons(),
+	}
 }
 
 // addFile checks one file and the local files it includes or extends.
@@ -53,7 +57,7 @@ func (k *keyCheck) addFile(name string, content []byte) error {
 	k.files[name] = make(map[string]ast.Node)
 	file, err := parser.ParseBytes(content, 0)
 	if err != nil {
-		return fmt.Errorf("reading compose file %s: %w", name, err)
+		return syntaxError(name, err)
 	}
 	w := &keyWalk{check: k, file: name, anchors: make(map[string]ast.Node)}
 	for _, doc := range file.Docs {
@@ -62,19 +66,47 @@ func (k *keyCheck) addFile(name string, content []byte) error {
 	for _, doc := range file.Docs {
 		w.object(doc.Body, nil, composeKeys())
 	}
-	for _, path := range w.linked {
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(filepath.Dir(name), path)
-		}
-		linked, err := os.ReadFile(path) //nolint:gosec // the compose file names it
-		if err != nil {
-			continue // remote, or with a variable in its name: compose-go reads it or reports it
-		}
-		if err := k.addFile(path, linked); err != nil {
+	for _, link := range w.links {
+		if err := k.follow(name, link); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// fileLink is a file that another one includes or extends.
+type fileLink struct {
+	path    string // empty is the same file
+	service string // the extended service; empty includes the whole file
+}
+
+// follow checks the file behind a link of file from.
+func (k *keyCheck) follow(from string, link fileLink) error {
+	path := link.path
+	switch {
+	case path == "":
+		path = from
+	case !filepath.IsAbs(path):
+		path = filepath.Join(filepath.Dir(from), path)
+	}
+	_, seen := k.files[path]
+	if taken := k.extended[path]; link.service != "" && (taken != nil || !seen) {
+		if taken == nil {
+			taken = make(map[string]bool)
+			k.extended[path] = taken
+		}
+		taken[link.service] = true
+	} else if link.service == "" {
+		delete(k.extended, path)
+	}
+	if seen {
+		return nil
+	}
+	content, err := os.ReadFile(path) //nolint:gosec // the compose file names it
+	if err != nil {
+		return nil //nolint:nilerr // remote, or with a variable in its name: compose-go reads it or reports it
+	}
+	return k.addFile(path, content)
 }
 
 // unknown returns an error for all keys that compose does not have.
@@ -94,6 +126,9 @@ func (k *keyCheck) verdict(p *types.Project) (*Project, error) {
 	var errs []error
 	for _, f := range k.findings {
 		if _, disabled := p.DisabledServices[f.service]; disabled {
+			continue
+		}
+		if taken := k.extended[f.File]; taken != nil && !taken[f.service] {
 			continue
 		}
 		switch f.verdict {
@@ -120,14 +155,30 @@ func (k *keyCheck) verdict(p *types.Project) (*Project, error) {
 	return project, nil
 }
 
-// keyPath finds the path of a key in compose-go's errors.
-var keyPath = regexp.MustCompile(`(?:services|networks|volumes)\.[A-Za-z0-9._-]+`)
+// syntaxError is the parser's error on one line, without its drawing of the file.
+func syntaxError(file string, err error) error {
+	syntax, ok := errors.AsType[yaml.Error](err)
+	if !ok || syntax.GetToken() == nil {
+		return fmt.Errorf("reading compose file %s: %w", file, err)
+	}
+	pos := syntax.GetToken().Position
+	return fmt.Errorf("%s:%d:%d: %s", file, pos.Line, pos.Column, syntax.GetMessage())
+}
+
+// Where compose-go's errors name a key, or the first service of a cycle.
+var (
+	keyPath = regexp.MustCompile(`(?:services|networks|volumes)\.[A-Za-z0-9._-]+`)
+	cycle   = regexp.MustCompile(`cycle detected: ([A-Za-z0-9._-]+)`)
+)
 
 // locate puts file, line and column in front of an error of compose-go that
 // names a key.
 func (k *keyCheck) locate(err error) error {
 	if path := keyPath.FindString(err.Error()); path != "" {
 		return k.at(path, err)
+	}
+	if match := cycle.FindStringSubmatch(err.Error()); match != nil {
+		return k.at("services."+match[1]+".depends_on", err)
 	}
 	return err
 }

@@ -11,7 +11,7 @@ type keyWalk struct {
 	check   *keyCheck
 	file    string
 	anchors map[string]ast.Node
-	linked  []string // local files this one includes or extends
+	links   []fileLink
 	depth   int      // of aliases, which may form a ring
 }
 
@@ -157,42 +157,51 @@ func (w *keyWalk) link(path []string, value ast.Node) {
 			return
 		}
 		for _, entry := range list.Values {
-			w.linkPath(entry, "path")
+			for _, file := range append(w.texts(entry), w.field(entry, "path")...) {
+				w.links = append(w.links, fileLink{path: file})
+			}
 		}
 	case len(path) == 3 && path[0] == "services" && path[2] == "extends":
-		w.linkPath(value, "file")
+		for _, service := range append(w.texts(value), w.field(value, "service")...) {
+			link := fileLink{service: service}
+			if file := w.field(value, "file"); len(file) > 0 {
+				link.path = file[0]
+			}
+			w.links = append(w.links, link)
+		}
 	}
 }
 
-// linkPath notes a string, or the strings below key of an object.
-func (w *keyWalk) linkPath(node ast.Node, key string) {
+// field returns the texts below one key of an object.
+func (w *keyWalk) field(node ast.Node, key string) []string {
+	var pairs []*ast.MappingValueNode
 	switch n := w.resolve(node).(type) {
-	case *ast.StringNode:
-		if key == "path" {
-			w.linked = append(w.linked, n.Value)
-		}
 	case *ast.MappingNode:
-		for _, pair := range n.Values {
-			if pair.Key.GetToken().Value == key {
-				w.linkValue(pair.Value)
-			}
-		}
+		pairs = n.Values
 	case *ast.MappingValueNode:
-		if n.Key.GetToken().Value == key {
-			w.linkValue(n.Value)
+		pairs = append(pairs, n)
+	}
+	for _, pair := range pairs {
+		if pair.Key.GetToken().Value == key {
+			return w.texts(pair.Value)
 		}
 	}
+	return nil
 }
 
-func (w *keyWalk) linkValue(node ast.Node) {
+// texts returns a string, or the strings of a list.
+func (w *keyWalk) texts(node ast.Node) []string {
 	switch n := w.resolve(node).(type) {
 	case *ast.StringNode:
-		w.linked = append(w.linked, n.Value)
+		return []string{n.Value}
 	case *ast.SequenceNode:
+		var list []string
 		for _, value := range n.Values {
-			if s, ok := value.(*ast.StringNode); ok {
-				w.linked = append(w.linked, s.Value)
+			if s, ok := w.resolve(value).(*ast.StringNode); ok {
+				list = append(list, s.Value)
 			}
 		}
+		return list
 	}
+	return nil
 }
