@@ -1,0 +1,427 @@
+package emulator
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/dockless-ci/dockless/internal/job"
+)
+
+// timeline is a tree of records.
+type timeline struct {
+	id      job.TimelineID
+	change  int
+	changed time.Time
+	records map[job.RecordID]*record
+	order   []*record // as they were created
+}
+
+// record is a node of a timeline and the job it belongs to.
+type record struct {
+	wire recordWire
+	job  *request
+	lag  bool // lines were fed and no log was attached since
+}
+
+// recordWire is a record on the wire (§7.2). A nil member means "unchanged".
+type recordWire struct {
+	ID               job.RecordID               `json:"id"`
+	ParentID         *job.RecordID              `json:"parentId"`
+	Type             *string                    `json:"type"`
+	Name             *string                    `json:"name"`
+	StartTime        *job.Time                  `json:"startTime"`
+	FinishTime       *job.Time                  `json:"finishTime"`
+	CurrentOperation *string                    `json:"currentOperation"`
+	PercentComplete  *int                       `json:"percentComplete"`
+	State            *job.State                 `json:"state"`
+	Result           *job.Result                `json:"result"`
+	ResultCode       *string                    `json:"resultCode"`
+	ChangeID         int                        `json:"changeId"`
+	LastModified     *job.Time                  `json:"lastModified"`
+	WorkerName       *string                    `json:"workerName"`
+	Order            *int                       `json:"order"`
+	RefName          *string                    `json:"refName"`
+	Log              *logReference              `json:"log"`
+	Details          *timelineReference         `json:"details"`
+	ErrorCount       *int                       `json:"errorCount"`
+	WarningCount     *int                       `json:"warningCount"`
+	Issues           *[]job.Issue               `json:"issues"`
+	Variables        map[string]recordVariable  `json:"variables"`
+	Attempt          *int                       `json:"attempt"`
+	Identifier       *string                    `json:"identifier,omitempty"`
+	Previous         []json.RawMessage          `json:"previousAttempts"`
+	Task             map[string]json.RawMessage `json:"task,omitempty"`
+}
+
+type recordVariable struct {
+	Value    string `json:"value"`
+	IsSecret bool   `json:"isSecret"`
+}
+
+type logReference struct {
+	ID       int    `json:"id"`
+	Location string `json:"location"`
+}
+
+type timelineReference struct {
+	ID       job.TimelineID `json:"id"`
+	ChangeID int            `json:"changeId"`
+	Location *string        `json:"location"`
+}
+
+type timelineWire struct {
+	ID            job.TimelineID `json:"id"`
+	ChangeID      int            `json:"changeId"`
+	LastChangedOn job.Time       `json:"lastChangedOn"`
+	Location      *string        `json:"location"`
+	Records       []recordWire   `json:"records"`
+}
+
+func newTimeline(id job.TimelineID, now time.Time) *timeline {
+	return &timeline{id: id, changed: now, records: make(map[job.RecordID]*record)}
+}
+
+// copy returns the record in a form that later merges do not change: they
+// replace what its members point at, only the variables are merged in place.
+func (r *record) copy() recordWire {
+	out := r.wire
+	out.Variables = maps.Clone(out.Variables)
+	return out
+}
+
+// value returns what p points at, or the zero value.
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+// merge applies the members of in that are not null (§7.2, S9) and returns the
+// record. A record that does not exist is created.
+func (t *timeline) merge(in recordWire, q *request, now time.Time) *record {
+	r := t.records[in.ID]
+	if r == nil {
+		one := 1
+		r = &record{job: q, wire: recordWire{ID: in.ID, Attempt: &one, Issues: &[]job.Issue{}, Variables: map[string]recordVariable{}, Previous: []json.RawMessage{}}}
+		t.records[in.ID] = r
+		t.order = append(t.order, r)
+	}
+	w := &r.wire
+	take(&w.ParentID, in.ParentID)
+	take(&w.Type, in.Type)
+	take(&w.Name, in.Name)
+	takeDate(&w.StartTime, in.StartTime)
+	takeDate(&w.FinishTime, in.FinishTime)
+	take(&w.CurrentOperation, in.CurrentOperation)
+	take(&w.PercentComplete, in.PercentComplete)
+	take(&w.State, in.State)
+	take(&w.Result, in.Result)
+	take(&w.ResultCode, in.ResultCode)
+	take(&w.WorkerName, in.WorkerName)
+	take(&w.Order, in.Order)
+	take(&w.RefName, in.RefName)
+	take(&w.Log, in.Log)
+	take(&w.Details, in.Details)
+	take(&w.ErrorCount, in.ErrorCount)
+	take(&w.WarningCount, in.WarningCount)
+	take(&w.Issues, in.Issues)
+	take(&w.Identifier, in.Identifier)
+	for name, v := range in.Variables {
+		w.Variables[name] = v
+	}
+	t.changed, w.ChangeID, w.LastModified = now, t.change, date(now)
+	return r
+}
+
+func take[T any](to **T, from *T) {
+	if from != nil {
+		*to = from
+	}
+}
+
+// takeDate is take for dates, of which "no date" means null (§1.7).
+func takeDate(to **job.Time, from *job.Time) {
+	if from != nil && !from.IsZero() {
+		*to = from
+	}
+}
+
+// timelineOf finds a timeline of the plan.
+func (p *plan) timelineOf(text string) (*timeline, error) {
+	t := p.timelines[job.TimelineID(guid(text))]
+	if t == nil {
+		return nil, timelineNotFound(text)
+	}
+	return t, nil
+}
+
+func (t *timeline) wire(since int, records bool) timelineWire {
+	out := timelineWire{ID: t.id, ChangeID: t.change, LastChangedOn: job.At(t.changed)}
+	if records {
+		out.Records = t.list(since)
+	}
+	return out
+}
+
+// list returns the records changed after since, as they were created.
+func (t *timeline) list(since int) []recordWire {
+	out := []recordWire{}
+	for _, r := range t.order {
+		if r.wire.ChangeID > since {
+			out = append(out, r.copy())
+		}
+	}
+	return out
+}
+
+func (s *Server) getTimelines(c *call) (any, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, _, err := s.planOf(c)
+	if err != nil {
+		return nil, err
+	}
+	if c.v("timelineId") == "" {
+		out := []timelineWire{p.timelines[p.timeline].wire(0, false)}
+		for id, t := range p.timelines {
+			if id != p.timeline {
+				out = append(out, t.wire(0, false))
+			}
+		}
+		return listOf(out), nil
+	}
+	t, err := p.timelineOf(c.v("timelineId"))
+	if err != nil {
+		return nil, err
+	}
+	since, _ := strconv.Atoi(c.q("changeId"))
+	include := c.q("includeRecords") != "false"
+	return t.wire(since, include), nil
+}
+
+// createTimeline makes a sub-timeline (§7.4).
+func (s *Server) createTimeline(c *call) (any, error) {
+	var in timelineReference
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, _, err := s.started(c)
+	if err != nil {
+		return nil, err
+	}
+	id := job.TimelineID(guid(string(in.ID)))
+	if id == "" {
+		return nil, badRequest("The timeline's id %q is no GUID (§7.4).", in.ID)
+	}
+	if p.timelines[id] != nil {
+		return nil, refuse(http.StatusConflict, "TimelineExistsException", "The plan has a timeline %s already.", id)
+	}
+	p.timelines[id] = newTimeline(id, s.now())
+	return p.timelines[id].wire(0, true), nil
+}
+
+func (s *Server) getRecords(c *call) (any, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, _, err := s.planOf(c)
+	if err != nil {
+		return nil, err
+	}
+	t, err := p.timelineOf(c.v("timelineId"))
+	if err != nil {
+		return nil, err
+	}
+	since, _ := strconv.Atoi(c.q("changeId"))
+	return listOf(t.list(since)), nil
+}
+
+// updateRecords takes a batch of record changes (§7.3).
+func (s *Server) updateRecords(c *call) (any, error) {
+	var in struct {
+		Count *int          `json:"count"`
+		Value *[]recordWire `json:"value"`
+	}
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	if in.Count == nil || in.Value == nil || *in.Count != len(*in.Value) {
+		return nil, badRequest("The body is not wrapped in count and value (§7.3).")
+	}
+	out, hooks, err := s.mergeRecords(c, *in.Value)
+	for _, hook := range hooks {
+		hook()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return listOf(out), nil
+}
+
+// mergeRecords checks the whole batch before it changes anything. It returns
+// the hooks to call once the lock is released.
+func (s *Server) mergeRecords(c *call, batch []recordWire) (out []recordWire, hooks []func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, q, err := s.started(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := p.timelineOf(c.v("timelineId"))
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range batch {
+		batch[i].ID = job.RecordID(guid(string(batch[i].ID)))
+		if batch[i].ParentID != nil {
+			parent := job.RecordID(guid(string(*batch[i].ParentID)))
+			batch[i].ParentID = &parent
+		}
+	}
+	if err := s.checkBatch(q, t, batch); err != nil {
+		return nil, nil, err
+	}
+	t.change++
+	now := s.now()
+	for _, in := range batch {
+		r := t.merge(in, q, now)
+		if in.Log != nil {
+			r.lag = false
+		}
+		out = append(out, r.copy())
+	}
+	c.note = describe(batch)
+	if r := t.records[q.job.Record()]; r != nil && t.id == p.timeline && value(r.wire.State) != job.Pending && !q.jobRecordSeen {
+		q.jobRecordSeen = true
+		for _, hook := range q.whenStarted {
+			hooks = append(hooks, func() { hook(q.job) })
+		}
+		q.whenStarted = nil
+	}
+	q.notify()
+	return out, hooks, nil
+}
+
+// describe names the changes of a batch for the list of calls.
+func describe(batch []recordWire) string {
+	var text []byte
+	for _, r := range batch {
+		if len(text) > 0 {
+			text = append(text, ", "...)
+		}
+		name := value(r.RefName)
+		if name == "" {
+			name = string(r.ID)
+		}
+		text = append(text, name...)
+		for _, part := range []string{string(value(r.State)), string(value(r.Result))} {
+			if part != "" {
+				text = append(append(text, ' '), part...)
+			}
+		}
+	}
+	return string(text)
+}
+
+// checkBatch refuses changes that are out of order (§7.2 to §7.4).
+func (s *Server) checkBatch(q *request, t *timeline, batch []recordWire) error {
+	main := t.id == q.plan.timeline
+	known := func(id job.RecordID) bool {
+		return t.records[id] != nil || slices.ContainsFunc(batch, func(r recordWire) bool { return r.ID == id })
+	}
+	running := q.jobRecordSeen || slices.ContainsFunc(batch, func(r recordWire) bool {
+		return r.ID == q.job.Record() && (value(r.State) == job.InProgress || value(r.State) == job.Completed)
+	})
+	for _, in := range batch {
+		if in.ID == "" {
+			return badRequest("A record has no id, or none that is a GUID (§7.3).")
+		}
+		old := t.records[in.ID]
+		if old != nil && old.job != q {
+			return planForbidden("The record %s belongs to another job.", in.ID)
+		}
+		if main {
+			if err := s.checkMain(q, in, old, running, known); err != nil {
+				return err
+			}
+		}
+		if err := s.checkRecord(q, in, old); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkMain judges a record of the main timeline: its place in the tree and
+// that the job began first.
+func (s *Server) checkMain(q *request, in recordWire, old *record, running bool, known func(job.RecordID) bool) error {
+	isJob := in.ID == q.job.Record()
+	switch {
+	case isJob:
+		if in.Type != nil && *in.Type != job.TypeJob {
+			return s.wrongOrder(q, "§7.2", "the job's record is of type %q, not Job", *in.Type)
+		}
+		return nil
+	case old == nil && value(in.ParentID) == "":
+		return s.wrongOrder(q, "§7.4", "record %s is created without a parent; steps have the job as theirs", in.ID)
+	case in.ParentID != nil && !known(*in.ParentID):
+		return s.wrongOrder(q, "§7.4", "record %s has the unknown parent %s", in.ID, *in.ParentID)
+	case !running && (value(in.State) == job.InProgress || value(in.State) == job.Completed):
+		return s.wrongOrder(q, "§7.4", "record %s is %s before the job's record is in progress", in.ID, *in.State)
+	}
+	if value(in.State) == job.InProgress && slices.Contains(q.steps, in.ID) {
+		for _, step := range q.steps {
+			if !known(step) {
+				s.violate(q, "§7.4, A18", false, "step %s started while step %s has no record", in.ID, step)
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// checkRecord judges what a record says about itself.
+func (s *Server) checkRecord(q *request, in recordWire, old *record) error {
+	was := job.State("")
+	if old != nil {
+		was = value(old.wire.State)
+	}
+	switch {
+	case was == job.Completed && in.State != nil && *in.State != job.Completed && *in.State != "":
+		return s.wrongOrder(q, "§7.4", "record %s was completed and becomes %s", in.ID, *in.State)
+	case was == job.InProgress && value(in.State) == job.Pending:
+		return s.wrongOrder(q, "§7.4", "record %s was in progress and becomes pending", in.ID)
+	case value(in.State) == job.Completed && value(in.Result) == "" && (old == nil || value(old.wire.Result) == ""):
+		return s.wrongOrder(q, "§7.4", "record %s is completed without a result", in.ID)
+	}
+	if in.Log != nil {
+		l := q.plan.logs[in.Log.ID]
+		switch {
+		case l == nil || l.job != q:
+			return s.wrongOrder(q, "§7.6", "record %s points at log %d, which this job did not create", in.ID, in.Log.ID)
+		case l.size == 0:
+			return s.wrongOrder(q, "§7.6", "record %s points at log %d before its page was uploaded", in.ID, in.Log.ID)
+		}
+	}
+	if in.Issues != nil {
+		errs, warnings := 0, 0
+		for _, issue := range *in.Issues {
+			if issue.Type == job.Error {
+				errs++
+			} else {
+				warnings++
+			}
+		}
+		if errs > job.MaxIssues || warnings > job.MaxIssues {
+			s.violate(q, "§7.2, A21", false, "record %s carries %d errors and %d warnings, want at most %d of each", in.ID, errs, warnings, job.MaxIssues)
+		}
+	}
+	return nil
+}
