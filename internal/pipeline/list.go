@@ -1,0 +1,37 @@
+package pipeline
+
+import (
+	"fmt"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Expanded returns the file as YAML with every template expression evaluated.
+func (p *Pipeline) Expanded() ([]byte, error) {
+	text, err := yaml.MarshalWithOptions(p.expanded.plainYAML(), yaml.UseLiteralStyleIfMultiline(true), yaml.IndentSequence(false))
+	if err != nil {
+		return nil, fmt.Errorf("writing the expanded pipeline: %w", err)
+	}
+	return text, nil
+}
+
+// plainYAML returns n as what the YAML encoder writes in the same order. Scalars stay
+// text: the encoder quotes those that would otherwise be read as something else.
+func (n *node) plainYAML() any {
+	switch n.kind {
+	case mappingNode:
+		m := make(yaml.MapSlice, len(n.pairs))
+		for i, p := range n.pairs {
+			m[i] = yaml.MapItem{Key: p.key.text, Value: p.value.plainYAML()}
+		}
+		return m
+	case sequenceNode:
+		items := make([]any, len(n.items))
+		for i, item := range n.items {
+			items[i] = item.plainYAML()
+		}
+		return items
+	case scalarNode:
+	}
+	return n.text
+}

@@ -1,0 +1,62 @@
+package pipeline
+
+import (
+	"cmp"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dockless-ci/dockless/internal/expr"
+)
+
+// Load reads, expands and checks a pipeline. The error joins an *[Error] for every
+// mistake found.
+func Load(source Source, options Options) (*Pipeline, error) {
+	if options.Now.IsZero() {
+		options.Now = time.Now()
+	}
+	if options.Counters == nil {
+		options.Counters = expr.NewCounters(nil)
+	}
+	if options.Definition == "" {
+		options.Definition = cmp.Or(options.Repository.Name, strings.TrimSuffix(path.Base(source.File), path.Ext(source.File)))
+	}
+	p := newProblems(source.File)
+	root := read(p, source.Content)
+	if root == nil {
+		return nil, p.err()
+	}
+	d := &decoder{problems: p, given: options, containers: make(map[string]*container), repos: make(map[string]*repository)}
+	if root.kind != mappingNode {
+		p.add(root, "Expected a mapping")
+		return nil, p.err()
+	}
+	parameters, value := d.parameters(root.get("parameters"), options.Parameters)
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	e := &expander{problems: p}
+	expanded := e.node(root, names{
+		values:    map[string]expr.Value{"parameters": value},
+		variables: templateVariables(options),
+	}, roleRoot)
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	pipeline := d.root(expanded)
+	if pipeline != nil {
+		pipeline.Parameters = parameters
+		pipeline.expanded = expanded
+		pipeline.options = options
+		d.graph(pipeline)
+	}
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	pipeline.Name = cmp.Or(options.BuildNumber, pipeline.runName())
+	pipeline.options.BuildNumber = pipeline.Name
+	slices.Sort(p.warnings)
+	pipeline.Warnings = slices.Compact(p.warnings)
+	return pipeline, nil
+}
