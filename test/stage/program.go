@@ -72,9 +72,9 @@ func (p *Program) Wait(ctx context.Context) (int, error) {
 	}
 }
 
-// stop asks the program to end, kills it when it does not, and reports an exit
+// Stop asks the program to end, kills it when it does not, and reports an exit
 // code that is not zero, with the end of its log.
-func (p *Program) stop(ctx context.Context) (err error) {
+func (p *Program) Stop(ctx context.Context) (err error) {
 	p.once.Do(func() {
 		if err = p.Signal(syscall.SIGTERM); err != nil {
 			return
@@ -122,7 +122,7 @@ func (s *Stage) startEmulator(ctx context.Context, flags []string) error {
 	if err = errors.Join(err, w.Close()); err != nil {
 		return err
 	}
-	s.onStop(p.stop)
+	s.onStop(p.Stop)
 	var ready struct{ URL string }
 	line, err := bufio.NewReader(r).ReadBytes('\n')
 	if err == nil {
@@ -186,7 +186,7 @@ func (s *Stage) StartAgent(ctx context.Context, o AgentOptions) (*Program, error
 	if err != nil {
 		return nil, err
 	}
-	s.onStop(p.stop)
+	s.onStop(p.Stop)
 	return p, nil
 }
 

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dockless-ci/dockless/test/rig"
+)
+
+// buildRow compares our build with the plain client of the same daemon: the same
+// solve, no cache, nothing exported.
+func buildRow(ctx context.Context, b *bench) (result, error) {
+	dir := filepath.Join(b.stage.Dir, "bench-build")
+	var file strings.Builder
+	file.WriteString("FROM busybox\nCOPY data /data\n")
+	for i := range 8 {
+		fmt.Fprintf(&file, "RUN echo %d > /%d && sha256sum /data > /sum%d\n", i, i, i)
+	}
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(file.String()), 0o644),
+		os.WriteFile(filepath.Join(dir, "data"), make([]byte, 4<<20), 0o644)); err != nil {
+		return result{}, err
+	}
+	ours := func() (time.Duration, error) {
+		return b.program(ctx, "dockless", nil, "build", dir, "--no-cache", "--progress", "plain", "--cache-repo", "")
+	}
+	peer := func() (time.Duration, error) {
+		return timed(func() error {
+			_, err := b.stage.Buildkitd.Buildctl(ctx, "build", "--progress", "plain", "--no-cache", "--frontend", "dockerfile.v0",
+				"--local", "context="+dir, "--local", "dockerfile="+dir)
+			return err
+		})
+	}
+	if _, _, err := alternate(1, ours, peer); err != nil { // pulls the base image
+		return result{}, err
+	}
+	o, p, err := alternate(b.times(20), ours, peer)
+	if err != nil {
+		return result{}, err
+	}
+	return compare(o, p, 1.03), nil
+}
+
+// program times one of our programs with the stage's settings and more.
+func (b *bench) program(ctx context.Context, name string, env []string, args ...string) (time.Duration, error) {
+	binary, err := rig.Bin(name)
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Env = append(append(os.Environ(), b.stage.AgentEnv("bench")...), append([]string{"DOCKLESS_CACHE_REPO="}, env...)...)
+	return timed(func() error {
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s %s: %w: %s", name, args[0], err, out)
+		}
+		return nil
+	})
+}
+
+// cacheRow builds the example on an empty builder: with the registry cache that
+// a build before has filled, and without any.
+func cacheRow(ctx context.Context, b *bench) (result, error) {
+	repo, _, err := b.stage.Shop(ctx)
+	if err != nil {
+		return result{}, err
+	}
+	build := func(cacheRepo string) func() (time.Duration, error) {
+		return func() (time.Duration, error) {
+			if err := b.stage.Buildkitd.Prune(ctx); err != nil {
+				return 0, err
+			}
+			return b.program(ctx, "dockless", []string{"DOCKLESS_CACHE_REPO=" + cacheRepo, "LICENSE=bench"},
+				"build", repo, "--progress", "plain", "--secret", "id=license,env=LICENSE")
+		}
+	}
+	warm := build(b.stage.Registry.Addr() + "/bench-cache")
+	if _, err := warm(); err != nil { // fills the registry
+		return result{}, err
+	}
+	o, p, err := alternate(b.times(5), warm, build(""))
+	if err != nil {
+		return result{}, err
+	}
+	r := compare(o, p, 1.0/5)
+	r.ratio = fmt.Sprintf("%.1f × faster", float64(median(p))/float64(median(o)))
+	return r, nil
+}
