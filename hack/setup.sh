@@ -197,6 +197,17 @@ container_config() {
 	done_with containers
 }
 
+# own_tool RESULT PACKAGE builds a program of this repository that the tests run.
+own_tool() {
+	inputs=$(digest go.mod "$2"/*.go)
+	if current "bin-$1" "$bin/$1"; then
+		return
+	fi
+	say "building $1 (from $2)"
+	go build -trimpath -tags=remote,containers_image_openpgp -ldflags "-s -w" -o "$bin/$1" "$2"
+	done_with "bin-$1"
+}
+
 base_images() {
 	inputs=$(find test/images -type f ! -name '*_test.go' | LC_ALL=C sort | xargs cat | sha256sum)
 	if current images "$build/images/complete"; then
@@ -226,6 +237,7 @@ tests_stage() {
 	go_tool docker docker $cli/cmd/docker -gcflags="$cli/...=-lang=go1.26" -ldflags "-s -w -X $cli/cli/version.Version=$docker"
 	docker_config
 	container_config
+	own_tool registry ./test/rig/registry
 	base_images
 }
 

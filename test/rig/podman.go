@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -175,14 +176,16 @@ func (p *Podman) command(env []string, args ...string) *exec.Cmd {
 
 // podmanEnv points a podman command at the state in dir.
 func podmanEnv(dir string, more []string) []string {
-	env := append(os.Environ(),
+	// Even empty, these turn the command into a client of another service.
+	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
+		return strings.HasPrefix(entry, "CONTAINER_HOST=") || strings.HasPrefix(entry, "DOCKER_HOST=")
+	})
+	env = append(env,
 		"CONTAINERS_CONF="+filepath.Join(dir, containersConf),
 		"CONTAINERS_STORAGE_CONF="+filepath.Join(dir, storageConf),
 		"CONTAINERS_REGISTRIES_CONF="+filepath.Join(dir, registriesConf),
 		// Podman 5 warns about cgroup v1 on every start otherwise.
 		"PODMAN_IGNORE_CGROUPSV1_WARNING=1",
-		// These would turn the command into a client of another service.
-		"CONTAINER_HOST=", "DOCKER_HOST=",
 	)
 	return append(env, more...)
 }

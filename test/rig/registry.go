@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
 	"path/filepath"
-
-	"github.com/distribution/distribution/v3/configuration"
-	"github.com/distribution/distribution/v3/registry/handlers"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // the store on disk
-	"github.com/sirupsen/logrus"
 )
 
 // RegistryOptions say how a registry differs from a plain one. The zero value
@@ -25,26 +24,32 @@ type RegistryOptions struct {
 	// User and Password are asked for with basic authentication. An empty User
 	// lets everybody in.
 	User, Password string
-	// Wrap, when set, sees every request first: to count, delay or refuse.
+	// Wrap, when set, sees every request first: to count, delay or refuse. It is
+	// called once; the handler it returns runs in this process, before the
+	// registry's own.
 	Wrap func(http.Handler) http.Handler
 }
 
 // Registry is a running image registry, distribution's handlers on a file
 // store, that speaks plain HTTP on 127.0.0.1.
 type Registry struct {
-	dir    *privateDir // nil when the store is the caller's
-	addr   string
-	app    *handlers.App
-	server *http.Server
-	served chan error // gets Serve's result once
+	dir   *privateDir
+	proc  *process
+	addr  string
+	front *front // nil when the process is reached directly
 }
 
-// StartRegistry starts a registry on a free port of 127.0.0.1. Its log
-// is dropped, for the whole process, because a blob that is not there yet counts
-// as an error in it and the library
-// writes to logrus's standard logger.
+// StartRegistry starts a registry on a free port of 127.0.0.1. It wraps
+// [ErrMissing] when the program is not there.
 func StartRegistry(ctx context.Context, opts RegistryOptions) (_ *Registry, err error) {
-	r := &Registry{served: make(chan error, 1)}
+	binary, err := Bin("registry")
+	if err != nil {
+		return nil, err
+	}
+	r := &Registry{}
+	if r.dir, err = makeDir(ctx); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Stop(ctx))
@@ -52,28 +57,30 @@ func StartRegistry(ctx context.Context, opts RegistryOptions) (_ *Registry, err 
 	}()
 	store := opts.Dir
 	if store == "" {
-		if r.dir, err = makeDir(ctx); err != nil {
+		store = r.dir.join("store")
+	}
+	addrFile := r.dir.join("addr")
+	args := []string{binary, "-dir", store, "-addr-file", addrFile}
+	if opts.ReadOnly {
+		args = append(args, "-readonly")
+	}
+	if r.proc, err = startProcess("registry", &exec.Cmd{Path: binary, Args: args}, r.Log()); err != nil {
+		return nil, err
+	}
+	err = r.proc.waitReady(ctx, func(context.Context) error {
+		addr, err := os.ReadFile(addrFile)
+		r.addr = string(addr)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if opts.User != "" || opts.Wrap != nil {
+		if r.front, err = startFront(ctx, r.addr, opts); err != nil {
 			return nil, err
 		}
-		store = r.dir.path
+		r.addr = r.front.addr
 	}
-	logrus.SetLevel(logrus.PanicLevel)
-	// The life of the app is ended by Stop, not by the context of the start.
-	r.app = handlers.NewApp(context.WithoutCancel(ctx), registryConfig(store, opts.ReadOnly))
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("starting a registry: %w", err)
-	}
-	r.addr = listener.Addr().String()
-	var handler http.Handler = r.app
-	if opts.User != "" {
-		handler = withPassword(opts.User, opts.Password, handler)
-	}
-	if opts.Wrap != nil {
-		handler = opts.Wrap(handler)
-	}
-	r.server = &http.Server{Handler: handler, ReadHeaderTimeout: startTimeout}
-	go func() { r.served <- r.server.Serve(listener) }()
 	return r, nil
 }
 
@@ -105,42 +112,72 @@ func (r *Registry) Addr() string { return r.addr }
 // URL is the registry's address, http://host:port.
 func (r *Registry) URL() string { return "http://" + r.addr }
 
+// Log is the path of the registry's output.
+func (r *Registry) Log() string { return r.dir.join("registry.log") }
+
+// Pid is the registry's process id.
+func (r *Registry) Pid() int { return r.proc.pid }
+
 // Stop ends the registry and, unless the store was the caller's, deletes it. It
 // works when ctx has ended and may be repeated.
 func (r *Registry) Stop(ctx context.Context) error {
 	var errs []error
-	if r.server != nil {
-		// Not gently: a client that never ends its upload must not hold a test.
-		errs = append(errs, r.server.Close())
-		if err := <-r.served; !errors.Is(err, http.ErrServerClosed) {
-			errs = append(errs, fmt.Errorf("serving images: %w", err))
-		}
+	if r.front != nil {
+		errs = append(errs, r.front.stop())
 	}
-	if r.app != nil {
-		errs = append(errs, r.app.Shutdown())
+	if r.proc != nil {
+		errs = append(errs, r.proc.stop(context.WithoutCancel(ctx)))
 	}
 	if r.dir != nil {
 		errs = append(errs, r.dir.remove(ctx))
 	}
-	r.server, r.app, r.dir = nil, nil, nil
+	r.front, r.proc, r.dir = nil, nil, nil
 	return errors.Join(errs...)
 }
 
-func registryConfig(store string, readOnly bool) *configuration.Configuration {
-	config := &configuration.Configuration{
-		Storage: configuration.Storage{
-			"filesystem": configuration.Parameters{"rootdirectory": store},
-			"delete":     configuration.Parameters{"enabled": true},
-			"maintenance": configuration.Parameters{
-				"uploadpurging": map[any]any{"enabled": false},
-				"readonly":      map[any]any{"enabled": readOnly},
-			},
+// front is a server in this process before the registry's own.
+type front struct {
+	addr      string
+	transport *http.Transport
+	server    *http.Server
+	served    chan error // gets Serve's result once
+}
+
+// startFront starts a server that asks for the password, applies Wrap and
+// passes the request on to the registry at addr.
+func startFront(ctx context.Context, addr string, opts RegistryOptions) (*front, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("starting a registry's front: %w", err)
+	}
+	f := &front{addr: listener.Addr().String(), transport: &http.Transport{}, served: make(chan error, 1)}
+	target := &url.URL{Scheme: "http", Host: addr}
+	var handler http.Handler = &httputil.ReverseProxy{
+		Transport: f.transport,
+		// The Host stays the client's: the registry answers with links to it.
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host
 		},
 	}
-	// An index may be pushed before all its platforms are, as a cache's is.
-	config.Validation.Manifests.Indexes.Platforms = "none"
-	config.Catalog.MaxEntries = 1000
-	return config
+	if opts.User != "" {
+		handler = withPassword(opts.User, opts.Password, handler)
+	}
+	if opts.Wrap != nil {
+		handler = opts.Wrap(handler)
+	}
+	f.server = &http.Server{Handler: handler, ReadHeaderTimeout: startTimeout}
+	go func() { f.served <- f.server.Serve(listener) }()
+	return f, nil
+}
+
+func (f *front) stop() error {
+	err := f.server.Close()
+	if served := <-f.served; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, fmt.Errorf("serving a registry's front: %w", served))
+	}
+	f.transport.CloseIdleConnections()
+	return err
 }
 
 func withPassword(user, password string, next http.Handler) http.Handler {
