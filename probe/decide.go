@@ -101,7 +101,7 @@ func (p *page) checkHeader(line []byte, e evidence) (bool, []byte) {
 		return false, append(line, ", this reader knows 1"...)
 	case p.load(stepWord) > maxStep:
 		return false, append(line, "the page's clock is too coarse"...)
-	case p.load(bootWord) != e.boot:
+	case e.boot == 0 || p.load(bootWord) != e.boot:
 		return false, append(line, "the page is from before the last boot"...)
 	case e.owner == ownerGone:
 		line = appendNumber(append(line, "process "...), p.load(pidWord))

@@ -1,0 +1,74 @@
+/*
+ * probe write FILE          takes two slots, prints ready, and beats until its input ends
+ * probe live|ready FILE [SLOT [MAX_AGE_NS]]
+ * probe bench FILE          prints the ns of one beat
+ */
+#include "dockless_probe.h"
+
+static int write_page(const char *path)
+{
+	struct dockless_writer w;
+	struct dockless_slot control, log;
+	char c;
+	int err = dockless_create(&w, path);
+
+	if (err != 0) {
+		printf("dockless_create: %s\n", strerror(-err));
+		return 1;
+	}
+	if (dockless_take(&w, &control, "control", UINT64_C(60000000000)) != 0 ||
+	    dockless_take(&w, &log, "log_writer-31.bytes.long.name.x", UINT64_C(3600000000000)) != 0 ||
+	    dockless_take(&w, &log, "control", 1) != -EEXIST ||
+	    dockless_take(&w, &log, "two words", 1) != -EINVAL ||
+	    dockless_take(&w, &log, "", 1) != -EINVAL ||
+	    dockless_take(&w, &log, "forever", UINT64_MAX) != -ERANGE) {
+		printf("dockless_take is wrong\n");
+		return 1;
+	}
+	dockless_set(&control, DOCKLESS_READY, DOCKLESS_REASON_BUSY);
+	dockless_set(&log, DOCKLESS_DRAINING, DOCKLESS_REASON_CUSTOM + 5);
+	dockless_count(&log, 7);
+	printf("ready\n");
+	fflush(stdout);
+	while (read(0, &c, 1) == 1)
+		dockless_beat(&control);
+	return dockless_close(&w) == 0 ? 0 : 1;
+}
+
+static int bench(const char *path)
+{
+	struct dockless_writer w;
+	struct dockless_slot s;
+	int64_t start, exact, store;
+	int i;
+
+	if (dockless_create(&w, path) != 0 || dockless_take(&w, &s, "bench", 1) != 0)
+		return 1;
+	start = dockless_now();
+	for (i = 0; i < 10000000; i++)
+		dockless_beat(&s);
+	exact = dockless_now() - start;
+	start = dockless_now();
+	for (i = 0; i < 10000000; i++)
+		dockless_beat_at(&s, start);
+	store = dockless_now() - start;
+	printf("%.1f ns a beat, %.1f ns with a time of one's own\n", exact / 1e7, store / 1e7);
+	return dockless_close(&w);
+}
+
+int main(int argc, char **argv)
+{
+	char line[512];
+	int yes;
+
+	if (argc < 3)
+		return 2;
+	if (strcmp(argv[1], "write") == 0)
+		return write_page(argv[2]);
+	if (strcmp(argv[1], "bench") == 0)
+		return bench(argv[2]);
+	yes = dockless_check(argv[2], strcmp(argv[1], "ready") == 0, argc > 3 && argv[3][0] != '\0' ? argv[3] : NULL,
+			     argc > 4 ? strtoull(argv[4], NULL, 10) : 0, line, sizeof(line));
+	printf("%s\n", line);
+	return yes ? 0 : 1;
+}
