@@ -1,0 +1,163 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/dockless-ci/dockless/internal/ado"
+	"github.com/dockless-ci/dockless/internal/job"
+)
+
+// Version is the agent version that is announced to the service. Tasks demand a
+// least version of Microsoft's agent, and features of the service look at it, so
+// it is the release whose behavior this agent follows (protocol §0.4); our own
+// version travels in User-Agent and in the description of the system.
+const Version = "4.259.0"
+
+// How far apart the beats of [Health] are at most. A poll hangs for about 50 s
+// by design and is given up after 100 s; with acknowledging a message that is
+// above two minutes. A renewal is due every minute, and one attempt is given up
+// after another.
+const (
+	MaxPollSilence = 3 * time.Minute
+	MaxLockSilence = 3 * time.Minute
+)
+
+// JobFunc runs one job and returns how it ended. Everything it shows passes
+// c.Reporter, masked; the agent completes and closes the reporter afterwards.
+// ctx is canceled with a *[job.Stop] when the job has to end early; the function
+// returns within the stop's grace, or soon when there is none. An error means
+// that the result could not be found out, which the server is told as failed.
+type JobFunc func(ctx context.Context, m *job.Message, c Conn) (job.Result, error)
+
+// Conn is what a job knows of the agent that runs it.
+type Conn struct {
+	Reporter  *ado.Reporter
+	AgentID   ado.AgentID
+	AgentName string
+	PoolID    ado.PoolID
+	PoolName  string
+	Once      bool // the agent leaves after this job
+}
+
+// Deps are what an [Agent] is given besides its settings.
+type Deps struct {
+	Log *slog.Logger // required
+	// Product names us and our version, as in "dockless/1.0"; required.
+	Product string
+	// Capabilities are offered besides those that are found; they win.
+	Capabilities map[string]string
+	// Mask hides secrets in the values of capabilities; nil hides nothing.
+	Mask func(string) string
+	// Health is told of progress.
+	Health Health
+}
+
+// Health is told of progress; each function may be nil. They are called from
+// the working loops and must not block.
+type Health struct {
+	// Poll is called in every round of the message loop, at least every
+	// [MaxPollSilence] while Run runs.
+	Poll func()
+	// Lock is called in every round of the renewal loop, at least every
+	// [MaxLockSilence] while held is true. With held false it is called once
+	// when the loop ends; nothing is to be expected until the next job.
+	Lock func(held bool)
+	// Ready tells whether the session is open.
+	Ready func(open bool)
+}
+
+// Agent is one agent. Its methods are not safe for concurrent use.
+type Agent struct {
+	config  Config
+	runs    JobFunc
+	deps    Deps
+	log     *slog.Logger
+	host    string
+	state   state
+	timings timings
+}
+
+// New returns an agent that runs jobs with run. It reports every problem of the
+// settings, and neither connects nor writes anything.
+func New(c Config, run JobFunc, d Deps) (*Agent, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "AGENT" // what the service calls a machine without a name (protocol §4.1)
+	}
+	if c.Name == "" {
+		c.Name = host
+	}
+	return &Agent{
+		config: c, runs: run, deps: d, log: d.Log, host: host,
+		state: state{dir: c.StateDir}, timings: protocolTimings(),
+	}, nil
+}
+
+// errStopped is why things end when Run was told to stop.
+var errStopped = errors.New("the agent was told to stop")
+
+// Run registers the agent, or takes the place of one with its name, opens its
+// session and works until ctx ends, or until one job is done when the settings
+// say so. It then deletes the session and unregisters the agent, so that a pod
+// that went away leaves no offline agent behind, and returns nil. A revoked
+// registration also ends it with nil. Every other end is an error, after which
+// the agent stays registered for the next start.
+func (a *Agent) Run(ctx context.Context) (err error) {
+	r, err := a.register(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	if err := a.state.forget(); err != nil {
+		return err
+	}
+	err = a.serve(ctx, r)
+	switch {
+	case errors.Is(err, ado.ErrRevoked):
+		a.log.WarnContext(ctx, "the registration was revoked", "agent_id", r.agent.ID)
+		return nil
+	case err != nil:
+		return err
+	}
+	return a.unregister(ctx, r)
+}
+
+// unregister removes the agent from its pool.
+func (a *Agent) unregister(ctx context.Context, r *registered) error {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), a.timings.unregister,
+		fmt.Errorf("unregistering took longer than %s", a.timings.unregister))
+	defer cancel()
+	if err := r.admin.DeleteAgent(ctx, r.pool.ID, r.agent.ID); err != nil {
+		return fmt.Errorf("unregistering: %w", err)
+	}
+	a.log.InfoContext(ctx, "agent unregistered", "agent_id", r.agent.ID)
+	return nil
+}
+
+func (h Health) poll() {
+	if h.Poll != nil {
+		h.Poll()
+	}
+}
+
+func (h Health) lock(held bool) {
+	if h.Lock != nil {
+		h.Lock(held)
+	}
+}
+
+func (h Health) ready(open bool) {
+	if h.Ready != nil {
+		h.Ready(open)
+	}
+}

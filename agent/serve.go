@@ -1,0 +1,182 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/dockless-ci/dockless/internal/ado"
+	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/retry"
+)
+
+// service is the part of an agent's life in which it has a session.
+type service struct {
+	*Agent
+	*registered
+	session ado.Session // changed by the poll loop only
+	// leave ends the poll loop and everything that outlives the order to stop.
+	leave context.CancelCauseFunc
+	jobs  sync.WaitGroup
+
+	mu       sync.Mutex
+	running  *work // nil: idle
+	parked   *work // arrived while another was running
+	draining bool  // no further jobs
+	taken    bool  // the one job of Config.Once arrived
+	fatal    error // why a job ends the agent
+}
+
+// errOver is why the loops of a service end in good order.
+var errOver = errors.New("the agent has nothing left to do")
+
+// serve opens the session and works until ctx ends and the running job is done,
+// until the only job is done, or until the service refuses for good. It has
+// waited for everything when it returns.
+//
+// Polling goes on while the agent drains: the session stays alive, and somebody
+// can still cancel the job. A job that arrives then is neither taken nor
+// acknowledged, so the service gives it to another agent.
+func (a *Agent) serve(ctx context.Context, r *registered) (err error) {
+	s := &service{Agent: a, registered: r}
+	if s.session, err = s.openSession(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer s.closeSession(ctx)
+	a.deps.Health.ready(true)
+	defer a.deps.Health.ready(false)
+
+	life, leave := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer leave(errOver)
+	s.leave = leave
+	var drained sync.WaitGroup
+	drained.Go(func() { s.drainWhenTold(ctx, life) })
+	err = s.poll(life)
+	if err != nil {
+		// The session is lost for good. Whatever runs has the usual budget.
+		s.drain(context.WithoutCancel(ctx), err.Error())
+	}
+	s.jobs.Wait()
+	leave(errOver)
+	drained.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Join(err, s.fatal)
+}
+
+// drainWhenTold waits for the order to stop and carries it out.
+func (s *service) drainWhenTold(ctx, life context.Context) {
+	select {
+	case <-life.Done():
+		return
+	case <-ctx.Done():
+	}
+	s.drain(life, context.Cause(ctx).Error())
+}
+
+// drain takes no further job, gives the running one its budget, and cancels it
+// when that is over. It returns when nothing runs any more.
+func (s *service) drain(ctx context.Context, reason string) {
+	s.mu.Lock()
+	s.draining = true
+	s.parked = nil
+	running := s.running
+	s.mu.Unlock()
+	if running == nil {
+		s.leave(errOver)
+		return
+	}
+	budget := s.config.DrainTimeout
+	s.log.InfoContext(ctx, "draining", "job_id", running.message.JobID, "budget", budget, "reason", reason)
+	timer := time.NewTimer(budget)
+	defer timer.Stop()
+	select {
+	case <-running.done:
+	case <-timer.C:
+		s.log.WarnContext(ctx, "drain budget is over, canceling the job", "job_id", running.message.JobID)
+		running.stop(&job.Stop{
+			Reason:  job.StopShutdown,
+			Message: fmt.Sprintf("the agent was told to stop and the job did not finish within its drain budget of %s", budget),
+		})
+		<-running.done // bounded by the job's own kill timer
+	}
+	s.leave(errOver)
+}
+
+// openSession opens the session, and tries again while that may help (protocol
+// §4.2).
+func (s *service) openSession(ctx context.Context) (ado.Session, error) {
+	started := time.Now()
+	warned := false
+	for {
+		s.deps.Health.poll()
+		session, err := s.trySession(ctx)
+		if err == nil {
+			s.log.InfoContext(ctx, "session opened", "session_id", session.ID, "agent_id", s.agent.ID, "elapsed", time.Since(started))
+			return session, nil
+		}
+		if ctx.Err() != nil {
+			return session, context.Cause(ctx)
+		}
+		patience := s.timings.sessionPatience
+		switch {
+		case errors.Is(err, ado.ErrSessionConflict):
+			patience = s.timings.sessionConflict
+		case final(err), errors.Is(err, ado.ErrClockSkew):
+			return session, advised(err)
+		}
+		if time.Since(started) >= patience {
+			return session, fmt.Errorf("no session within %s: %w", patience, advised(err))
+		}
+		if !warned {
+			s.log.WarnContext(ctx, "session could not be opened, trying again", "error", err, "pause", s.timings.sessionPause, "patience", patience)
+			warned = true
+		}
+		pause := retry.Between(s.timings.sessionPause*9/10, s.timings.sessionPause)
+		if err := retry.Wait(ctx, pause); err != nil {
+			return session, err
+		}
+	}
+}
+
+func (s *service) trySession(ctx context.Context) (ado.Session, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timings.poll, fmt.Errorf("opening a session took longer than %s", s.timings.poll))
+	defer cancel()
+	session, err := s.client.CreateSession(ctx, s.host, s.agent, s.offered)
+	if err != nil && session.ID != "" { // it is open, and its messages would be unreadable
+		err = errors.Join(err, s.client.DeleteSession(ctx, session.ID))
+	}
+	return session, err
+}
+
+// closeSession deletes the session; the agent is offline at once.
+func (s *service) closeSession(ctx context.Context) {
+	if s.session.ID == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), s.timings.unregister,
+		fmt.Errorf("deleting the session took longer than %s", s.timings.unregister))
+	defer cancel()
+	if err := s.client.DeleteSession(ctx, s.session.ID); err != nil {
+		s.log.WarnContext(ctx, "session was not deleted and will expire", "session_id", s.session.ID, "error", err)
+		return
+	}
+	s.log.InfoContext(ctx, "session deleted", "session_id", s.session.ID)
+}
+
+// final reports whether no repetition helps (protocol §4.2, §5.6).
+func final(err error) bool {
+	for _, cause := range []error{
+		ado.ErrRevoked, ado.ErrAgentNotFound, ado.ErrPoolNotFound, ado.ErrAccessDenied, ado.ErrUnauthorized,
+	} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
+}

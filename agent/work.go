@@ -1,0 +1,282 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/dockless-ci/dockless/internal/ado"
+	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/retry"
+)
+
+// work is one job in our hands.
+type work struct {
+	message *job.Message
+	done    chan struct{} // closed when nothing of the job runs any more
+
+	mu       sync.Mutex
+	stopped  *job.Stop // the first order to end early
+	cancel   func(*job.Stop)
+	reporter *ado.Reporter
+}
+
+func newWork(m *job.Message) *work { return &work{message: m, done: make(chan struct{})} }
+
+// stop ends the job early; the first reason counts, also when the job has not
+// begun.
+func (w *work) stop(reason *job.Stop) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped != nil {
+		return
+	}
+	w.stopped = reason
+	if w.cancel != nil {
+		w.cancel(reason)
+	}
+}
+
+// begun connects stop with the job's context.
+func (w *work) begun(cancel func(*job.Stop)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cancel = cancel
+	if w.stopped != nil {
+		cancel(w.stopped)
+	}
+}
+
+func (w *work) setFeedInterval(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.reporter != nil {
+		w.reporter.SetFeedInterval(d)
+	}
+}
+
+func (w *work) setReporter(r *ado.Reporter) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reporter = r
+}
+
+// run takes one job from its message to its end. The lock's context outlives the
+// job's: while it lives, the request is ours and may be reported.
+//
+//	lock  ── ends when the lock is lost, or when everything is reported
+//	└─ job ── ends also when the job is canceled or the agent leaves
+func (s *service) run(ctx context.Context, w *work) {
+	m := w.message
+	log := s.log.With("job_id", m.JobID, "request_id", m.RequestID)
+	lock, loseLock := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer loseLock(errOver)
+	jobCtx, endJob := context.WithCancelCause(lock)
+	defer endJob(errOver)
+	w.begun(func(reason *job.Stop) { endJob(reason) })
+
+	log.InfoContext(ctx, "job received", "job", m.JobDisplayName, "steps", len(m.Steps))
+	held, err := s.firstRenewal(jobCtx, m)
+	switch {
+	case err != nil && jobCtx.Err() == nil:
+		log.ErrorContext(ctx, "job is dropped: its request could not be renewed", "error", err)
+		return
+	case err != nil:
+		log.InfoContext(ctx, "job ended before it began", "reason", job.StopOf(jobCtx))
+		s.canceledEarly(lock, jobCtx, w)
+		return
+	}
+	if err := s.state.remember(Leftover{JobID: m.JobID, JobName: m.JobDisplayName, RequestID: m.RequestID, Started: time.Now()}); err != nil {
+		log.ErrorContext(ctx, "job would not be found after a crash", "error", err)
+	}
+	var renewing sync.WaitGroup
+	renewing.Go(func() { s.keepLocked(lock, m.RequestID, held, loseLock) })
+	result := s.execute(lock, jobCtx, w)
+	loseLock(errOver) // stops the renewal; a lock that was lost before stays lost
+	renewing.Wait()
+	if err := s.state.forget(); err != nil {
+		log.ErrorContext(ctx, "job will look unfinished at the next start", "error", err)
+	}
+	if isLost(lock) {
+		log.WarnContext(ctx, "job ended without a report: it is no longer ours", "cause", context.Cause(lock))
+		return
+	}
+	if !m.Plan.CompletedByEvent() {
+		if reason := job.StopOf(jobCtx); reason != nil && reason.Reason == job.StopCanceled {
+			result = job.Canceled
+		}
+		s.finish(context.WithoutCancel(ctx), m, result)
+	}
+	log.InfoContext(ctx, "job ended", "result", result)
+}
+
+// canceledEarly reports a job that was ended before it began.
+func (s *service) canceledEarly(lock, jobCtx context.Context, w *work) {
+	m := w.message
+	if !m.Plan.CompletedByEvent() {
+		s.finish(lock, m, job.Canceled)
+		return
+	}
+	s.report(lock, jobCtx, w, func(r *ado.Reporter) job.Result {
+		now := job.At(time.Now())
+		r.UpdateRecord(job.Record{
+			ID: m.JobID.Record(), State: job.Completed, Result: job.Canceled, FinishTime: &now, ErrorCount: 1,
+			Issues: []job.Issue{{Type: job.Error, Category: "General", Message: job.StopOf(jobCtx).Message}},
+		})
+		return job.Canceled
+	})
+}
+
+// execute runs the job and reports it. lock bounds the report.
+func (s *service) execute(lock, jobCtx context.Context, w *work) job.Result {
+	return s.report(lock, jobCtx, w, func(r *ado.Reporter) job.Result {
+		return s.supervise(jobCtx, w, Conn{
+			Reporter: r, AgentID: s.agent.ID, AgentName: s.agent.Name,
+			PoolID: s.pool.ID, PoolName: s.pool.Name, Once: s.config.Once,
+		})
+	})
+}
+
+// report opens the reporter, lets body produce a result, and completes the job
+// with it. It returns the result that the server was told.
+func (s *service) report(lock, jobCtx context.Context, w *work, body func(*ado.Reporter) job.Result) job.Result {
+	log := s.log.With("job_id", w.message.JobID, "request_id", w.message.RequestID)
+	if s.onPremises {
+		s.rewriteAddresses(w.message)
+	}
+	client, err := ado.NewJobClient(w.message, s.jobOptions())
+	if err != nil {
+		log.ErrorContext(lock, "job cannot be reported", "error", err)
+		return job.Failed
+	}
+	reporter := ado.OpenReporter(lock, ado.ReporterConfig{
+		Client: client, Message: w.message, Log: log, ShuttingDown: s.leaving,
+	})
+	defer reporter.Close()
+	w.setReporter(reporter)
+	defer w.setReporter(nil)
+	result := body(reporter)
+	if isLost(lock) {
+		return result
+	}
+	ctx, cancel := s.completion(lock, jobCtx)
+	defer cancel()
+	switch err := reporter.Complete(ctx, result); {
+	case errors.Is(err, ado.ErrOutputsLost):
+		log.ErrorContext(ctx, "job failed because its outputs are lost", "error", err)
+		return result.Merge(job.Failed)
+	case err != nil:
+		log.ErrorContext(ctx, "job could not be completed", "error", err)
+	}
+	return result
+}
+
+// jobOptions are those of the requests with the job's token.
+func (s *service) jobOptions() ado.Options {
+	o := s.options
+	o.Timeout = ado.DefaultTimeout
+	return o
+}
+
+// completion bounds the end of a job: generously, and shortly once the agent has
+// to leave.
+func (s *service) completion(lock, jobCtx context.Context) (context.Context, context.CancelFunc) {
+	bound := s.timings.complete
+	if reason := job.StopOf(jobCtx); reason != nil && reason.Reason == job.StopShutdown {
+		bound = s.timings.completeStop
+	}
+	return context.WithTimeoutCause(lock, bound, fmt.Errorf("reporting the end of the job took longer than %s", bound))
+}
+
+// supervise calls the job function and does not wait for it without end: a job
+// that hangs after it was told to stop fails, and ends the agent, because
+// nothing can be said about what it still does.
+func (s *service) supervise(ctx context.Context, w *work, c Conn) job.Result {
+	type outcome struct {
+		result job.Result
+		err    error
+	}
+	ended := make(chan outcome, 1) // never closed; the one send does not block
+	go func() {
+		var o outcome
+		defer func() {
+			if p := recover(); p != nil {
+				// The value may quote secrets; its type and the stack do not.
+				o = outcome{job.Failed, fmt.Errorf("the job function panicked with a %T", p)}
+				s.log.ErrorContext(ctx, "job function panicked", "job_id", w.message.JobID, "stack", string(debug.Stack()))
+			}
+			ended <- o
+		}()
+		o.result, o.err = s.runs(ctx, w.message, c)
+	}()
+	var o outcome
+	select {
+	case o = <-ended:
+	case <-ctx.Done():
+		bound := s.timings.shutdownKill
+		if reason := job.StopOf(ctx); reason.Reason == job.StopCanceled {
+			bound = reason.Grace + s.timings.cancelKill
+		}
+		timer := time.NewTimer(bound)
+		defer timer.Stop()
+		select {
+		case o = <-ended:
+		case <-timer.C:
+			err := fmt.Errorf("job %s still ran %s after it was told to stop", w.message.JobID, bound)
+			s.mu.Lock()
+			s.fatal = err
+			s.mu.Unlock()
+			o.err = err
+		}
+	}
+	switch {
+	case o.err != nil && ctx.Err() != nil:
+		s.log.ErrorContext(ctx, "job ended early and without a result", "job_id", w.message.JobID, "error", o.err)
+		return o.result.Merge(job.Canceled)
+	case o.err != nil:
+		s.log.ErrorContext(ctx, "job ended without a result", "job_id", w.message.JobID, "error", o.err)
+		return o.result.Merge(job.Failed)
+	case o.result == "":
+		return job.Succeeded
+	}
+	return o.result
+}
+
+// finish ends the request of a plan older than version 8 (protocol §7.10).
+func (s *service) finish(ctx context.Context, m *job.Message, result job.Result) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timings.complete, fmt.Errorf("finishing request %d took longer than %s", m.RequestID, s.timings.complete))
+	defer cancel()
+	err := retry.Do(ctx, retry.Policy{
+		Attempts: 5, First: s.timings.finishPause,
+		Retryable: func(err error) bool { return !errors.Is(err, ado.ErrLockLost) },
+	}, func(ctx context.Context) error { return s.client.FinishRequest(ctx, m.RequestID, result) })
+	if err != nil {
+		s.log.ErrorContext(ctx, "request could not be finished", "request_id", m.RequestID, "error", err)
+	}
+}
+
+// leaving reports whether this agent takes no further job.
+func (s *service) leaving() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining || s.taken
+}
+
+// rewriteAddresses points what a server on premises says about itself to the
+// host that we reach it at (protocol §1.1).
+func (s *service) rewriteAddresses(m *job.Message) {
+	for i, e := range m.Resources.Endpoints {
+		if e.IsSystemConnection() {
+			m.Resources.Endpoints[i].URL = ado.AtConfiguredHost(e.URL, s.config.URL)
+		}
+	}
+	for _, name := range []string{"system.collectionUri", "system.teamFoundationCollectionUri", "system.taskDefinitionsUri"} {
+		if v, ok := m.Variables[name]; ok {
+			v.Value = ado.AtConfiguredHost(v.Value, s.config.URL)
+			m.Variables[name] = v
+		}
+	}
+}
