@@ -128,8 +128,15 @@ func (s *solver) build(ctx context.Context) (*Result, error) {
 	if !s.r.NoCache {
 		imports = append(imports, s.r.Cache.imports(s.r, s.platform)...)
 	}
+	known, err := s.ask(ctx, imports, s.r.Cache.ImportTimeout)
+	if err != nil {
+		return nil, explain(ctx, err, s.node, s.dockerfileName())
+	}
+	for registry, reason := range known.dead {
+		s.b.log.WarnContext(ctx, "building without the caches of a registry", "registry", registry, "error", reason)
+	}
 	id := identity.NewID()
-	response, err := s.solveImage(ctx, id, imports)
+	response, err := s.solveImage(ctx, id, known.usable)
 	if err != nil {
 		return nil, explain(ctx, err, s.node, s.dockerfileName())
 	}
@@ -138,7 +145,7 @@ func (s *solver) build(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	result.Stats.Duration = time.Since(start)
-	for _, e := range imports {
+	for _, e := range known.usable {
 		if ref := e.Attrs["ref"]; ref != "" {
 			result.Imports = append(result.Imports, ref)
 		}
@@ -147,7 +154,7 @@ func (s *solver) build(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	if export := s.r.Cache.export(s.r, s.platform); export.Type != "" {
-		result.Export = s.exportCache(ctx, export)
+		result.Export = s.exportCache(ctx, export, known.dead[registryOf(export)])
 		result.Stats.Export = result.Export.Duration
 	}
 	if ctx.Err() != nil {
@@ -156,46 +163,37 @@ func (s *solver) build(ctx context.Context) (*Result, error) {
 	return result, nil
 }
 
-// solveImage solves with cache imports and, when these are what went wrong, once
-// more without those of the registry that did.
+// solveImage solves with cache imports and, when fetching a layer from one of
+// their registries is what went wrong, once more without that registry's.
 func (s *solver) solveImage(ctx context.Context, id string, imports []CacheEntry) (map[string]string, error) {
 	for {
-		response, blamed, err := s.solveWatched(ctx, id, imports)
-		if err == nil || blamed == "" || ctx.Err() != nil {
+		response, err := s.solveOnce(ctx, id, imports)
+		if err == nil || ctx.Err() != nil {
 			return response, err
 		}
-		s.b.log.WarnContext(ctx, "building without a cache registry that does not answer", "registry", blamed, "error", err)
+		blamed := blamedFor(err, imports)
+		if blamed == "" {
+			return nil, err
+		}
+		s.b.log.WarnContext(ctx, "building again without the caches of a registry", "registry", blamed, "error", oneLine(err))
 		imports = slices.DeleteFunc(slices.Clone(imports), func(e CacheEntry) bool { return registryOf(e) == blamed })
-		id = identity.NewID()
 	}
 }
 
-// solveWatched is one solve. When it fails because of a cache import, blamed is
-// the registry of that import.
-func (s *solver) solveWatched(ctx context.Context, id string, imports []CacheEntry) (_ map[string]string, blamed string, err error) {
+func (s *solver) solveOnce(ctx context.Context, id string, imports []CacheEntry) (map[string]string, error) {
 	opt, err := s.options(imports)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	opt.Ref = id
 	if opt.Exports, err = s.exports(); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	opt.CacheExports = solveEntries(s.r.CacheTo, s.r.Insecure)
-	watch := newImportWatch(ctx, s.r.Cache.ImportTimeout, imports)
-	defer watch.stop()
-	response, err := s.solve(watch.ctx, opt, func(st *client.SolveStatus) {
-		watch.see(st)
+	return s.solve(ctx, opt, func(st *client.SolveStatus) {
 		s.recorder.add(st)
 		s.display.show(calm(st))
 	})
-	if err == nil {
-		return response, "", nil
-	}
-	if blamed = watch.slow(); blamed != "" {
-		return nil, blamed, fmt.Errorf("%w: %w", errImportSlow, err)
-	}
-	return nil, blamedFor(err, imports), err
 }
 
 // solve runs one solve and hands every status to see.

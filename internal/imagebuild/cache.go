@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/distribution/reference"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/identity"
-	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -32,9 +30,6 @@ func registryOf(e CacheEntry) string {
 // the registry says then reaches us as text. A step that ran and failed is never
 // the registry's fault.
 func blamedFor(err error, imports []CacheEntry) string {
-	if _, ok := errors.AsType[*errdefs.SolveError](err); !ok && strings.Contains(err.Error(), "did not complete successfully") {
-		return ""
-	}
 	if strings.Contains(err.Error(), "did not complete successfully") {
 		return ""
 	}
@@ -46,89 +41,21 @@ func blamedFor(err error, imports []CacheEntry) string {
 	return ""
 }
 
-// importWatch ends a solve that waits too long for a cache import. BuildKit
-// itself tries each address for half a minute, several times.
-type importWatch struct {
-	ctx     context.Context //nolint:containedctx // the watch's product: the context that it ends
-	cancel  context.CancelCauseFunc
-	longest time.Duration
-	imports []CacheEntry
-
-	mu      sync.Mutex
-	waiting map[digest.Digest]*time.Timer
-	blamed  string
-}
-
-func newImportWatch(ctx context.Context, longest time.Duration, imports []CacheEntry) *importWatch {
-	if longest <= 0 {
-		longest = defaultImportTimeout
-	}
-	w := &importWatch{longest: longest, imports: imports, waiting: make(map[digest.Digest]*time.Timer)}
-	w.ctx, w.cancel = context.WithCancelCause(ctx)
-	return w
-}
-
-// see follows the imports in a status.
-func (w *importWatch) see(s *client.SolveStatus) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, v := range s.Vertexes {
-		ref, ok := strings.CutPrefix(v.Name, importPrefix)
-		if !ok {
-			continue
-		}
-		timer, running := w.waiting[v.Digest]
-		switch {
-		case v.Completed != nil && running:
-			timer.Stop()
-			delete(w.waiting, v.Digest)
-		case v.Completed == nil && v.Started != nil && !running:
-			w.waiting[v.Digest] = time.AfterFunc(w.longest, func() { w.expire(ref) })
-		}
-	}
-}
-
-func (w *importWatch) expire(ref string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.blamed != "" {
-		return
-	}
-	for _, e := range w.imports {
-		if strings.Contains(ref, e.Attrs["ref"]) {
-			w.blamed = registryOf(e)
-		}
-	}
-	if w.blamed != "" {
-		w.cancel(fmt.Errorf("%w within %s", errImportSlow, w.longest))
-	}
-}
-
-// slow returns the registry for whose sake the solve was ended, or "".
-func (w *importWatch) slow() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.blamed
-}
-
-func (w *importWatch) stop() {
-	w.mu.Lock()
-	for _, t := range w.waiting {
-		t.Stop()
-	}
-	w.mu.Unlock()
-	w.cancel(nil)
-}
-
 // errRebuilding ends a cache export that would run steps.
 var errRebuilding = errors.New("the node has dropped a step's result in the meantime, and an export must not run it again")
 
 // exportCache solves the build again, every step of it cached now, with the
 // cache export as the only output. It comes second so that the image is pushed
 // by then, and can be given up without harm.
-func (s *solver) exportCache(ctx context.Context, entry CacheEntry) *CacheExport {
+//
+// A registry that did not answer before is not tried again: dead says why.
+func (s *solver) exportCache(ctx context.Context, entry CacheEntry, dead error) *CacheExport {
 	start := time.Now()
 	out := &CacheExport{Ref: entry.Attrs["ref"]}
+	if dead != nil {
+		out.Err = fmt.Errorf("exporting the cache to %s: %w", out.Ref, dead)
+		return out
+	}
 	err := s.solveExport(ctx, entry)
 	out.Duration = time.Since(start)
 	if err != nil {
@@ -184,8 +111,8 @@ func (s *solver) solveExport(ctx context.Context, entry CacheEntry) error {
 	return nil
 }
 
-// rebuilt reports whether a vertex is a step that ran, not merely looked up.
-// Base images are looked up anew in every solve.
+// rebuilt reports whether a vertex is a step that ran, not merely looked up:
+// without inputs, BuildKit tells of fetching layers only.
 func rebuilt(v *client.Vertex) bool {
-	return stepName.MatchString(v.Name) && !strings.Contains(v.Name, "] FROM ") && v.Completed != nil && !v.Cached
+	return stepName.MatchString(v.Name) && !isBase(v.Name) && v.Completed != nil && !v.Cached && len(v.Inputs) > 0
 }

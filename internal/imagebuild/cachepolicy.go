@@ -33,8 +33,8 @@ type CachePolicy struct {
 	ReadOnly bool // write nothing
 	// ExportTimeout bounds the export; zero is five minutes.
 	ExportTimeout time.Duration
-	// ImportTimeout bounds the wait for the registry to say which layers a cache
-	// has; the build then goes on without it. Zero is twenty seconds.
+	// ImportTimeout bounds the wait for a registry to say whether it has a cache;
+	// the build then goes on without. Zero is ten seconds.
 	ImportTimeout time.Duration
 }
 
@@ -43,7 +43,7 @@ const (
 	defaultExportTimeout = 5 * time.Minute
 	// defaultImportTimeout is far above the tens of milliseconds of a registry
 	// that works, and below what people wait for without asking why.
-	defaultImportTimeout = 20 * time.Second
+	defaultImportTimeout = 10 * time.Second
 )
 
 // maxTag is how long a tag may be by the distribution specification.

@@ -2,7 +2,6 @@ package imagebuild
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -106,6 +105,3 @@ func advise(err error, text string) error {
 	}
 	return err
 }
-
-// errImportSlow ends a solve that waits for a cache.
-var errImportSlow = errors.New("the cache registry does not answer")

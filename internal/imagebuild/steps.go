@@ -3,6 +3,7 @@ package imagebuild
 import (
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/moby/buildkit/client"
@@ -14,6 +15,7 @@ type Step struct {
 	Vertex   digest.Digest
 	Inputs   []digest.Digest // vertices it builds on
 	Name     string          // as BuildKit shows it: "[build 2/5] RUN go build"
+	Base     bool            // a FROM: what the build starts from, counted in no statistics
 	Cached   bool
 	Ran      bool // it was executed, to its end or not; neither Ran nor Cached: not needed
 	Error    string
@@ -22,7 +24,7 @@ type Step struct {
 
 // Stats sums up the steps of a build.
 type Stats struct {
-	Steps    int           // steps that were needed
+	Steps    int           // steps that were needed, without base images
 	Cached   int           // of these, steps whose result was taken from a cache
 	Duration time.Duration // of the whole build, without the cache export
 	Export   time.Duration // of the cache export
@@ -31,6 +33,10 @@ type Stats struct {
 // stepName matches the names of Dockerfile instructions. BuildKit numbers them
 // within their stage and numbers nothing else.
 var stepName = regexp.MustCompile(`^\[(?:[^\]]* )?\d+/\d+\] `)
+
+// isBase reports whether a step's name is that of a base image. It is resolved
+// anew in every build, which is neither running nor caching.
+func isBase(name string) bool { return strings.Contains(name, "] FROM ") }
 
 // recorder keeps what the status stream says about steps. It is used by one
 // goroutine at a time.
@@ -49,8 +55,10 @@ func (r *recorder) add(s *client.SolveStatus) {
 		old, ok := r.seen[v.Digest]
 		if !ok {
 			r.order = append(r.order, v.Digest)
-		} else if old.Completed != nil && v.Completed == nil {
-			continue // told again by another part of the graph
+		} else if old.Cached || old.Completed != nil && v.Completed == nil {
+			// Told again: by another part of the graph, or because the layers of a
+			// cached result are being fetched, which BuildKit reports as if it ran.
+			continue
 		}
 		r.seen[v.Digest] = v
 	}
@@ -60,7 +68,7 @@ func (r *recorder) steps() []Step {
 	out := make([]Step, 0, len(r.order))
 	for _, d := range r.order {
 		v := r.seen[d]
-		s := Step{Vertex: d, Inputs: slices.Clone(v.Inputs), Name: v.Name, Cached: v.Cached, Error: v.Error}
+		s := Step{Vertex: d, Inputs: slices.Clone(v.Inputs), Name: v.Name, Base: isBase(v.Name), Cached: v.Cached, Error: v.Error}
 		if v.Started != nil && !v.Cached {
 			s.Ran = true
 			if v.Completed != nil {
@@ -74,11 +82,13 @@ func (r *recorder) steps() []Step {
 
 func count(steps []Step) (st Stats) {
 	for _, s := range steps {
-		if s.Cached || s.Ran {
+		switch {
+		case s.Base || !s.Cached && !s.Ran:
+		case s.Cached:
 			st.Steps++
-		}
-		if s.Cached {
 			st.Cached++
+		default:
+			st.Steps++
 		}
 	}
 	return st

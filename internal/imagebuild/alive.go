@@ -1,0 +1,134 @@
+package imagebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/client/llb/sourceresolver"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/identity"
+	"github.com/moby/buildkit/solver/pb"
+	"golang.org/x/sync/errgroup"
+)
+
+// errImportSlow says that a cache registry was waited for long enough.
+var errImportSlow = errors.New("the cache registry does not answer")
+
+// answers is what buildkitd found out about the caches of a build.
+type answers struct {
+	usable []CacheEntry     // imports that exist, and those nobody could ask about
+	dead   map[string]error // registries that cannot be reached, and why
+}
+
+// ask lets buildkitd look up every cache reference before the build imports it.
+//
+// BuildKit imports a cache inside its scheduler, which one goroutine drives for
+// all builds, and cannot be told to stop: one registry that takes a connection
+// and says nothing stops every build of that buildkitd until it is restarted
+// (seen with v0.34.2). Looking a reference up is an ordinary request that ends
+// with its context. It is made from where the import would be made, with
+// buildkitd's own idea of mirrors and certificates, and it spares the build the
+// imports of branches that have no cache yet.
+func (s *solver) ask(ctx context.Context, refs []CacheEntry, longest time.Duration) (answers, error) {
+	out := answers{dead: make(map[string]error)}
+	if longest <= 0 {
+		longest = defaultImportTimeout
+	}
+	var lookups []CacheEntry
+	for _, e := range refs {
+		if registryOf(e) == "" {
+			out.usable = append(out.usable, e)
+		} else {
+			lookups = append(lookups, e)
+		}
+	}
+	if len(lookups) == 0 {
+		return out, nil
+	}
+	found := make([]error, len(lookups))
+	err := s.gateway(ctx, func(ctx context.Context, gw gateway.Client) {
+		ctx, cancel := context.WithTimeoutCause(ctx, longest, fmt.Errorf("%w within %s", errImportSlow, longest))
+		defer cancel()
+		var g errgroup.Group
+		for i, e := range lookups {
+			g.Go(func() error {
+				found[i] = lookUp(ctx, gw, e)
+				return nil
+			})
+		}
+		_ = g.Wait() // the answers are in found
+	})
+	if err != nil {
+		return out, err
+	}
+	for i, e := range lookups {
+		switch {
+		case found[i] == nil:
+			out.usable = append(out.usable, e)
+		case isUnreachable(found[i]):
+			out.dead[registryOf(e)] = &solveError{text: oneLine(found[i]), err: found[i]}
+		case !isAbsent(found[i]):
+			out.usable = append(out.usable, e)
+		}
+	}
+	return out, nil
+}
+
+// gateway opens a build that solves nothing and lets f ask its questions.
+func (s *solver) gateway(ctx context.Context, f func(context.Context, gateway.Client)) error {
+	auth, err := s.r.Auth.attachable()
+	if err != nil {
+		return err
+	}
+	statuses := make(chan *client.SolveStatus)
+	var drained sync.WaitGroup
+	drained.Go(func() {
+		for range statuses { // closed by Build
+		}
+	})
+	opt := client.SolveOpt{Ref: identity.NewID(), Internal: true}
+	opt.Session = append(opt.Session, auth)
+	_, err = s.client.Build(ctx, opt, "", func(ctx context.Context, gw gateway.Client) (*gateway.Result, error) {
+		f(ctx, gw)
+		return gateway.NewResult(), nil
+	}, statuses)
+	drained.Wait()
+	return err
+}
+
+// lookUp returns nil when the cache exists and answers.
+func lookUp(ctx context.Context, gw gateway.Client, e CacheEntry) error {
+	named, err := reference.ParseNormalizedNamed(e.Attrs["ref"])
+	if err != nil {
+		return fmt.Errorf("reading the cache reference %q: %w", e.Attrs["ref"], err)
+	}
+	op := &pb.SourceOp{Identifier: "docker-image://" + reference.TagNameOnly(named).String()}
+	_, err = gw.ResolveSourceMetadata(ctx, op, sourceresolver.Opt{
+		LogName:  "looking for the cache " + named.String(),
+		ImageOpt: &sourceresolver.ResolveImageOpt{ResolveMode: llb.ResolveModeForcePull.String()},
+	})
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// isUnreachable reports whether asking again is pointless in this build. The
+// reasons that buildkitd's connection failed for reach us as text.
+func isUnreachable(err error) bool {
+	return errors.Is(err, errImportSlow) || strings.Contains(err.Error(), "dial tcp") || strings.Contains(err.Error(), "i/o timeout")
+}
+
+// isAbsent reports whether the registry answered that there is no such cache.
+// Of an existing cache BuildKit says that it is no image, which is as good as
+// finding it.
+func isAbsent(err error) bool {
+	return strings.HasSuffix(oneLine(err), ": not found")
+}
