@@ -5,6 +5,7 @@ package probe
 import (
 	"bytes"
 	"encoding/binary"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -92,8 +93,12 @@ func FuzzParseStart(f *testing.F) {
 		if got == 0 {
 			return
 		}
-		_, rest, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')'):]), " ")
-		if fields := strings.Split(rest, " "); len(fields) < 21 || strings.ContainsAny(fields[0][:min(1, len(fields[0]))], "ZXx") {
+		fields := strings.Split(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
+		// The third field is at index 1. Larger numbers wrap; the kernel has none.
+		if want, err := strconv.ParseUint(fields[min(20, len(fields)-1)], 10, 64); err == nil && got != want {
+			t.Errorf("parseStart(%q) = %d, want %d", stat, got, want)
+		}
+		if len(fields) < 22 || fields[0] != "" || strings.HasPrefix(fields[1], "Z") {
 			t.Errorf("parseStart(%q) = %d", stat, got)
 		}
 	})

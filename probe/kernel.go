@@ -154,7 +154,7 @@ func parseStart(stat []byte) uint64 {
 	for at >= 0 && stat[at] != ')' {
 		at--
 	}
-	if at < 0 || at+2 >= len(stat) {
+	if at < 0 || at+2 >= len(stat) || stat[at+1] != ' ' {
 		return 0
 	}
 	rest := stat[at+2:]
