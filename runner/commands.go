@@ -1,0 +1,292 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/runner/internal/command"
+	"github.com/dockless-ci/dockless/runner/internal/vars"
+)
+
+// handler carries out one logging command. The lock of the node is held, so
+// the commands of a step run one after another.
+type handler func(a *attempt, c command.Command) error
+
+// areas are the commands of the service. A nil handler is a command that this
+// agent does not support; it is never passed over silently.
+func areas() map[string]map[string]handler {
+	return map[string]map[string]handler{
+		"task": {
+			"setvariable": setVariable, "setsecret": setSecret, "settaskvariable": setTaskVariable,
+			"prependpath": prependPath, "logissue": logIssue, "issue": logIssue, "complete": complete,
+			"setprogress": setProgress, "debug": debug, "addattachment": addAttachment,
+			"uploadsummary": uploadSummary, "uploadfile": uploadFile,
+			"logdetail": nil, "setendpoint": nil,
+		},
+		"artifact":       {"associate": nil, "upload": nil},
+		"build":          {"uploadlog": uploadLog, "uploadsummary": uploadBuildSummary, "updatebuildnumber": nil, "addbuildtag": nil},
+		"release":        {"updatereleasename": nil},
+		"results":        {"publish": nil, "publishtoevidencestore": nil},
+		"codecoverage":   {"publish": nil},
+		"telemetry":      {"publish": func(*attempt, command.Command) error { return nil }}, // this agent collects none
+		"plugininternal": {"updaterepositorypath": nil},
+	}
+}
+
+// restricted names the commands that a restricted step may use (protocol §8.10).
+var restricted = []string{
+	"task.setvariable", "task.setsecret", "task.settaskvariable", "task.prependpath", "task.logissue", "task.issue",
+	"task.complete", "task.setprogress", "task.logdetail", "task.debug", "telemetry.publish",
+}
+
+// commands returns the function that a [splitter] calls for suspect lines.
+func (a *attempt) commands() func(line []byte) bool {
+	known := areas()
+	decode := true
+	if text, ok := a.x.cfg.environ("DECODE_PERCENTS"); ok {
+		decode = vars.Truth(text, true)
+	}
+	return func(line []byte) bool {
+		c, found, err := command.Parse(line, decode)
+		if err != nil {
+			a.node.warn(err.Error())
+			return false
+		}
+		if !found {
+			return false
+		}
+		a.execute(known, c)
+		return true
+	}
+}
+
+// execute carries out c. What goes wrong is an error on the record, and fails
+// the step (protocol §8.9).
+func (a *attempt) execute(known map[string]map[string]handler, c command.Command) {
+	n := a.node
+	events, ok := known[c.Area]
+	if !ok {
+		n.warn(fmt.Sprintf("The area of the logging command ##vso[%s] is not known.", c.Name()))
+		return
+	}
+	if a.step.Target != nil && strings.EqualFold(a.step.Target.Commands, "restricted") && !slices.Contains(restricted, c.Name()) {
+		n.warn(fmt.Sprintf("The logging command ##vso[%s] is not allowed in a restricted step and was ignored.", c.Name()))
+		return
+	}
+	handle, ok := events[c.Event]
+	var err error
+	switch {
+	case !ok:
+		err = errors.New("there is no such command")
+	case handle == nil:
+		err = errors.New("it is not supported by this agent yet")
+	default:
+		err = handle(a, c)
+	}
+	if err != nil {
+		// The data is left out: it may be a secret that was not registered.
+		n.fault(fmt.Sprintf("Unable to process command '##vso[%s]' successfully: %v", c.Name(), err))
+		for _, advice := range hint.All(err) {
+			n.console.print("hint: " + advice)
+		}
+		n.failed = true
+		return
+	}
+	n.debug("Processed: ##vso[" + c.Name() + "]" + c.Data)
+}
+
+var errMultiline = errors.New("a secret variable with line breaks cannot be masked reliably")
+
+func setVariable(a *attempt, c command.Command) error {
+	name := c.Property("variable")
+	if name == "" {
+		return errors.New("the property variable is missing")
+	}
+	secret := vars.Truth(c.Property("issecret"), false)
+	if secret {
+		a.x.masks.Add(c.Data)
+		allowed, _ := a.x.cfg.environ("SYSTEM_UNSAFEALLOWMULTILINESECRET")
+		if allowed == "" {
+			allowed = a.x.vars.Value("SYSTEM_UNSAFEALLOWMULTILINESECRET")
+		}
+		if strings.ContainsAny(c.Data, "\r\n") && !vars.Truth(allowed, false) {
+			return hint.With(errMultiline, "set one secret for each line, or set SYSTEM_UNSAFEALLOWMULTILINESECRET to true")
+		}
+	}
+	if !a.settable(name) {
+		a.node.warn(fmt.Sprintf("The step may not set variable %s; it was left as it is.", name))
+		return nil
+	}
+	if vars.Truth(c.Property("isoutput"), false) {
+		return setOutput(a, name, c.Data, secret)
+	}
+	if err := a.x.vars.Writable(name); err != nil {
+		if a.x.vars.Bool("agent.readOnlyVariables", false) {
+			return err
+		}
+		a.node.warn(fmt.Sprintf("Variable %s is read-only and was overwritten all the same.", name))
+	}
+	a.x.vars.Set(vars.Variable{
+		Name: name, Value: c.Data, Secret: secret,
+		ReadOnly:     vars.Truth(c.Property("isreadonly"), false),
+		PreserveCase: vars.Truth(c.Property("preservecase"), false),
+	})
+	return nil
+}
+
+// setOutput puts a variable onto the record of the step, where other jobs find
+// it, and into this job as "step.name".
+func setOutput(a *attempt, name, value string, secret bool) error {
+	if a.step.Name == "" {
+		return errors.New("an output variable needs a step with a name")
+	}
+	full := a.step.Name + "." + name
+	a.x.vars.Set(vars.Variable{Name: full, Value: value, Secret: secret, ReadOnly: true})
+	// A plain output that has a secret in it would show the secret to everybody
+	// who reads the record.
+	hidden := secret || a.x.masks.Mask(value) != value
+	if v, ok := a.x.vars.Get(full); ok && v.Secret {
+		hidden = true
+	}
+	if a.node.record.Variables == nil {
+		a.node.record.Variables = make(map[string]job.Variable)
+	}
+	a.node.record.Variables[name] = job.Variable{Value: value, IsSecret: hidden}
+	a.x.mu.Lock()
+	defer a.x.mu.Unlock()
+	if delete(a.x.outputs, full); !hidden {
+		a.x.outputs[full] = value
+	}
+	return nil
+}
+
+// settable reports whether the step may set name (protocol §8.10).
+func (a *attempt) settable(name string) bool {
+	if a.step.Target == nil || a.step.Target.SettableVariables == nil {
+		return true
+	}
+	return slices.ContainsFunc(a.step.Target.SettableVariables.Allowed, func(pattern string) bool {
+		ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(name))
+		return err == nil && ok
+	})
+}
+
+func setSecret(a *attempt, c command.Command) error {
+	a.x.masks.Add(c.Data)
+	return nil
+}
+
+func setTaskVariable(a *attempt, c command.Command) error {
+	name := c.Property("variable")
+	if name == "" {
+		return errors.New("the property variable is missing")
+	}
+	if vars.Truth(c.Property("issecret"), false) {
+		a.x.masks.Add(c.Data)
+	}
+	a.settings[name] = c.Data
+	return nil
+}
+
+func prependPath(a *attempt, c command.Command) error {
+	if c.Data == "" {
+		return errors.New("the path is missing")
+	}
+	a.x.prependPath(c.Data)
+	return nil
+}
+
+func debug(a *attempt, c command.Command) error {
+	a.node.debug(c.Data)
+	return nil
+}
+
+func logIssue(a *attempt, c command.Command) error {
+	kind := job.IssueType(strings.ToLower(c.Property("type")))
+	if kind != job.Error && kind != job.Warning {
+		return fmt.Errorf("the type %q is neither error nor warning", c.Property("type"))
+	}
+	i := job.Issue{Type: kind, Category: "General", Message: c.Data, Data: make(map[string]string)}
+	for key, value := range c.Properties {
+		if key != "type" && key != "correlationid" && key != "source" {
+			i.Data[key] = value
+		}
+	}
+	if source := c.Property("sourcepath"); source != "" {
+		i.Category = "Code"
+		source = a.repositoryPath(source, i.Data)
+		i.Data["sourcepath"] = source
+		where := source
+		if line := c.Property("linenumber"); line != "" {
+			where += "(" + line
+			if column := c.Property("columnnumber"); column != "" {
+				where += "," + column
+			}
+			where += ")"
+		}
+		text := string(kind)
+		if code := c.Property("code"); code != "" {
+			text += " " + code
+		}
+		i.Message = where + ": " + text + ": " + c.Data
+	}
+	a.node.issue(i)
+	return nil
+}
+
+// repositoryPath makes an absolute path relative to the repository it lies in,
+// and notes which one that is.
+func (a *attempt) repositoryPath(source string, data map[string]string) string {
+	if !filepath.IsAbs(source) {
+		return source
+	}
+	for alias, dir := range a.x.repos {
+		if inside, err := filepath.Rel(dir, source); err == nil && filepath.IsLocal(inside) {
+			data["repo"] = alias
+			return filepath.ToSlash(inside)
+		}
+	}
+	return source
+}
+
+// completions are the results a task may claim, in their exact case, besides
+// their numbers.
+var completions = []job.Result{job.Succeeded, job.SucceededWithIssues, job.Failed, job.Canceled, job.Skipped}
+
+func complete(a *attempt, c command.Command) error {
+	text := c.Property("result")
+	result := job.Result("")
+	for number, r := range completions {
+		if text == r.Title() || text == strconv.Itoa(number) {
+			result = r
+		}
+	}
+	if result == "" {
+		return fmt.Errorf("the result %q is not known", text)
+	}
+	n := a.node
+	n.result = n.result.Merge(result)
+	n.record.PercentComplete, n.record.CurrentOperation = 100, c.Data
+	n.report()
+	if vars.Truth(c.Property("done"), false) {
+		n.finishEarly()
+	}
+	return nil
+}
+
+func setProgress(a *attempt, c command.Command) error {
+	percent, err := strconv.Atoi(strings.TrimSpace(c.Property("value")))
+	if err != nil || percent < 0 || percent > 100 {
+		return fmt.Errorf("the value %q is no percentage", c.Property("value"))
+	}
+	a.node.record.PercentComplete, a.node.record.CurrentOperation = percent, c.Data
+	a.node.report()
+	return nil
+}

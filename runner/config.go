@@ -1,0 +1,123 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dockless-ci/dockless/internal/imagebuild"
+	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/podmanrun"
+	"github.com/dockless-ci/dockless/runner/internal/process"
+)
+
+// Config is what a [Runner] needs to know. Fields without an envconfig tag are
+// set by the caller.
+type Config struct {
+	Work        string `envconfig:"AZP_WORK" default:"_work" desc:"work folder of the jobs"`
+	NativeTasks string `envconfig:"DOCKLESS_NATIVE_TASKS" default:"on" desc:"on runs the built-in version of a task where there is one; off never does"`
+
+	AgentName    string `ignored:"true"` // also the owner of a job's containers and processes
+	AgentID      int    `ignored:"true"`
+	AgentVersion string `ignored:"true"` // three numbers: tasks compare it
+	MachineName  string `ignored:"true"`
+	Home         string `ignored:"true"` // directory of the agent itself; empty is the work folder's parent
+	Once         bool   `ignored:"true"` // the agent ends after this job
+
+	// Environment is what steps inherit, as NAME=value, without our own secrets.
+	Environment []string `ignored:"true"`
+	// Path lists directories that come before PATH, first one first.
+	Path []string `ignored:"true"`
+	// Git is the git program; empty finds git on PATH.
+	Git string `ignored:"true"`
+	// DockerConfig is the directory of the Docker configuration whose
+	// credentials builds and pushes use; empty is none.
+	DockerConfig string `ignored:"true"`
+
+	// Podman runs the containers beside a job; nil: a job with services fails.
+	Podman *podmanrun.Client `ignored:"true"`
+	// Builder builds images; nil: a step that builds one fails.
+	Builder *imagebuild.Builder `ignored:"true"`
+	// CacheRepo is the repository prefix of build caches; empty is no cache.
+	CacheRepo string `ignored:"true"`
+
+	// Interrupt and Terminate are how long processes may take to end after SIGINT
+	// and after SIGTERM. When both are zero, they are what the service documents:
+	// 7.5 s and 2.5 s.
+	Interrupt, Terminate time.Duration `ignored:"true"`
+}
+
+// Validate reports all settings that cannot be used.
+func (c Config) Validate() error {
+	var problems []error
+	if c.Work == "" {
+		problems = append(problems, errors.New("AZP_WORK is empty"))
+	}
+	if c.NativeTasks != "on" && c.NativeTasks != "off" {
+		problems = append(problems, fmt.Errorf("DOCKLESS_NATIVE_TASKS is %q, want on or off", c.NativeTasks))
+	}
+	if c.AgentName == "" {
+		problems = append(problems, errors.New("the agent has no name"))
+	}
+	return errors.Join(problems...)
+}
+
+// Reporter is told what happens in a job: Azure DevOps in an agent, the
+// terminal in a replay. Its methods are called concurrently. Everything it is
+// given is masked, except the values of variables marked secret.
+type Reporter interface {
+	// UpdateRecord queues a change of a record. It never waits for a network.
+	UpdateRecord(job.Record)
+	// WriteLine takes one line of the log of a record, without its ending. The
+	// slice is valid during the call only. It may block, which holds the step up.
+	WriteLine(record job.RecordID, line []byte)
+	// Attach queues a file that belongs to a record.
+	Attach(record job.RecordID, a job.Attachment)
+}
+
+// Outcome is what is known of a job that ended.
+type Outcome struct {
+	Result    job.Result
+	Outputs   map[string]string // "step.variable" → value, without secrets
+	Variables map[string]string // the plain variables at the end, masked
+	Builds    []job.BuildReport
+}
+
+// Runner runs jobs, one or several at a time; each needs a work folder of its
+// own while it runs, so concurrent jobs take Runners with different ones.
+type Runner struct {
+	cfg Config
+	log *slog.Logger
+}
+
+// New returns a Runner. It fails when cfg does not validate.
+func New(cfg Config, log *slog.Logger) (*Runner, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	work, err := filepath.Abs(cfg.Work)
+	if err != nil {
+		return nil, fmt.Errorf("finding the work folder %s: %w", cfg.Work, err)
+	}
+	cfg.Work = work
+	if cfg.Home == "" {
+		cfg.Home = filepath.Dir(work)
+	}
+	if cfg.Interrupt == 0 && cfg.Terminate == 0 {
+		cfg.Interrupt, cfg.Terminate = process.DefaultLadder.Interrupt, process.DefaultLadder.Terminate
+	}
+	return &Runner{cfg: cfg, log: log}, nil
+}
+
+// environ returns the value of an inherited environment entry.
+func (c Config) environ(name string) (string, bool) {
+	for i := len(c.Environment) - 1; i >= 0; i-- {
+		if key, value, ok := strings.Cut(c.Environment[i], "="); ok && key == name {
+			return value, true
+		}
+	}
+	return "", false
+}

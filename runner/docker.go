@@ -1,0 +1,310 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/shlex"
+	"github.com/google/uuid"
+
+	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/imagebuild"
+	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/runner/internal/command"
+)
+
+// dockerStep is one run of Docker@2.
+type dockerStep struct {
+	*attempt
+	registry *registry // nil: the step names no connection
+	config   string    // directory of the Docker configuration; empty: none
+	auth     *imagebuild.Auth
+	outputs  []string // files with the output of each command
+}
+
+// runDocker is Docker@2 (language §5.4). Builds and pushes go to BuildKit and
+// to the registry; other commands go to the docker program on PATH.
+func runDocker(ctx context.Context, a *attempt) (err error) {
+	r, err := a.registryOf()
+	if err != nil {
+		return err
+	}
+	what := a.in.text("command", "buildAndPush")
+	switch strings.ToLower(what) {
+	case "login":
+		return a.login(r)
+	case "logout":
+		return a.logout(r)
+	}
+	d := &dockerStep{attempt: a, registry: r, config: a.x.dockerConfig()}
+	if r != nil {
+		if d.config, err = a.x.configFor(r); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(d.config)) }()
+		a.env["DOCKER_CONFIG"] = d.config
+		if r.insecure && !slices.Contains(a.x.docker.insecure, r.host) {
+			a.x.docker.insecure = append(a.x.docker.insecure, r.host)
+		}
+	}
+	if d.config != "" {
+		if d.auth, err = imagebuild.LoadAuth(d.config); err != nil {
+			return fmt.Errorf("reading registry credentials: %w", err)
+		}
+	}
+	if err := d.run(ctx, what); err != nil {
+		return err
+	}
+	if len(d.outputs) == 0 {
+		return nil
+	}
+	a.node.mu.Lock()
+	defer a.node.mu.Unlock()
+	return setOutput(a, "DockerOutput", strings.Join(d.outputs, "\n"), false)
+}
+
+func (d *dockerStep) run(ctx context.Context, what string) error {
+	switch strings.ToLower(what) {
+	case "build":
+		return d.build(ctx, d.in.text("arguments", ""))
+	case "push":
+		return d.push(ctx)
+	case "buildandpush":
+		if d.in.text("arguments", "") != "" {
+			d.node.warning("The input arguments is ignored by the command buildAndPush; use build and push.")
+		}
+		if err := d.build(ctx, ""); err != nil {
+			return err
+		}
+		return d.push(ctx)
+	}
+	return d.program(ctx, what)
+}
+
+// names returns the full names of the image that the step means.
+func (d *dockerStep) names() []string {
+	tags := d.in.text("tags", "")
+	if !d.in.given("tags") {
+		tags = d.x.vars.Value("build.buildId")
+	}
+	registries := d.x.docker.hosts
+	if d.registry != nil {
+		registries = []string{d.registry.host}
+	}
+	return dockerNames(d.in.text("repository", ""), registries, splitTags(tags))
+}
+
+// layout is where the images of the job stay until they are pushed.
+func (d *dockerStep) layout() imagebuild.Layout {
+	return imagebuild.Layout{Dir: filepath.Join(d.x.folders.temp, "images")}
+}
+
+// build builds the image and keeps it in the layout of the job.
+func (d *dockerStep) build(ctx context.Context, arguments string) error {
+	if d.x.cfg.Builder == nil {
+		return hint.With(errors.New("the step builds an image, and this agent has no builder"), "set BUILDKIT_HOST to the address of buildkitd")
+	}
+	request, err := d.request(arguments)
+	if err != nil {
+		return err
+	}
+	d.node.print("Building " + strings.Join(request.Tags, ", ") + " from " + request.Dockerfile)
+	out, end, err := d.output("build")
+	if err != nil {
+		return err
+	}
+	result, err := d.x.cfg.Builder.Build(ctx, request, imagebuild.Progress{Mode: "plain", Out: out})
+	if err := errors.Join(err, end()); err != nil {
+		if f, ok := errors.AsType[*imagebuild.DockerfileError](err); ok {
+			var excerpt strings.Builder
+			if f.Excerpt(&excerpt) == nil {
+				d.node.print(strings.TrimRight(excerpt.String(), "\n"))
+			}
+		}
+		return fmt.Errorf("building the image: %w", err)
+	}
+	d.report(result)
+	return nil
+}
+
+// request describes the build (language §5.4).
+func (d *dockerStep) request(arguments string) (imagebuild.Request, error) {
+	root := d.x.path("")
+	file, err := findDockerfile(root, d.in.text("Dockerfile", "**/Dockerfile"))
+	if err != nil {
+		return imagebuild.Request{}, hint.With(err, "set the input Dockerfile to a path below the sources")
+	}
+	dir := d.in.text("buildContext", "**")
+	switch {
+	case dir == "**" || dir == filepath.Join(root, "**"):
+		dir = filepath.Dir(file)
+	case !strings.Contains(dir, "://"):
+		dir = d.x.path(dir)
+	}
+	request := imagebuild.Request{
+		Context: dir, Dockerfile: file, Tags: d.names(), Labels: d.x.imageLabels(d.in.truth("addPipelineData", true)),
+		Layout: d.layout().Dir, Auth: d.auth, Insecure: d.x.docker.insecure, Cache: d.x.cachePolicy(),
+	}
+	if d.in.truth("addBaseImageData", true) {
+		if text, err := os.ReadFile(file); err == nil { //nolint:gosec // the Dockerfile of the job
+			if base := baseImage(text); base != "" {
+				if request.Labels == nil {
+					request.Labels = make(map[string]string)
+				}
+				request.Labels["image.base.ref.name"] = base
+			}
+		}
+	}
+	if err := d.buildFlags(&request, arguments); err != nil {
+		return request, err
+	}
+	if len(request.Tags) == 0 {
+		request.Layout = "" // it would have no name to be found by
+	}
+	return request, nil
+}
+
+// cachePolicy says which build caches belong to the branch of the job.
+func (x *execution) cachePolicy() imagebuild.CachePolicy {
+	p := imagebuild.CachePolicy{
+		Repo: x.cfg.CacheRepo, Branch: x.vars.Value("build.sourceBranch"),
+		TargetBranch: x.vars.Value("system.pullRequest.targetBranch"),
+	}
+	if self, ok := x.m.Repository("self"); ok {
+		p.DefaultBranch = self.Text("defaultBranch")
+	}
+	if x.vars.Bool("system.pullRequest.isFork", false) || x.vars.Bool("build.isFork", false) {
+		if p.Fork = x.vars.Value("system.pullRequest.sourceRepositoryUri"); p.Fork == "" {
+			p.Fork = "fork"
+		}
+	}
+	return p
+}
+
+// report sums the build up, in the log and on the record.
+func (d *dockerStep) report(r *imagebuild.Result) {
+	report := job.BuildReport{
+		Step: d.step.Name, Digest: r.Digest.String(), Platforms: slices.Clone(r.Platforms),
+		Steps: r.Stats.Steps, Cached: r.Stats.Cached, Reasons: []string{}, Seconds: r.Stats.Duration.Seconds(),
+	}
+	if report.Platforms == nil {
+		report.Platforms = []string{}
+	}
+	d.node.print(fmt.Sprintf("Built %s in %.1f s: %d of %d steps cached.", report.Digest, report.Seconds, report.Cached, report.Steps))
+	if e := r.Export; e != nil {
+		if e.Err != nil {
+			d.node.warning(fmt.Sprintf("The build cache was not written: %v", e.Err))
+		} else {
+			d.node.print(fmt.Sprintf("Wrote the build cache %s in %.1f s.", e.Ref, e.Duration.Seconds()))
+		}
+	}
+	d.x.mu.Lock()
+	d.x.builds = append(d.x.builds, report)
+	d.x.mu.Unlock()
+	data, err := json.Marshal(report)
+	if err != nil {
+		panic(fmt.Sprintf("runner: writing a build report as JSON: %v", err)) // it has texts and numbers only
+	}
+	d.x.rep.Attach(d.node.record.ID, job.Attachment{Type: job.AttachmentBuild, Name: "build-" + uuid.NewString() + ".json", Content: d.x.masks.MaskBytes(data)})
+}
+
+// push sends every name of the image to its registry.
+func (d *dockerStep) push(ctx context.Context) error {
+	names := d.names()
+	if len(names) == 0 {
+		d.node.warning("The step names no repository. Nothing will be pushed.")
+		return nil
+	}
+	out, end, err := d.output("push")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := d.pushOne(ctx, name, out); err != nil {
+			return errors.Join(fmt.Errorf("pushing %s: %w", name, err), end())
+		}
+	}
+	return end()
+}
+
+func (d *dockerStep) pushOne(ctx context.Context, name string, out io.Writer) error {
+	digest, err := d.layout().Push(ctx, name, imagebuild.PushOptions{Auth: d.auth, Insecure: d.x.docker.insecure})
+	if errors.Is(err, imagebuild.ErrImageNotFound) {
+		docker, lerr := d.env.look("docker")
+		if lerr != nil {
+			return hint.With(err, "build the image in this job with Docker@2, or install the docker program")
+		}
+		return d.docker(ctx, docker, "push", name)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s: digest: %s\n", name, digest)
+	return err
+}
+
+// program runs another command with the docker program.
+func (d *dockerStep) program(ctx context.Context, what string) error {
+	docker, err := d.env.look("docker")
+	if err != nil {
+		return hint.With(fmt.Errorf("running docker %s: %w", what, err), "install the docker program, or name its directory in PATH")
+	}
+	args, err := shlex.Split(what)
+	if err != nil {
+		return fmt.Errorf("reading the input command: %w", err)
+	}
+	if container := d.in.text("container", ""); container != "" && (what == "start" || what == "stop") {
+		mapping := looseObject(json.RawMessage(d.x.vars.Value("agent.containerMapping")))
+		if known, ok := mapping[container].(map[string]any); ok {
+			container = fmt.Sprint(known["id"])
+		}
+		args = append(args, container)
+	}
+	more, err := shlex.Split(d.in.text("arguments", ""))
+	if err != nil {
+		return fmt.Errorf("reading the input arguments: %w", err)
+	}
+	return d.docker(ctx, docker, append(args, more...)...)
+}
+
+func (d *dockerStep) docker(ctx context.Context, path string, args ...string) error {
+	d.node.print("##[command]" + path + " " + strings.Join(args, " "))
+	dir, err := d.x.directory("")
+	if err != nil {
+		return err
+	}
+	return exitError("docker", d.process(ctx, program{path: path, args: args, dir: dir, env: d.env}))
+}
+
+// output opens where the output of a command goes: the log, with logging
+// commands made harmless, and a file that the variable DockerOutput names. end
+// finishes both.
+func (d *dockerStep) output(name string) (w io.Writer, end func() error, err error) {
+	dir := filepath.Join(d.x.folders.temp, "task_outputs")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("keeping the output of docker: %w", err)
+	}
+	path := filepath.Join(dir, name+"_"+uuid.NewString()+".txt")
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600) //nolint:gosec // in our temp directory
+	if err != nil {
+		return nil, nil, fmt.Errorf("keeping the output of docker: %w", err)
+	}
+	masked := d.x.masks.NewWriter(file)
+	log := &splitter{n: d.node}
+	log.execute = func(line []byte) bool {
+		d.node.console.print(command.Disarm(string(line)))
+		return true
+	}
+	d.outputs = append(d.outputs, path)
+	return io.MultiWriter(log, masked), func() error {
+		log.finish()
+		return errors.Join(masked.Close(), file.Close())
+	}, nil
+}

@@ -1,0 +1,206 @@
+package runner
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/job"
+)
+
+// dockerSession is what the Docker steps of a job share. Its files lie in the
+// temp directory, which nobody else can read and which the job's end empties.
+type dockerSession struct {
+	dir      string   // Docker configuration of a login; empty: nobody is logged in
+	hosts    []string // registries logged in to
+	insecure []string // registries that connections name with http://
+}
+
+// registry is where a service connection leads.
+type registry struct {
+	host           string
+	insecure       bool
+	user, password string
+}
+
+// registryOf reads the connection that the step names; nil when it names none.
+func (a *attempt) registryOf() (*registry, error) {
+	id := a.in.text("containerRegistry", "")
+	if id == "" {
+		return nil, nil //nolint:nilnil // no connection is a normal answer
+	}
+	e, ok := a.x.m.Endpoint(id)
+	if !ok {
+		return nil, hint.With(fmt.Errorf("the job may not use the service connection %q", id),
+			"name an existing connection of type Docker Registry in containerRegistry")
+	}
+	parameter := func(names ...string) string {
+		for _, name := range names {
+			if v, _ := job.Lookup(e.Authorization.Parameters, name); v != "" {
+				return v
+			}
+		}
+		return ""
+	}
+	address := parameter("registry", "loginServer")
+	if address == "" {
+		address = e.URL
+	}
+	host, insecure := registryHost(address)
+	if host == "" {
+		return nil, fmt.Errorf("the service connection %s names no registry", e.Name)
+	}
+	r := &registry{
+		host: host, insecure: insecure,
+		user: parameter("username", "serviceprincipalid"), password: parameter("password", "serviceprincipalkey"),
+	}
+	if r.password == "" && r.user != "" || r.user == "" && !strings.EqualFold(e.Authorization.Scheme, "None") && len(e.Authorization.Parameters) > 1 {
+		return nil, hint.With(fmt.Errorf("the service connection %s is entered by %s, which this agent does not know for registries", e.Name, e.Authorization.Scheme),
+			"use a connection with a user name and a password or a service principal's key")
+	}
+	return r, nil
+}
+
+// configFor writes a Docker configuration that holds the credentials of r
+// beside those that are there already, and returns its directory.
+func (x *execution) configFor(r *registry) (string, error) {
+	base := x.dockerConfig()
+	config := make(map[string]any)
+	data, err := os.ReadFile(filepath.Join(base, "config.json")) //nolint:gosec // the agent's or our own configuration
+	if err == nil && base != "" {
+		err = json.Unmarshal(data, &config)
+	}
+	if err != nil && base != "" && !errors.Is(err, fs.ErrNotExist) {
+		// The content may be credentials, so the parser's message is not quoted.
+		return "", fmt.Errorf("reading the Docker configuration in %s: it is no JSON or not readable", base)
+	}
+	auths, _ := config["auths"].(map[string]any)
+	auths = maps.Clone(auths)
+	if auths == nil {
+		auths = make(map[string]any)
+	}
+	if r.password != "" {
+		auth := base64.StdEncoding.EncodeToString([]byte(r.user + ":" + r.password))
+		x.masks.Add(auth)
+		auths[authKey(r.host)] = map[string]string{"auth": auth}
+		// A credential helper for the registry would win over what stands here.
+		if helpers, ok := config["credHelpers"].(map[string]any); ok {
+			delete(helpers, r.host)
+		}
+		delete(config, "credsStore")
+	}
+	config["auths"] = auths
+	dir, err := os.MkdirTemp(x.folders.temp, "DockerConfig_")
+	if err != nil {
+		return "", fmt.Errorf("writing a Docker configuration: %w", err)
+	}
+	if err := linkConfig(base, dir); err != nil {
+		return "", err
+	}
+	return dir, writeConfig(dir, config)
+}
+
+// linkConfig makes what else lies in a Docker configuration reachable from dir:
+// plugins, buildx's builders and contexts.
+func linkConfig(base, dir string) error {
+	if base == "" {
+		return nil
+	}
+	for _, name := range []string{"cli-plugins", "buildx", "contexts"} {
+		target := filepath.Join(base, name)
+		if resolved, err := filepath.EvalSymlinks(target); err == nil {
+			if err := os.Symlink(resolved, filepath.Join(dir, name)); err != nil {
+				return fmt.Errorf("writing a Docker configuration: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func writeConfig(dir string, config map[string]any) error {
+	data, err := json.Marshal(config)
+	if err == nil {
+		err = replaceFile(filepath.Join(dir, "config.json"), data, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("writing a Docker configuration: %w", err)
+	}
+	return nil
+}
+
+// authKey is the name under which a registry's credentials are kept.
+func authKey(host string) string {
+	if isHub(host) {
+		return "https://" + hubHost + "/v1/"
+	}
+	return host
+}
+
+// dockerConfig returns the Docker configuration that holds now: that of a
+// login, or the agent's.
+func (x *execution) dockerConfig() string {
+	if x.docker.dir != "" {
+		return x.docker.dir
+	}
+	return x.cfg.DockerConfig
+}
+
+// login keeps a registry's credentials for the steps that follow.
+func (a *attempt) login(r *registry) error {
+	if r == nil {
+		return errors.New("the command login needs the input containerRegistry")
+	}
+	old := a.x.docker.dir
+	dir, err := a.x.configFor(r)
+	if err != nil {
+		return err
+	}
+	d := &a.x.docker
+	d.dir = dir
+	if !slices.Contains(d.hosts, r.host) {
+		d.hosts = append(d.hosts, r.host)
+	}
+	a.x.define("DOCKER_CONFIG", dir)
+	a.node.print("Logged in to " + r.host + " for the rest of the job.")
+	if old != "" {
+		return os.RemoveAll(old)
+	}
+	return nil
+}
+
+// logout forgets one registry, or all of them.
+func (a *attempt) logout(r *registry) error {
+	d := &a.x.docker
+	if d.dir == "" {
+		a.node.print("Nobody is logged in.")
+		return nil
+	}
+	if r != nil {
+		d.hosts = slices.DeleteFunc(d.hosts, func(h string) bool { return h == r.host })
+	}
+	if r == nil || len(d.hosts) == 0 {
+		dir := d.dir
+		d.dir, d.hosts = "", nil
+		a.x.define("DOCKER_CONFIG", a.x.cfg.DockerConfig)
+		a.node.print("Logged out of all registries.")
+		return os.RemoveAll(dir)
+	}
+	data, err := os.ReadFile(filepath.Join(d.dir, "config.json"))
+	if err != nil {
+		return fmt.Errorf("reading the Docker configuration: %w", err)
+	}
+	config := looseObject(data)
+	if auths, ok := config["auths"].(map[string]any); ok {
+		delete(auths, authKey(r.host))
+	}
+	a.node.print("Logged out of " + r.host + ".")
+	return writeConfig(d.dir, config)
+}

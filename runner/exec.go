@@ -1,0 +1,141 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/runner/internal/process"
+)
+
+// doneTimeout is how long a process may go on after its task said that it is
+// done (protocol §8.10).
+const doneTimeout = 5 * time.Second
+
+// program is one process of a step.
+type program struct {
+	path     string
+	args     []string
+	dir      string
+	env      environment
+	commands bool // its output may contain logging commands
+	noStderr bool // anything on standard error is an error of the step
+}
+
+// process runs p with its output in the log of the step. Its errors are those of
+// [process.Run], or errDone when the task ended itself early.
+func (a *attempt) process(ctx context.Context, p program) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	execute := func([]byte) bool { return false }
+	if p.commands {
+		execute = a.commands()
+	}
+	out := &splitter{n: a.node, execute: execute}
+	c := process.Command{
+		Path: p.path, Args: p.args, Dir: p.dir, Env: p.env.list(), Stdout: out,
+		Ladder: func() process.Ladder { return a.x.ladder(ctx) },
+	}
+	finish := out.finish
+	if p.noStderr {
+		errs := &complaints{n: a.node}
+		errs.lines = &lines{emit: errs.line}
+		errs.masked = a.x.masks.NewWriter(errs.lines)
+		c.Stderr = errs
+		finish = func() { out.finish(); errs.finish() }
+	}
+	over, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-over:
+			return
+		case <-a.node.done:
+		}
+		timer := time.NewTimer(doneTimeout)
+		defer timer.Stop()
+		select {
+		case <-over:
+		case <-timer.C:
+			a.node.mute()
+			cancel(errDone)
+		}
+	}()
+	err := process.Run(ctx, c)
+	close(over)
+	<-watched
+	finish()
+	return err
+}
+
+// ladder returns how the processes of the step are ended: faster when the job
+// has little time left.
+func (x *execution) ladder(ctx context.Context) process.Ladder {
+	l := process.Ladder{Interrupt: x.cfg.Interrupt, Terminate: x.cfg.Terminate}
+	if stop, ok := errors.AsType[*job.Stop](context.Cause(ctx)); ok {
+		l = l.Within(stop.Grace / 2)
+	}
+	return l
+}
+
+// mute drops all further output of processes.
+func (n *node) mute() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.deaf = true
+}
+
+// finishEarly is called when the task says that it is done. The lock is held.
+func (n *node) finishEarly() {
+	select {
+	case <-n.done:
+	default:
+		close(n.done)
+	}
+}
+
+// complaints takes standard error of a step for which any output there is an
+// error. Its lines are masked as a stream, so that no secret is cut in two.
+type complaints struct {
+	n      *node
+	masked io.WriteCloser
+	lines  *lines
+	any    bool
+}
+
+func (c *complaints) Write(p []byte) (int, error) {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	return c.masked.Write(p)
+}
+
+func (c *complaints) line(line []byte) {
+	if text := strings.TrimSpace(string(line)); text != "" {
+		c.n.fault(text)
+		c.n.failed = true
+	}
+}
+
+func (c *complaints) finish() {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	_ = c.masked.Close() // the lines below never fail
+	c.lines.finish()
+}
+
+// exitError returns the error for people when program name ended with err.
+func exitError(name string, err error) error {
+	exit, ok := errors.AsType[*process.ExitError](err)
+	if !ok {
+		return err
+	}
+	//nolint:staticcheck,revive // the service's sentence, shown as it is
+	if exit.Code == 137 {
+		return fmt.Errorf("%s exited with code '137'. The process was killed, most often because the memory ran out.", name)
+	}
+	return fmt.Errorf("%s exited with code '%d'.", name, exit.Code) //nolint:staticcheck,revive // as above
+}

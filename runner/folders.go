@@ -1,0 +1,154 @@
+package runner
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/dockless-ci/dockless/internal/job"
+)
+
+// folders are the directories of one job (protocol §8.16).
+type folders struct {
+	work, pipeline, sources, artifacts, binaries, results, temp, tools string
+}
+
+// mapping remembers which pipeline uses which numbered directory of a work
+// folder. It is kept in SourceRootMapping/mapping.json there.
+type mapping struct {
+	Last    int            `json:"last"`
+	Folders map[string]int `json:"folders"` // collection, definition and repositories → number
+}
+
+// prepareFolders makes the directories of the job, cleaned as it asks.
+func (x *execution) prepareFolders() error {
+	number, err := x.pipelineNumber()
+	if err != nil {
+		return err
+	}
+	work := x.cfg.Work
+	pipeline := filepath.Join(work, strconv.Itoa(number))
+	x.folders = folders{
+		work: work, pipeline: pipeline, sources: filepath.Join(pipeline, "s"), artifacts: filepath.Join(pipeline, "a"),
+		binaries: filepath.Join(pipeline, "b"), results: filepath.Join(pipeline, "TestResults"),
+		temp: filepath.Join(work, "_temp"), tools: filepath.Join(work, "_tool"),
+	}
+	if tools, ok := x.cfg.environ("AGENT_TOOLSDIRECTORY"); ok && tools != "" {
+		x.folders.tools = tools
+	}
+	f := x.folders
+	remove := []string{f.artifacts, f.results}
+	clean := ""
+	if x.m.Workspace != nil {
+		clean = strings.ToLower(x.m.Workspace.Clean)
+	}
+	switch clean {
+	case "outputs":
+		remove = append(remove, f.binaries)
+	case "resources":
+		remove = append(remove, f.sources)
+	case "all":
+		remove = append(remove, f.pipeline)
+	}
+	for _, dir := range remove {
+		if err := removeAll(dir); err != nil {
+			return fmt.Errorf("cleaning the workspace: %w", err)
+		}
+	}
+	if err := f.emptyTemp(); err != nil {
+		return err
+	}
+	for _, dir := range []string{f.sources, f.artifacts, f.binaries, f.results, f.tools, filepath.Join(work, "_tasks")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // containers of the job read it as other users
+			return fmt.Errorf("making the work folder: %w", err)
+		}
+	}
+	return nil
+}
+
+// emptyTemp empties the directory for scripts and other short-lived files,
+// which may hold secrets, so nobody else may look into it.
+func (f folders) emptyTemp() error {
+	if f.temp == "" {
+		return nil
+	}
+	if err := removeAll(f.temp); err != nil {
+		return fmt.Errorf("emptying the temp directory: %w", err)
+	}
+	if err := os.MkdirAll(f.temp, 0o700); err != nil {
+		return fmt.Errorf("making the temp directory: %w", err)
+	}
+	return nil
+}
+
+// removeAll removes dir even when it has directories in it that lost their
+// write permission, as module caches of Go do.
+func removeAll(dir string) error {
+	err := os.RemoveAll(dir)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	walk := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			err = os.Chmod(path, 0o700) //nolint:gosec // a directory that is removed next
+		}
+		return err
+	})
+	return errors.Join(os.RemoveAll(dir), walk)
+}
+
+// pipelineNumber finds the directory number of this pipeline, or gives it one.
+func (x *execution) pipelineNumber() (int, error) {
+	file := filepath.Join(x.cfg.Work, "SourceRootMapping", "mapping.json")
+	known := mapping{Folders: make(map[string]int)}
+	data, err := os.ReadFile(file) //nolint:gosec // in our work folder
+	if err == nil {
+		err = json.Unmarshal(data, &known)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("reading the work folder's map %s: %w", file, err)
+	}
+	key := x.pipelineKey()
+	if number, ok := known.Folders[key]; ok {
+		return number, nil
+	}
+	if known.Folders == nil {
+		known.Folders = make(map[string]int)
+	}
+	known.Last++
+	known.Folders[key] = known.Last
+	if data, err = json.MarshalIndent(known, "", "  "); err != nil {
+		return 0, fmt.Errorf("writing the work folder's map: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { //nolint:gosec // as the work folder
+		return 0, fmt.Errorf("making the work folder: %w", err)
+	}
+	if err := replaceFile(file, data, 0o600); err != nil {
+		return 0, fmt.Errorf("writing the work folder's map: %w", err)
+	}
+	return known.Last, nil
+}
+
+// pipelineKey identifies the pipeline and its repositories.
+func (x *execution) pipelineKey() string {
+	value := func(name string) string { v, _ := job.Lookup(x.m.Variables, name); return v.Value }
+	parts := []string{strings.ToLower(value("system.collectionId")), value("system.definitionId")}
+	for _, r := range x.m.Resources.Repositories {
+		parts = append(parts, strings.ToLower(r.Alias)+"="+r.Text("type")+":"+r.Text("id"))
+	}
+	return strings.Join(parts, "/")
+}
+
+// replaceFile writes a file that is there whole or not at all.
+func replaceFile(path string, data []byte, mode fs.FileMode) error {
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, data, mode); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
+}

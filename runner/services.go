@@ -1,0 +1,159 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/podmanrun"
+)
+
+// hasContainers reports whether the job asks for containers, which it then
+// finds in records of their own.
+func (x *execution) hasContainers() bool {
+	return x.m.JobContainer != "" || len(x.m.JobSidecarContainers) > 0
+}
+
+// project returns the name of the stack of the job's services.
+func (x *execution) project() string {
+	return "job-" + strings.ToLower(string(x.m.JobID))
+}
+
+func (x *execution) owner() podmanrun.Owner {
+	return podmanrun.Owner{Agent: x.cfg.AgentName, Job: string(x.m.JobID)}
+}
+
+// startServices starts the containers that run beside the steps.
+func (x *execution) startServices(ctx context.Context, a *attempt) error {
+	if x.m.JobContainer != "" {
+		return hint.With(fmt.Errorf("the job asks to run in container %s; this agent runs steps on its host only", x.m.JobContainer),
+			"remove container: from the job, or send it to an agent that runs container jobs")
+	}
+	if x.cfg.Podman == nil {
+		return hint.With(errors.New("the job has services, and this agent has no Podman service to run them"),
+			"set CONTAINER_HOST to the address of a Podman service")
+	}
+	services := make(map[string]podmanrun.Service, len(x.m.JobSidecarContainers))
+	for _, name := range slices.Sorted(maps.Keys(x.m.JobSidecarContainers)) {
+		c, ok := x.m.Container(x.m.JobSidecarContainers[name])
+		if !ok {
+			return fmt.Errorf("service %s: the job has no container %s", name, x.m.JobSidecarContainers[name])
+		}
+		services[name] = x.service(c)
+	}
+	project, err := podmanrun.Services(x.project(), services)
+	if err != nil {
+		return fmt.Errorf("reading the services of the job: %w", err)
+	}
+	for _, w := range project.Warnings() {
+		a.node.warning(w)
+	}
+	stack, err := x.cfg.Podman.Up(ctx, project, podmanrun.UpOptions{
+		Owner: x.owner(), DockerConfig: x.cfg.DockerConfig,
+		Progress: func(e podmanrun.Event) { a.event(e) },
+	})
+	if err != nil {
+		if s, ok := errors.AsType[*podmanrun.ServiceError](err); ok {
+			if details := s.Details(); details != "" {
+				a.node.print(details)
+			}
+		}
+		return fmt.Errorf("starting the services of the job: %w", err)
+	}
+	return x.publish(a, stack, services)
+}
+
+// service returns the container c as podmanrun takes it, with macros expanded.
+func (x *execution) service(c job.Container) podmanrun.Service {
+	expand := func(texts []string) []string {
+		out := make([]string, len(texts))
+		for i, text := range texts {
+			out[i] = x.expand(text)
+		}
+		return out
+	}
+	p := c.Properties
+	s := podmanrun.Service{
+		Image: x.expand(p.Image), Options: x.expand(p.Options), LocalImage: p.LocalImage,
+		Ports: expand(p.Ports), Volumes: expand(p.Volumes), Env: make(map[string]string, len(p.Env)),
+	}
+	for name, value := range p.Env {
+		s.Env[name] = x.expand(value)
+	}
+	if p.Command != "" {
+		s.Command = strings.Fields(x.expand(p.Command))
+	}
+	return s
+}
+
+// event writes what happens to a service into the log.
+func (a *attempt) event(e podmanrun.Event) {
+	text := string(e.Kind)
+	if e.Text != "" {
+		text += ": " + e.Text
+	}
+	if e.Service != "" {
+		text = e.Service + ": " + text
+	}
+	if e.Kind == podmanrun.EventWarning {
+		a.node.warning(text)
+		return
+	}
+	a.node.print(text)
+}
+
+// publish tells the steps where the services are: as environment entries and
+// as agent.services.<name>.ports.<port>.
+func (x *execution) publish(a *attempt, stack *podmanrun.Stack, services map[string]podmanrun.Service) error {
+	x.stack = stack.Environment()
+	for name, value := range x.stack {
+		x.define(name, value)
+	}
+	containers := make(map[string]map[string]string)
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		containers[name] = map[string]string{"id": stack.ContainerID(name)}
+	}
+	x.define("agent.containerMapping", toJSON(containers))
+	statuses, err := x.cfg.Podman.Ps(context.WithoutCancel(a.ctx), stack.Project())
+	if err != nil {
+		return fmt.Errorf("asking for the ports of the services: %w", err)
+	}
+	for _, s := range statuses {
+		for _, p := range s.Ports {
+			x.define(fmt.Sprintf("agent.services.%s.ports.%d", s.Service, p.Container), fmt.Sprint(p.Host))
+		}
+	}
+	return nil
+}
+
+// stopServices removes the containers of the job.
+func (x *execution) stopServices(ctx context.Context, a *attempt) error {
+	if x.cfg.Podman == nil {
+		return nil
+	}
+	err := x.cfg.Podman.Down(ctx, x.project(), podmanrun.DownOptions{Volumes: true, Progress: func(e podmanrun.Event) { a.event(e) }})
+	if err != nil {
+		return fmt.Errorf("stopping the services of the job: %w", err)
+	}
+	return nil
+}
+
+// removeOwned removes what a script of the job started and left behind.
+func (x *execution) removeOwned(ctx context.Context, n *node) error {
+	if x.cfg.Podman == nil {
+		return nil
+	}
+	removed, err := x.cfg.Podman.RemoveOwned(ctx, x.owner())
+	for _, name := range removed.Containers {
+		n.print("Removed container " + name + ".")
+	}
+	if err != nil {
+		return fmt.Errorf("removing the containers of the job: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,234 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dockless-ci/dockless/internal/expr"
+	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/retry"
+	"github.com/dockless-ci/dockless/runner/internal/vars"
+)
+
+// mostRetries caps retryCountOnTaskFailure (protocol §6.5).
+const mostRetries = 10
+
+var (
+	errTimeout = errors.New("The task has timed out.") //nolint:staticcheck,revive // the service's sentence, shown as it is
+	errDone    = errors.New("the task said that it is done")
+	errRetry   = errors.New("a step that failed is tried again")
+)
+
+// entry is one thing a job runs: a step, its post-job part, or something of
+// the agent's own.
+type entry struct {
+	node      *node
+	step      job.Step // zero for the agent's own
+	task      task
+	name      string
+	condition string
+	header    bool // the log opens with a description of the task
+	post      bool // a post-job part
+	always    bool // runs even when the agent shuts down, because it removes things
+	run       func(ctx context.Context, a *attempt) error
+
+	settings map[string]string // task variables, shared by the parts of one step
+}
+
+// attempt is one try of an entry.
+type attempt struct {
+	*entry
+	x   *execution
+	ctx context.Context //nolint:containedctx // of this try, for its logging commands and services
+	in  inputs
+	env environment
+}
+
+// runEntries runs everything in order.
+func (x *execution) runEntries(ctx context.Context) {
+	for _, e := range x.entries {
+		x.runEntry(ctx, e)
+	}
+}
+
+// runEntry decides whether e runs, runs it and completes its record
+// (protocol §8.13).
+func (x *execution) runEntry(ctx context.Context, e *entry) {
+	n := e.node
+	n.start()
+	x.define("agent.jobStatus", x.status(ctx).Title())
+	for _, err := range x.vars.Recompute() {
+		n.warning(err.Error())
+	}
+	x.scope(e)
+	run, why, err := x.decide(ctx, e)
+	if err != nil {
+		n.error(fmt.Errorf("evaluating the condition: %w", err))
+		x.merge(job.Failed)
+		n.complete(job.Failed, "")
+		return
+	}
+	if !run {
+		n.print(why)
+		n.complete(job.Skipped, why)
+		return
+	}
+	n.print("##[section]Starting: " + e.name)
+	if e.header {
+		for _, line := range e.task.header(e.step.Reference) {
+			n.print(line)
+		}
+	}
+	result := x.try(ctx, e)
+	if result == job.Failed && e.step.ContinueOnError {
+		result = job.SucceededWithIssues
+	}
+	if result == job.SucceededWithIssues || result == job.Failed {
+		x.merge(result)
+	}
+	n.print("##[section]Finishing: " + e.name)
+	n.complete(result, "")
+}
+
+// scope sets the variables that only this entry sees.
+func (x *execution) scope(e *entry) {
+	x.vars.SetScoped(
+		vars.Variable{Name: "system.taskInstanceId", Value: string(e.node.record.ID)},
+		vars.Variable{Name: "system.taskInstanceName", Value: e.step.Name},
+		vars.Variable{Name: "system.taskDisplayName", Value: e.name},
+		vars.Variable{Name: "task.displayName", Value: e.name},
+	)
+}
+
+// decide evaluates the condition of e. why explains a no.
+func (x *execution) decide(ctx context.Context, e *entry) (run bool, why string, err error) {
+	if stop := job.StopOf(ctx); stop != nil && (stop.Reason != job.StopCanceled || x.hard.Err() != nil) && !e.always {
+		return false, "Skipping the step: " + stop.Message, nil
+	}
+	run, trace, err := expr.EvalStepCondition(e.condition, func(name string) (string, bool) {
+		v, ok := x.vars.Get(name)
+		return v.Value, ok
+	}, expr.Status(x.status(ctx).Title()))
+	if err != nil {
+		return false, "", err
+	}
+	return run, "Skipping step due to condition evaluation.\n" + trace, nil
+}
+
+// try runs e once, and again while it fails and may be retried.
+func (x *execution) try(ctx context.Context, e *entry) job.Result {
+	n := e.node
+	retries := e.step.RetryCountOnTaskFailure
+	if retries > mostRetries {
+		n.warning(fmt.Sprintf("retryCountOnTaskFailure is %d; this agent retries at most %d times.", retries, mostRetries))
+		retries = mostRetries
+	}
+	if e.post {
+		retries = 0
+	}
+	step, end := x.stepContext(ctx, e)
+	defer end()
+	for again := 0; ; again++ {
+		result, err := x.once(step, e)
+		if result != job.Failed || step.Err() != nil || again >= retries {
+			if err != nil {
+				n.error(err)
+			}
+			return result
+		}
+		pause := time.Duration((again+1)*(again+1)) * time.Second
+		text := "The task failed"
+		if err != nil {
+			text = err.Error()
+		}
+		n.warning(fmt.Sprintf("%s; trying again (%d of %d) in %s.", strings.TrimSuffix(text, "."), again+1, retries, pause))
+		if retry.Wait(step, pause) != nil {
+			return x.ended(step, n, errRetry)
+		}
+		n.mu.Lock()
+		n.result, n.failed, n.done = "", false, make(chan struct{}) // an earlier attempt is forgotten
+		n.mu.Unlock()
+	}
+}
+
+// stepContext returns the context that e runs in. It ends when the step's time
+// is over, when the job's grace is, and when the job is stopped and the
+// condition of e does not hold any more (protocol §8.14).
+func (x *execution) stepContext(ctx context.Context, e *entry) (context.Context, func()) {
+	step, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	release := func() {}
+	if minutes := e.step.TimeoutInMinutes; minutes > 0 && !e.post {
+		step, release = context.WithTimeoutCause(step, time.Duration(minutes)*time.Minute, errTimeout)
+	}
+	stopped, hard := ctx.Done(), x.hard.Done()
+	if ctx.Err() != nil {
+		stopped = nil // its condition was evaluated knowing that
+	}
+	if e.always {
+		stopped, hard = nil, nil
+		step, release = context.WithTimeoutCause(step, cleanupTimeout, errCleanup)
+	}
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-stopped:
+			x.define("agent.jobStatus", job.Canceled.Title())
+			if run, _, err := x.decide(ctx, e); !run || err != nil {
+				cancel(job.StopOf(ctx))
+				return
+			}
+		case <-hard:
+		case <-step.Done():
+			return
+		}
+		select {
+		case <-hard:
+			cancel(context.Cause(x.hard))
+		case <-step.Done():
+		}
+	})
+	return step, func() {
+		cancel(errOver)
+		release()
+		watch.Wait()
+	}
+}
+
+// once runs e one time and returns its result and, unless it was reported
+// already, the error behind it.
+func (x *execution) once(ctx context.Context, e *entry) (job.Result, error) {
+	a := &attempt{entry: e, x: x, ctx: ctx, in: x.expandInputs(e.step), env: x.stepEnvironment(e.step.Environment)}
+	err := e.run(ctx, a)
+	if err != nil && ctx.Err() != nil {
+		return x.ended(ctx, e.node, err), nil
+	}
+	e.node.mu.Lock()
+	defer e.node.mu.Unlock()
+	result := job.Succeeded.Merge(e.node.result)
+	if e.node.failed {
+		result = result.Merge(job.Failed)
+	}
+	if err != nil && !errors.Is(err, errDone) {
+		result = result.Merge(job.Failed)
+		return result, err
+	}
+	return result, nil
+}
+
+// ended says how a step that was interrupted ends.
+func (x *execution) ended(ctx context.Context, n *node, err error) job.Result {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, errTimeout) {
+		n.error(errTimeout)
+		return job.Failed
+	}
+	if !errors.Is(err, cause) && !errors.Is(err, errRetry) {
+		n.print("The step ended with: " + err.Error())
+	}
+	n.error(fmt.Errorf("The operation was canceled: %w", cause)) //nolint:staticcheck,revive // the service's words
+	return job.Canceled
+}

@@ -1,0 +1,37 @@
+package runner
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// looseObject reads a JSON object whose members may be of any type. Anything
+// else is an empty one.
+func looseObject(raw json.RawMessage) map[string]any {
+	var object map[string]any
+	if json.Unmarshal(raw, &object) != nil {
+		return nil
+	}
+	return object
+}
+
+// nonEmptyLines returns the lines of text, trimmed, without blank ones.
+func nonEmptyLines(text string) []string {
+	var out []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// toJSON writes value, which is made of texts, as JSON.
+func toJSON(value any) string {
+	data, err := json.Marshal(value)
+	if err != nil {
+		panic(fmt.Sprintf("runner: writing %T as JSON: %v", value, err)) // texts can always be written
+	}
+	return string(data)
+}
