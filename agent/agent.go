@@ -111,7 +111,10 @@ var errStopped = errors.New("the agent was told to stop")
 // registration also ends it with nil. Every other end is an error, after which
 // the agent stays registered for the next start.
 func (a *Agent) Run(ctx context.Context) (err error) {
-	r, err := a.register(ctx)
+	connections, pollConnections := ado.NewHTTP(), ado.NewHTTP()
+	defer connections.CloseIdleConnections()
+	defer pollConnections.CloseIdleConnections()
+	r, err := a.register(ctx, connections, pollConnections)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 
 	"golang.org/x/sync/errgroup"
@@ -27,10 +28,12 @@ type registered struct {
 }
 
 // register adds the agent to its pool or takes the place of one with its name.
-// The key, which may have to be made, is got ready meanwhile.
-func (a *Agent) register(ctx context.Context) (*registered, error) {
+// The key, which may have to be made, is got ready meanwhile. Polls have
+// connections of their own, so that a broken one does not close those of
+// renewals.
+func (a *Agent) register(ctx context.Context, connections, pollConnections http.RoundTripper) (*registered, error) {
 	r := &registered{options: ado.Options{
-		HTTP: ado.NewHTTP(), Log: a.log, UserAgent: a.deps.Product,
+		HTTP: connections, Log: a.log, UserAgent: a.deps.Product,
 		Timeout: ado.DefaultTimeout, Retries: ado.DefaultRetries, RetryPause: a.timings.retryPause,
 	}}
 	var err error
@@ -74,7 +77,7 @@ func (a *Agent) register(ctx context.Context) (*registered, error) {
 		return nil, fmt.Errorf("registering: %w", err)
 	}
 	a.log.InfoContext(ctx, "agent registered", "agent", r.agent.Name, "agent_id", r.agent.ID, "pool", r.pool.Name, "pool_id", r.pool.ID)
-	return r, a.enter(r, key)
+	return r, a.enter(r, key, pollConnections)
 }
 
 // store adds the agent, or puts it in the place of existing, of which everything
@@ -99,7 +102,7 @@ func (a *Agent) store(ctx context.Context, r *registered, existing ado.TaskAgent
 }
 
 // enter makes the clients that use the agent's own key.
-func (a *Agent) enter(r *registered, key *rsa.PrivateKey) (err error) {
+func (a *Agent) enter(r *registered, key *rsa.PrivateKey, pollConnections http.RoundTripper) (err error) {
 	c := ado.Credentials{
 		ClientID: r.agent.Authorization.ClientID, Audience: r.agent.Authorization.AuthorizationURL,
 		Endpoint: r.agent.Authorization.AuthorizationURL, Key: key,
@@ -117,7 +120,7 @@ func (a *Agent) enter(r *registered, key *rsa.PrivateKey) (err error) {
 	}
 	poll := r.options
 	poll.Timeout = a.timings.poll
-	poll.HTTP = ado.NewHTTP() // a broken poll does not close the connections of renewals
+	poll.HTTP = pollConnections
 	r.polls, err = ado.NewClient(a.config.URL, r.pool.ID, tokens, poll)
 	return err
 }

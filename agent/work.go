@@ -113,21 +113,14 @@ func (s *service) run(ctx context.Context, w *work) {
 	log.InfoContext(ctx, "job ended", "result", result)
 }
 
-// canceledEarly reports a job that was ended before it began.
+// canceledEarly completes a job that was ended before it began. It has no
+// records: the service may not even count it as running.
 func (s *service) canceledEarly(lock, jobCtx context.Context, w *work) {
-	m := w.message
-	if !m.Plan.CompletedByEvent() {
-		s.finish(lock, m, job.Canceled)
+	if !w.message.Plan.CompletedByEvent() {
+		s.finish(lock, w.message, job.Canceled)
 		return
 	}
-	s.report(lock, jobCtx, w, func(r *ado.Reporter) job.Result {
-		now := job.At(time.Now())
-		r.UpdateRecord(job.Record{
-			ID: m.JobID.Record(), State: job.Completed, Result: job.Canceled, FinishTime: &now, ErrorCount: 1,
-			Issues: []job.Issue{{Type: job.Error, Category: "General", Message: job.StopOf(jobCtx).Message}},
-		})
-		return job.Canceled
-	})
+	s.report(lock, jobCtx, w, func(*ado.Reporter) job.Result { return job.Canceled })
 }
 
 // execute runs the job and reports it. lock bounds the report.
