@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/dockless-ci/dockless/internal/emulator"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -18,16 +15,9 @@ import (
 	"github.com/dockless-ci/dockless/internal/mask"
 )
 
-// emulatorShutdown bounds how long open requests may end by themselves. Long
-// polls do not: they are cut.
-const emulatorShutdown = 2 * time.Second
-
 func newEmulatorCommand() *cobra.Command {
-	var (
-		addr, pat, state string
-		pools            []string
-		lock             time.Duration
-	)
+	var addr, pat string
+	config := emulator.Defaults()
 	cmd := &cobra.Command{
 		Use:   "emulator",
 		Short: "An Azure DevOps in a process, for tests, demos and load",
@@ -36,7 +26,8 @@ encrypted messages, locks, timelines, logs. It keeps its state and refuses wrong
 orders. It prints one JSON line with its address when it is ready.
 
 Queue a pipeline:   curl -H 'Content-Type: application/yaml' --data-binary @azure-pipelines.yml 'URL/_emulator/jobs?repo=PATH'
-Follow its job:     curl URL/_emulator/jobs/ID
+Look at its job:    curl URL/_emulator/jobs/ID
+Follow its log:     curl URL/_emulator/jobs/ID/feed?follow=1
 Read its report:    curl URL/_emulator/jobs/ID/report`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -44,22 +35,26 @@ Read its report:    curl URL/_emulator/jobs/ID/report`,
 			if err := loadSettings(&logConfig); err != nil {
 				return err
 			}
-			log := logging.New(cmd.ErrOrStderr(), quieter(logConfig))
-			srv, err := emulator.New(emulator.Config{Pools: pools, PAT: mask.NewSecret(pat), StateDir: state, LockDuration: lock}, log)
+			config.PAT = mask.NewSecret(pat)
+			if err := config.Validate(); err != nil {
+				return usageError{err}
+			}
+			srv, err := emulator.New(config, logging.New(cmd.ErrOrStderr(), quieter(logConfig)))
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, srv.Close()) }()
-			err = serveEmulator(cmd, addr, srv)
-			return err
+			return serveEmulator(cmd, addr, srv)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&addr, "addr", "127.0.0.1:8090", "address to listen on; port 0 picks a free one")
-	flags.StringSliceVar(&pools, "pool", []string{"Default"}, "pool that exists; may be repeated")
+	flags.StringSliceVar(&config.Pools, "pool", config.Pools, "pool that exists; may be repeated")
 	flags.StringVar(&pat, "pat", "secret", "personal access token that registers agents")
-	flags.StringVar(&state, "state", "", "directory that keeps logs and state; empty is a temporary one")
-	flags.DurationVar(&lock, "lock", 10*time.Minute, "how long a request stays locked to its agent without a renewal")
+	flags.StringVar(&config.StateDir, "state", "", "directory for logs and attachments; empty is a temporary one")
+	flags.DurationVar(&config.LockDuration, "lock", config.LockDuration, "how far a renewal moves a request's lock")
+	flags.DurationVar(&config.LockGrace, "lock-grace", config.LockGrace, "how long after its lock expired a job is abandoned")
+	flags.DurationVar(&config.SessionExpiry, "session-expiry", config.SessionExpiry, "how long a session lives that nobody polls")
+	flags.DurationVar(&config.PollHold, "poll", config.PollHold, "how long an empty message poll is held")
 	return cmd
 }
 
@@ -67,36 +62,15 @@ func serveEmulator(cmd *cobra.Command, addr string, srv *emulator.Server) error 
 	ctx := cmd.Context()
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
-		return hint.With(fmt.Errorf("listening on %s: %w", addr, err), "choose another address with --addr; port 0 picks a free one")
+		err = hint.With(fmt.Errorf("listening on %s: %w", addr, err), "choose another address with --addr; port 0 picks a free one")
+		return errors.Join(err, srv.Close())
 	}
-	url := "http://" + listener.Addr().String()
-	web := &http.Server{
-		Handler:           srv,
-		ReadHeaderTimeout: 10 * time.Second,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+	ready := map[string]string{"url": "http://" + listener.Addr().String()}
+	if err := json.NewEncoder(cmd.OutOrStdout()).Encode(ready); err != nil {
+		return errors.Join(err, listener.Close(), srv.Close())
 	}
-	if err := json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{"url": url}); err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return srv.Run(ctx) })
-	g.Go(func() error {
-		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	g.Go(func() error {
-		<-ctx.Done()
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), emulatorShutdown)
-		defer cancel()
-		if err := web.Shutdown(end); err != nil {
-			return web.Close()
-		}
-		return nil
-	})
-	err = g.Wait()
-	if _, ok := errors.AsType[errInterrupted](context.Cause(cmd.Context())); ok {
+	err = srv.Serve(ctx, listener)
+	if _, ok := errors.AsType[errInterrupted](context.Cause(ctx)); ok {
 		return nil // told to stop is how an emulator ends
 	}
 	return err

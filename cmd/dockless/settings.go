@@ -16,12 +16,20 @@ import (
 // validator is a Config that can tell what is wrong with it.
 type validator interface{ Validate() error }
 
+// unchecked is a Config that is validated later, when the caller has set the
+// rest of it.
+type unchecked struct{ config any }
+
 // loadSettings fills the Config structs that to points at from the environment.
 // A secret X may come from the file that X_FILE names. It reports every problem
 // at once, as a usage error.
 func loadSettings(to ...any) error {
 	var problems []error
 	for _, c := range to {
+		var skip bool
+		if u, ok := c.(unchecked); ok {
+			c, skip = u.config, true
+		}
 		if err := envconfig.Process("", c); err != nil {
 			problems = append(problems, settingProblem(err))
 			continue
@@ -30,7 +38,7 @@ func loadSettings(to ...any) error {
 			problems = append(problems, err)
 			continue
 		}
-		if v, ok := c.(validator); ok {
+		if v, ok := c.(validator); ok && !skip {
 			if err := v.Validate(); err != nil {
 				problems = append(problems, err)
 			}

@@ -20,9 +20,9 @@ import (
 
 // display draws what jobs report. Its calls come one at a time from a [terminal].
 type display interface {
-	record(now, before job.Record)     // a record changed
+	record(now, before job.Record)      // a record changed
 	line(record job.RecordID, l []byte) // one masked line
-	close() error                      // nothing comes any more
+	close() error                       // nothing comes any more
 }
 
 // terminal is the reporter of a replay: it draws records and lines, and keeps
@@ -120,7 +120,7 @@ func (p *plainDisplay) record(now, before job.Record) {
 }
 
 func (p *plainDisplay) line(_ job.RecordID, l []byte) { fmt.Fprintf(p.w, "%s\n", l) }
-func (p *plainDisplay) close() error                 { return nil }
+func (p *plainDisplay) close() error                  { return nil }
 
 func took(r job.Record) string {
 	if r.StartTime == nil || r.FinishTime == nil {

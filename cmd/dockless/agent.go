@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/logging"
+	"github.com/dockless-ci/dockless/podmanrun"
+	"github.com/dockless-ci/dockless/probe"
+	"github.com/dockless-ci/dockless/runner"
+)
+
+// agentSettings are all settings of `dockless agent`.
+type agentSettings struct {
+	agent  agent.Config
+	runner runner.Config
+	build  buildxsetup.Config
+	podman podmanrun.Config
+	job    jobSettings
+	log    logging.Config
+}
+
+func (s *agentSettings) load() error {
+	if home, err := os.UserHomeDir(); err == nil {
+		s.build.Home = home
+	}
+	// The runner checks its own settings once it has all of them.
+	if err := loadSettings(&s.log, &s.agent, &s.build, &s.podman, &s.job, unchecked{&s.runner}); err != nil {
+		return err
+	}
+	return hideSecrets(secretNames(&s.agent))
+}
+
+func newAgentCommand() *cobra.Command {
+	var once bool
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Run as an agent of an Azure DevOps pool",
+		Long: `agent registers with Azure DevOps, opens a session, and runs the jobs it is sent.
+SIGTERM lets the running job end within DOCKLESS_DRAIN_TIMEOUT; then the agent
+unregisters and exits with 0. A second signal ends it at once.
+
+The settings come from the environment: AZP_URL and AZP_TOKEN (or AZP_TOKEN_FILE)
+are required, BUILDKIT_HOST and CONTAINER_HOST say where BuildKit and Podman are.
+docs/configuration.md has them all.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var s agentSettings
+			if err := s.load(); err != nil {
+				return err
+			}
+			s.agent.Once = s.agent.Once || once
+			return runAgent(cmd.Context(), &s, logging.New(cmd.ErrOrStderr(), s.log))
+		},
+	}
+	cmd.Flags().BoolVar(&once, "once", false, "take one job, unregister and exit (DOCKLESS_ONCE)")
+	return cmd
+}
+
+// runAgent boots in the order that lets a predecessor's leftovers go before
+// anything new starts, and runs the agent until it ends.
+func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err error) {
+	health, err := openHealth(s.job.ProbeFile)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, health.close()) }()
+
+	s.build.StateDir = filepath.Join(s.agent.StateDir, "buildkit")
+	settings := workshopSettings{build: s.build, podman: s.podman, needBuilder: true, wantPodman: true}
+	shop, err := settings.open(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, shop.close(ctx)) }()
+
+	run := &jobRunner{settings: s, shop: shop, log: log}
+	a, err := agent.New(s.agent, run.run, agent.Deps{
+		Log: log, Product: "dockless/" + version, Health: health.agent(),
+		Capabilities: map[string]string{"dockless": version},
+	})
+	if err != nil {
+		return usageError{err}
+	}
+	if err := clearPredecessor(ctx, a, shop, agentName(s.agent), log); err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	over, stopWatching := context.WithCancel(gctx)
+	g.Go(func() error {
+		defer stopWatching()
+		return a.Run(gctx)
+	})
+	g.Go(func() error { return health.watch(over, shop, log) })
+	return g.Wait()
+}
+
+// agentName is the name under which containers are labelled.
+func agentName(c agent.Config) string {
+	if c.Name != "" {
+		return c.Name
+	}
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		return "agent"
+	}
+	return host
+}
+
+// leftoverJob is a job that a dead process ran.
+type leftoverJob struct{ id job.ID }
+
+// clearPredecessor removes and reports what a process that died left behind.
+func clearPredecessor(ctx context.Context, a *agent.Agent, shop *workshop, name string, log *slog.Logger) error {
+	left, err := a.Leftover()
+	if err != nil {
+		return err
+	}
+	var jobs []leftoverJob
+	if left != nil {
+		jobs = append(jobs, leftoverJob{left.JobID})
+		log.WarnContext(ctx, "an earlier process died in the middle of a job",
+			"job_id", left.JobID, "job_name", left.JobName, "request_id", left.RequestID, "started", left.Started)
+	}
+	// A minute removes a stack that has to be killed, on a slow disk.
+	const bound = time.Minute
+	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("removing the leftovers of an earlier job took longer than %s", bound))
+	defer cancel()
+	return shop.removeLeftovers(ctx, name, jobs, log)
+}
+
+// jobRunner runs the agent's jobs. One at a time is all an agent is sent.
+type jobRunner struct {
+	settings *agentSettings
+	shop     *workshop
+	log      *slog.Logger
+}
+
+// run is the agent's [agent.JobFunc].
+func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.Result, error) {
+	config := j.settings.runner
+	config.AgentName, config.AgentID, config.Once = c.AgentName, int(c.AgentID), c.Once
+	config.AgentVersion = agent.Version
+	config.CacheRepo = j.settings.job.CacheRepo
+	if host, err := os.Hostname(); err == nil {
+		config.MachineName = host
+	}
+	j.shop.equip(&config, j.log)
+	r, err := runner.New(config, j.log)
+	if err != nil {
+		return "", err
+	}
+	outcome, err := r.Run(ctx, m, c.Reporter)
+	return outcome.Result, err
+}
+
+// Allowed ages of the agent's loops.
+const (
+	// dependencyPeriod is how often BuildKit and Podman are asked whether they
+	// answer: often enough to leave the pool within a minute, rarely enough to
+	// stay below a thousandth of a core.
+	dependencyPeriod = 20 * time.Second
+	// dependencyAge allows one question to take its longest.
+	dependencyAge = 2 * dependencyPeriod
+)
+
+// health connects the agent's loops with the probe page. With an empty path
+// every slot is nil and beats go nowhere.
+type health struct {
+	page                        *probe.Writer
+	poll, lock, builder, podman *probe.Slot
+}
+
+func openHealth(path string) (*health, error) {
+	h := &health{}
+	if path == "" {
+		return h, nil
+	}
+	page, err := probe.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	h.page = page
+	for _, s := range []struct {
+		to   **probe.Slot
+		name string
+		age  time.Duration
+	}{
+		{&h.poll, "poll", agent.MaxPollSilence},
+		{&h.lock, "lock", agent.MaxLockSilence},
+		{&h.builder, "builder", dependencyAge},
+		{&h.podman, "podman", dependencyAge},
+	} {
+		if *s.to, err = page.Slot(s.name, s.age); err != nil {
+			return nil, errors.Join(err, page.Close())
+		}
+	}
+	h.lock.Set(probe.Stopped, probe.ReasonIdle)
+	return h, nil
+}
+
+func (h *health) close() error { return h.page.Close() }
+
+// agent returns the hooks that the agent's loops call.
+func (h *health) agent() agent.Health {
+	return agent.Health{
+		Poll: h.poll.Beat,
+		Lock: func(held bool) {
+			if held {
+				h.lock.Set(probe.Ready, probe.ReasonBusy)
+				return
+			}
+			h.lock.Set(probe.Stopped, probe.ReasonIdle)
+		},
+		Ready: func(open bool) {
+			if open {
+				h.poll.Set(probe.Ready, probe.ReasonIdle)
+				return
+			}
+			h.poll.Set(probe.Live, probe.ReasonSession)
+		},
+	}
+}
+
+// watch asks BuildKit and Podman whether they answer, until ctx ends. The agent
+// is alive without them, but not ready.
+func (h *health) watch(ctx context.Context, shop *workshop, log *slog.Logger) error {
+	if shop.builder == nil {
+		h.builder.Set(probe.Stopped, probe.ReasonTold)
+	}
+	if shop.podman == nil {
+		h.podman.Set(probe.Stopped, probe.ReasonTold)
+	}
+	tick := time.NewTicker(dependencyPeriod)
+	defer tick.Stop()
+	for {
+		if shop.builder != nil {
+			h.judge(ctx, h.builder, probe.ReasonBuilder, "builder", shop.pingBuilder, log)
+		}
+		if shop.podman != nil {
+			h.judge(ctx, h.podman, probe.ReasonContainers, "podman", shop.podman.Ping, log)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (h *health) judge(ctx context.Context, s *probe.Slot, reason probe.Reason, name string, ping func(context.Context) error, log *slog.Logger) {
+	const bound = dependencyPeriod / 4 // both questions fit between two ticks
+	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("no answer within %s", bound))
+	defer cancel()
+	if err := ping(ctx); err != nil {
+		if errors.Is(err, context.Canceled) {
+			return
+		}
+		log.WarnContext(ctx, "dependency does not answer", "name", name, "error", err)
+		s.Set(probe.Live, reason)
+		return
+	}
+	s.Set(probe.Ready, probe.ReasonIdle)
+}
+
+// pingBuilder reports the first node that does not answer.
+func (w *workshop) pingBuilder(ctx context.Context) error {
+	for _, n := range w.builder.Nodes {
+		if _, err := n.Ping(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

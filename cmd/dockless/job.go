@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/internal/imagebuild"
+	"github.com/dockless-ci/dockless/podmanrun"
+	"github.com/dockless-ci/dockless/runner"
+)
+
+// jobSettings are those of running jobs that no other package reads.
+type jobSettings struct {
+	CacheRepo string `envconfig:"DOCKLESS_CACHE_REPO" desc:"repository prefix for build caches, for example registry.ci.svc:5000/cache; empty is no cache"`
+	ProbeFile string `envconfig:"DOCKLESS_PROBE_FILE" default:"/dev/shm/dockless" desc:"page of shared memory that the agent's loops beat into and dockless-probe reads; empty is none"`
+}
+
+// workshop is what jobs are run with: the builder and Podman, as far as there
+// are any.
+type workshop struct {
+	builder *buildxsetup.Builder // nil: builds fail with a hint
+	podman  *podmanrun.Client    // nil: services fail with a hint
+}
+
+// workshopSettings say how a workshop is opened. A part that was named and does
+// not answer is an error; one that was not named and is not there is left out.
+type workshopSettings struct {
+	build                   buildxsetup.Config
+	podman                  podmanrun.Config
+	needBuilder, wantPodman bool
+}
+
+// open opens both parts at the same time.
+func (s workshopSettings) open(ctx context.Context, log *slog.Logger) (_ *workshop, err error) {
+	w := &workshop{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close(ctx))
+		}
+	}()
+	g, gctx := errgroup.WithContext(ctx)
+	if s.needBuilder {
+		g.Go(func() (err error) {
+			w.builder, err = buildxsetup.Ensure(gctx, s.build, log)
+			if err != nil && s.build.Hosts == "" && gctx.Err() == nil {
+				log.WarnContext(ctx, "no builder, steps that build images will fail", "error", err)
+				return nil
+			}
+			return err
+		})
+	}
+	if s.wantPodman {
+		g.Go(func() (err error) {
+			w.podman, err = podmanrun.Open(gctx, s.podman, log)
+			if err != nil && s.podman.Host == "" && gctx.Err() == nil {
+				log.WarnContext(ctx, "no Podman, jobs with services will fail", "error", err)
+				return nil
+			}
+			return err
+		})
+	}
+	return w, g.Wait()
+}
+
+func (w *workshop) close(ctx context.Context) error {
+	var errs []error
+	if w.podman != nil {
+		errs = append(errs, w.podman.Close())
+	}
+	if w.builder != nil {
+		errs = append(errs, w.builder.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// equip gives a runner's settings the parts of the workshop.
+func (w *workshop) equip(c *runner.Config, log *slog.Logger) {
+	c.Podman = w.podman
+	if w.builder != nil {
+		c.Builder = imagebuild.New(w.builder, log)
+	}
+	c.Environment = append(c.Environment, os.Environ()...)
+	if w.builder != nil {
+		// Scripts that call buildx use the same builder, whatever is current.
+		c.Environment = append(c.Environment, "BUILDX_BUILDER="+w.builder.Name)
+	}
+	if w.podman != nil {
+		// For dockless stack and podman --remote, and for the docker command.
+		c.Environment = append(c.Environment, "CONTAINER_HOST="+w.podman.Host(), "DOCKER_HOST="+w.podman.Host())
+	}
+	c.DockerConfig = dockerConfigDir()
+	// Steps find this program whatever PATH the agent was started with.
+	if self, err := os.Executable(); err == nil {
+		c.Path = append(c.Path, filepath.Dir(self))
+	}
+}
+
+// removeLeftovers ends the processes of dead jobs of this agent and removes
+// their containers, networks and volumes. Processes go first: one of them could
+// be about to make another container.
+func (w *workshop) removeLeftovers(ctx context.Context, agentName string, jobs []leftoverJob, log *slog.Logger) error {
+	for _, j := range jobs {
+		ended, err := runner.KillLeftovers(ctx, agentName, j.id)
+		if err != nil {
+			return fmt.Errorf("ending the processes of job %s: %w", j.id, err)
+		}
+		for _, p := range ended {
+			log.WarnContext(ctx, "ended a process of a dead job", "job_id", j.id, "pid", p.PID, "name", p.Name)
+		}
+	}
+	if w.podman == nil {
+		return nil
+	}
+	removed, err := w.podman.RemoveOwned(ctx, podmanrun.Owner{Agent: agentName})
+	if err != nil {
+		return fmt.Errorf("removing what earlier jobs left: %w", err)
+	}
+	if !removed.Empty() {
+		log.WarnContext(ctx, "removed what a dead job left",
+			"containers", removed.Containers, "networks", removed.Networks, "volumes", removed.Volumes)
+	}
+	return nil
+}

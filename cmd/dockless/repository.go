@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/dockless-ci/dockless/internal/pipeline"
+)
+
+// localRepository describes the Git repository around dir for a replay: sources
+// are cloned from its working copy's last commit. Outside of a repository, or
+// without a commit, only the name is set.
+func localRepository(ctx context.Context, dir string) pipeline.Repository {
+	git := func(args ...string) string {
+		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...).Output()
+		if err != nil {
+			return ""
+		}
+		return strings.TrimSpace(string(out))
+	}
+	top := git("rev-parse", "--show-toplevel")
+	if top == "" {
+		abs, err := absolute(dir)
+		if err != nil {
+			abs = dir
+		}
+		return pipeline.Repository{Name: filepath.Base(abs)}
+	}
+	branch := git("symbolic-ref", "--quiet", "HEAD")
+	if branch == "" {
+		branch = "refs/heads/main" // a detached commit belongs to no branch
+	}
+	return pipeline.Repository{
+		Name: filepath.Base(top), URL: "file://" + top, Ref: branch,
+		Commit: git("rev-parse", "HEAD"), Message: git("log", "-1", "--format=%s"), Author: git("log", "-1", "--format=%an"),
+	}
+}
+
+// gitConfig returns a setting of git, or "".
+func gitConfig(ctx context.Context, name string) string {
+	out, err := exec.CommandContext(ctx, "git", "config", "--get", name).Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// listing is one step as `replay --list` shows it.
+type listing struct {
+	Stage string `json:"stage"`
+	Job   string `json:"job"`
+	Step  string `json:"step"`
+	Title string `json:"displayName"`
+}
+
+func listPipeline(w io.Writer, p *pipeline.Pipeline, output string) error {
+	var all []listing
+	for _, s := range p.Stages {
+		for _, j := range s.Jobs {
+			for _, step := range j.Steps {
+				all = append(all, listing{Stage: s.Name, Job: j.Name, Step: step.Name, Title: step.DisplayName})
+			}
+		}
+	}
+	if output == "json" {
+		return printJSON(w, all)
+	}
+	t := newTable(w)
+	fmt.Fprintln(t, "STAGE\tJOB\tSTEP\tDISPLAY NAME")
+	for _, l := range all {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", l.Stage, l.Job, l.Step, l.Title)
+	}
+	return t.Flush()
+}
