@@ -5,14 +5,22 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/dockless-ci/dockless/internal/retry"
 )
 
-// exitPoll is how often the service looks whether a container has ended; it
-// costs Podman one lock and one stat.
-const exitPoll = "100ms"
+const (
+	// exitPoll is how often the service looks whether a container has ended; it
+	// costs Podman one lock and one stat.
+	exitPoll = "100ms"
+	// exitLook is how often we look ourselves; it costs Podman about 5 ms.
+	exitLook = 500 * time.Millisecond
+)
 
 func (c *Client) createContainer(ctx context.Context, r *createRequest) (id string, err error) {
 	var answer struct {
@@ -37,8 +45,33 @@ func (c *Client) inspectContainer(ctx context.Context, id string) (*containerAns
 
 // waitContainer blocks until the container has ended or ctx ends, and returns
 // the exit code.
-func (c *Client) waitContainer(ctx context.Context, id, name string) (int, error) {
-	var code any // Podman 4 answers a string or a number, depending on the release
+//
+// Podman tells the end of a container when its cleanup process has written it
+// down, and only 20 s later when that process could not run. So the container's
+// state is looked at as well, less often.
+func (c *Client) waitContainer(ctx context.Context, id, name string) (code int, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var told sync.WaitGroup
+	defer told.Wait()
+	defer cancel()
+	type end struct {
+		code int
+		err  error
+	}
+	ends := make(chan end, 2)
+	for _, wait := range []func(context.Context, string, string) (int, error){c.toldExit, c.seenExit} {
+		told.Go(func() {
+			code, err := wait(ctx, id, name)
+			ends <- end{code, err}
+		})
+	}
+	first := <-ends
+	return first.code, first.err
+}
+
+// toldExit asks Podman to answer when the container has ended.
+func (c *Client) toldExit(ctx context.Context, id, name string) (int, error) {
+	var code any // a string or a number, depending on Podman's release
 	err := c.call(ctx, request{
 		method: http.MethodPost, path: "/containers/" + id + "/wait", bound: -1, what: "waiting for container " + name,
 		query: url.Values{"condition": {"exited", "stopped"}, "interval": {exitPoll}},
@@ -52,6 +85,26 @@ func (c *Client) waitContainer(ctx context.Context, id, name string) (int, error
 	}
 	return n, nil
 }
+
+// seenExit looks at the container until it no longer runs.
+func (c *Client) seenExit(ctx context.Context, id, _ string) (int, error) {
+	for {
+		if err := retry.Wait(ctx, exitLook); err != nil {
+			return 0, err
+		}
+		answer, err := c.inspectContainer(ctx, id)
+		if err != nil {
+			return 0, err
+		}
+		if ended(answer.State.Status) {
+			return answer.State.ExitCode, nil
+		}
+	}
+}
+
+// ended reports whether a state of Podman's means that the container has ended:
+// "stopped" is one that nobody has cleaned up after yet.
+func ended(state string) bool { return state == "exited" || state == "stopped" }
 
 // removeContainer stops and removes a container with its anonymous volumes.
 // One that is gone already is no error.
@@ -73,6 +126,7 @@ func (c *Client) listContainers(ctx context.Context, labels map[string]string) (
 	query.Set("all", "true")
 	var list []listedContainer
 	err := c.call(ctx, request{method: http.MethodGet, path: "/containers/json", query: query, what: "listing containers"}, &list)
+	list = slices.DeleteFunc(list, func(l listedContainer) bool { return !carries(l.Labels, labels) })
 	return list, err
 }
 

@@ -11,6 +11,7 @@ import (
 
 // DownOptions says how [Client.Down] removes a project.
 type DownOptions struct {
+	force    bool           // remove containers of others from the networks
 	Volumes  bool           // remove the project's named volumes too
 	Timeout  *time.Duration // time between SIGTERM and SIGKILL instead of each service's own; nil keeps those
 	Progress func(Event)    // told what is removed, one event at a time; may be nil
@@ -35,13 +36,13 @@ type Removed struct {
 func (r Removed) Empty() bool { return len(r.Containers)+len(r.Networks)+len(r.Volumes) == 0 }
 
 // RemoveOwned removes every container, network and volume of one owner, killing
-// what still runs. An empty Job means all jobs of the agent. An owner without
+// what still runs, and every container that is connected to such a network. An empty Job means all jobs of the agent. An owner without
 // an agent is refused, because it would match what belongs to nobody.
 func (c *Client) RemoveOwned(ctx context.Context, owner Owner) (Removed, error) {
 	if owner.Agent == "" {
 		return Removed{}, errors.New("removing what an agent owns: the agent has no name")
 	}
-	return c.removeLabelled(ctx, owner.labels(), DownOptions{Volumes: true, Timeout: new(time.Duration)})
+	return c.removeLabelled(ctx, owner.labels(), DownOptions{Volumes: true, Timeout: new(time.Duration), force: true})
 }
 
 // removeLabelled removes what carries labels. It goes on after an error, and
@@ -60,7 +61,7 @@ func (c *Client) removeLabelled(ctx context.Context, labels map[string]string, o
 	networks, err := c.listNetworks(ctx, labels)
 	errs = append(errs, err)
 	for _, n := range networks {
-		if err := c.removeNetwork(ctx, n.Name); err != nil {
+		if err := c.removeNetwork(ctx, n.Name, o.force); err != nil {
 			errs = append(errs, err)
 			continue
 		}

@@ -16,7 +16,9 @@ const explainTimeout = 10 * time.Second
 // waitTimeoutError is the cause of a start that took longer than it may.
 type waitTimeoutError struct{ after time.Duration }
 
-func (e *waitTimeoutError) Error() string { return fmt.Sprintf("the stack was not up within %s", e.after) }
+func (e *waitTimeoutError) Error() string {
+	return fmt.Sprintf("the stack was not up within %s", e.after)
+}
 
 // explain turns what ended a start into the error of the service behind it,
 // with its last words and the services that waited for it.

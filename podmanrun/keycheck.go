@@ -204,4 +204,3 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	}
 	return "", s, false
 }
-

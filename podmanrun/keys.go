@@ -107,15 +107,15 @@ func serviceKeys() *keyTable {
 // reasons says more about keys that people miss most.
 func reasons() map[string]string {
 	return map[string]string{
-		"version":       "the compose specification has no versions any more",
-		"restart":       "a dependency container that ends is reported, not started again",
-		"logging":       "logs are always kept where dockless stack logs finds them",
-		"deploy":        "it has no meaning without Swarm",
-		"develop":       "it only concerns docker compose watch",
-		"secrets":       "mount the file with volumes instead",
-		"configs":       "mount the file with volumes instead",
-		"links":         "services reach each other by name on their network",
-		"volumes_from":  "name the volume in both services",
-		"ipam":          "Podman chooses the subnet",
+		"version":      "the compose specification has no versions any more",
+		"restart":      "a dependency container that ends is reported, not started again",
+		"logging":      "logs are always kept where dockless stack logs finds them",
+		"deploy":       "it has no meaning without Swarm",
+		"develop":      "it only concerns docker compose watch",
+		"secrets":      "mount the file with volumes instead",
+		"configs":      "mount the file with volumes instead",
+		"links":        "services reach each other by name on their network",
+		"volumes_from": "name the volume in both services",
+		"ipam":         "Podman chooses the subnet",
 	}
 }

@@ -12,7 +12,7 @@ type keyWalk struct {
 	file    string
 	anchors map[string]ast.Node
 	links   []fileLink
-	depth   int      // of aliases, which may form a ring
+	depth   int // of aliases, which may form a ring
 }
 
 // maxAliases bounds how deep an alias may lead to an alias.

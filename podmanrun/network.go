@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 )
 
 // ensureNetwork makes a network unless it exists, and reports whether it did.
@@ -38,17 +40,21 @@ func (c *Client) exists(ctx context.Context, path, what string) (bool, error) {
 	return err == nil, err
 }
 
-// removeNetwork removes a network and whatever is still connected to it.
-func (c *Client) removeNetwork(ctx context.Context, name string) error {
-	return c.remove(ctx, "/networks/"+url.PathEscape(name), "removing network "+name)
+// removeNetwork removes a network; with force also the containers of others
+// that are still connected to it. One that is gone already is no error.
+func (c *Client) removeNetwork(ctx context.Context, name string, force bool) error {
+	return c.remove(ctx, "/networks/"+url.PathEscape(name), "removing network "+name, force)
 }
 
+// removeVolume removes a volume. Never by force, because Podman would remove
+// the containers of others that use it, too.
 func (c *Client) removeVolume(ctx context.Context, name string) error {
-	return c.remove(ctx, "/volumes/"+url.PathEscape(name), "removing volume "+name)
+	return c.remove(ctx, "/volumes/"+url.PathEscape(name), "removing volume "+name, false)
 }
 
-func (c *Client) remove(ctx context.Context, path, what string) error {
-	err := c.call(ctx, request{method: http.MethodDelete, path: path, query: url.Values{"force": {"true"}}, what: what}, nil)
+func (c *Client) remove(ctx context.Context, path, what string, force bool) error {
+	query := url.Values{"force": {strconv.FormatBool(force)}}
+	err := c.call(ctx, request{method: http.MethodDelete, path: path, query: query, what: what}, nil)
 	if hasStatus(err, http.StatusNotFound) {
 		return nil
 	}
@@ -58,11 +64,24 @@ func (c *Client) remove(ctx context.Context, path, what string) error {
 func (c *Client) listNetworks(ctx context.Context, labels map[string]string) ([]networkAnswer, error) {
 	var list []networkAnswer
 	err := c.call(ctx, request{method: http.MethodGet, path: "/networks/json", query: filters(labels), what: "listing networks"}, &list)
+	list = slices.DeleteFunc(list, func(n networkAnswer) bool { return !carries(n.Labels, labels) })
 	return list, err
 }
 
 func (c *Client) listVolumes(ctx context.Context, labels map[string]string) ([]volumeAnswer, error) {
 	var list []volumeAnswer
 	err := c.call(ctx, request{method: http.MethodGet, path: "/volumes/json", query: filters(labels), what: "listing volumes"}, &list)
+	list = slices.DeleteFunc(list, func(v volumeAnswer) bool { return !carries(v.Labels, labels) })
 	return list, err
+}
+
+// carries reports whether got has all of want. Podman's own filters are not
+// enough: for volumes it joins several labels with "or".
+func carries(got, want map[string]string) bool {
+	for key, value := range want {
+		if v, ok := got[key]; !ok || v != value {
+			return false
+		}
+	}
+	return true
 }

@@ -93,6 +93,9 @@ func (c *Client) status(ctx context.Context, l listedContainer) (ContainerStatus
 		Service: l.Labels[LabelService], Name: strings.TrimPrefix(answer.Name, "/"), ID: answer.ID,
 		Image: answer.ImageName, State: answer.State.Status, ExitCode: answer.State.ExitCode, Ports: ports(answer),
 	}
+	if ended(status.State) {
+		status.State = "exited"
+	}
 	if h != nil && answer.State.Running {
 		status.Health = cmp.Or(answer.State.Health.Status, "starting")
 		if healthy {

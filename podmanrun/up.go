@@ -293,7 +293,7 @@ func (u *up) undo(ctx context.Context) error {
 		u.emit(Event{Service: l.Labels[LabelService], Kind: EventRemoved})
 	})}
 	for _, name := range u.networks {
-		errs = append(errs, u.client.removeNetwork(ctx, name))
+		errs = append(errs, u.client.removeNetwork(ctx, name, true))
 	}
 	for _, name := range u.volumes {
 		errs = append(errs, u.client.removeVolume(ctx, name))
