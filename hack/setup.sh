@@ -165,8 +165,10 @@ container_config() {
 		# Locks in files: those in shared memory are one set for the whole host.
 		lock_type = "file"
 		tmp_dir = "$state/tmp"
-		static_dir = "$state/static"
-		volume_path = "$state/volumes"
+		# Where Podman's own clean-up after a container looks, too: it is started
+		# with --root, which overrides any other place for these two.
+		static_dir = "$state/graph/libpod"
+		volume_path = "$state/graph/volumes"
 		image_copy_tmp_dir = "$state/copy"
 
 		[network]

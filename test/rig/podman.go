@@ -217,7 +217,7 @@ func (p *Podman) ping(ctx context.Context) error {
 // if there is one. It is Podman's own removal, because a container has more than
 // a process and a mount: addresses, port rules and a network namespace.
 func removeContainers(ctx context.Context, dir string) error {
-	if !exists(filepath.Join(dir, "static")) {
+	if !exists(filepath.Join(dir, "graph", "libpod")) {
 		return nil
 	}
 	binary, err := Bin("podman")
