@@ -101,12 +101,20 @@ func (s *Server) controlQueue(r *http.Request) (any, error) {
 	return out, nil
 }
 
-// pipelineQuery reads param.k=v, repo=PATH and file=NAME.
+// pipelineQuery reads param.k=v, var.k=v, secret.k=v, repo=PATH, file=NAME and
+// pool=NAME.
 func pipelineQuery(query url.Values) Pipeline {
-	p := Pipeline{Pool: query.Get("pool"), Repo: query.Get("repo"), File: query.Get("file"), Parameters: map[string]string{}}
+	p := Pipeline{
+		Pool: query.Get("pool"), Repo: query.Get("repo"), File: query.Get("file"),
+		Parameters: map[string]string{}, Variables: map[string]job.Variable{},
+	}
 	for name, values := range query {
-		if k, ok := strings.CutPrefix(name, "param."); ok && len(values) > 0 {
-			p.Parameters[k] = values[len(values)-1]
+		kind, k, _ := strings.Cut(name, ".")
+		switch last := values[len(values)-1]; kind {
+		case "param":
+			p.Parameters[k] = last
+		case "var", "secret":
+			p.Variables[k] = job.Variable{Value: last, IsSecret: kind == "secret"}
 		}
 	}
 	return p

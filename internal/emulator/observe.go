@@ -22,6 +22,7 @@ type Status struct {
 	TimelineID job.TimelineID `json:"timelineId"`
 	State      State          `json:"state"`
 	Result     job.Result     `json:"result,omitempty"`
+	Reason     string         `json:"reason,omitempty"` // why it was skipped or could not start
 	Agent      string         `json:"agent,omitempty"`
 	QueuedAt   job.Time       `json:"queuedAt"`
 	AssignedAt job.Time       `json:"assignedAt"`
@@ -61,8 +62,8 @@ func (s *Server) Jobs() []Status {
 
 func (s *Server) status(q *request) Status {
 	st := Status{
-		Run: q.run.id, ID: q.job, Name: q.name, RequestID: q.id, PlanID: q.plan.id, TimelineID: q.plan.timeline,
-		State: q.state, Result: q.result, Agent: q.agentName,
+		Run: q.run.id, ID: q.job, Name: q.label, RequestID: q.id, PlanID: q.plan.id, TimelineID: q.plan.timeline,
+		State: q.state, Result: q.result, Reason: q.reason, Agent: q.agentName,
 		QueuedAt: job.At(q.queued), AssignedAt: job.At(q.assigned), StartedAt: job.At(q.started), FinishedAt: job.At(q.finished),
 	}
 	for _, v := range s.violations {

@@ -108,7 +108,7 @@ func (s *Server) QueueJSON(body []byte, need Requirements) (Run, error) {
 func (r *run) info() Run {
 	out := Run{Run: r.id, Jobs: []QueuedJob{}}
 	for _, q := range r.requests {
-		out.Jobs = append(out.Jobs, QueuedJob{ID: q.job, Name: q.name, RequestID: q.id, PlanID: q.plan.id, TimelineID: q.plan.timeline})
+		out.Jobs = append(out.Jobs, QueuedJob{ID: q.job, Name: q.label, RequestID: q.id, PlanID: q.plan.id, TimelineID: q.plan.timeline})
 	}
 	return out
 }
@@ -160,7 +160,7 @@ func (s *Server) newRequest(r *run, m *job.Message, need Requirements) (*request
 		demands: need.Demands, state: Queued, queued: s.now(), changed: make(chan struct{}), feedNext: make(map[job.RecordID]int),
 		feed: &appendFile{path: filepath.Join(s.dir, "feeds", id+".jsonl")},
 	}
-	q.title = cmp.Or(m.JobDisplayName, q.name)
+	q.title, q.label = cmp.Or(m.JobDisplayName, q.name), q.name
 	s.nextRequest++
 	s.requests[q.id], s.jobs[q.job] = q, q
 	s.order = append(s.order, q)
@@ -330,14 +330,16 @@ func (s *Server) setVariables(q *request, variables map[string]any, url, token s
 		set(name, url, false, true)
 	}
 	set("system.accessToken", token, true, true)
+	set("build.containerId", strconv.Itoa(q.run.containerID()), false, true)
+	set("system.collectionId", s.instance, false, true)
 	for name, value := range map[string]string{
 		"system": "build", "system.hosttype": "build", "system.servertype": "Hosted", "system.culture": "en-US",
-		"system.enableAccessToken": "SecretVariable", "system.collectionId": s.instance, "system.teamProjectId": q.plan.scope,
+		"system.enableAccessToken": "SecretVariable", "system.teamProjectId": q.plan.scope,
 		"system.teamProject": "emulator", "system.planId": string(q.plan.id), "system.timelineId": string(q.plan.timeline),
 		"system.jobId": string(q.job), "system.jobName": q.name, "system.jobDisplayName": q.title,
 		"system.definitionId": strconv.Itoa(q.run.definition), "system.definitionName": q.run.name, "build.definitionName": q.run.name,
 		"build.buildId": strconv.Itoa(q.run.id), "build.buildNumber": q.run.number, "build.reason": "Manual",
-		"build.buildUri": "vstfs:///Build/Build/" + strconv.Itoa(q.run.id), "build.containerId": strconv.Itoa(q.run.containerID()),
+		"build.buildUri": "vstfs:///Build/Build/" + strconv.Itoa(q.run.id),
 	} {
 		set(name, value, false, false)
 	}
@@ -353,13 +355,6 @@ func object(doc map[string]any, name string) map[string]any {
 	return m
 }
 
-// advance tells the run that a job ended.
-func (s *Server) advance(q *request) {
-	if q.run.finished != nil {
-		q.run.finished(q)
-	}
-}
-
 // Cancel cancels a job: one that waits is over at once; one that an agent has
 // is sent the cancellation message (§5.4). It reports whether the job exists
 // and had not ended.
@@ -367,17 +362,21 @@ func (s *Server) Cancel(id job.ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := s.jobs[id]
-	switch {
-	case q == nil || q.state == Completed:
+	if q == nil || q.state == Completed {
 		return false
-	case q.state == Queued:
-		q.pool.waiting = slices.DeleteFunc(q.pool.waiting, func(w *request) bool { return w == q })
-		q.canceled = true
-		s.finish(q, job.Canceled)
-		return true
 	}
-	q.canceled = true
-	body, _ := json.Marshal(map[string]string{"jobId": string(q.job), "timeout": job.FormatSpan(s.cfg.CancelTimeout)}) // cannot fail: text only
-	s.send(q.agent, messageCancel, string(body), q)
+	s.cancel(q)
 	return true
+}
+
+func (s *Server) cancel(q *request) {
+	q.canceled = true
+	if q.state == Queued {
+		q.pool.waiting = slices.DeleteFunc(q.pool.waiting, func(w *request) bool { return w == q })
+		s.finish(q, job.Canceled)
+		return
+	}
+	timeout := cmp.Or(q.grace, s.cfg.CancelTimeout)
+	body, _ := json.Marshal(map[string]string{"jobId": string(q.job), "timeout": job.FormatSpan(timeout)}) // cannot fail: text only
+	s.send(q.agent, messageCancel, string(body), q)
 }

@@ -26,8 +26,13 @@ const (
 type request struct {
 	id      job.RequestID
 	job     job.ID
-	name    string // reference name
-	title   string // display name
+	name    string        // reference name
+	title   string        // display name
+	label   string        // what control calls show: the name within the run
+	group   string        // of a pipeline's job: the label without the leg
+	reason  string        // why it was skipped or could not start
+	timeout time.Duration // canceled when it runs for longer; 0: never
+	grace   time.Duration // time for graceful exit in a cancellation
 	pool    *pool
 	plan    *plan
 	run     *run
@@ -327,6 +332,14 @@ func (s *Server) finishRequest(q *request, result job.Result) (any, error) {
 	return s.requestWire(q), nil
 }
 
+// expireJob cancels a job that runs for too long, as the service does (§8.14).
+func (s *Server) expireJob(q *request, now time.Time) {
+	if q.state == Running && !q.canceled && q.timeout > 0 && now.Sub(q.started) > q.timeout {
+		s.log.Info("job timed out", "request_id", int64(q.id), "job_id", string(q.job), "timeout", q.timeout)
+		s.cancel(q)
+	}
+}
+
 // expireLock takes a job from an agent that stopped renewing. A job that was
 // never picked up is sent again; one that was is abandoned.
 func (s *Server) expireLock(q *request, now time.Time) {
@@ -343,7 +356,17 @@ func (s *Server) expireLock(q *request, now time.Time) {
 
 // finish ends a job with a result, frees its agent and starts what waited.
 func (s *Server) finish(q *request, result job.Result) {
+	s.end(q, result)
+	if q.run.finished != nil {
+		q.run.finished(q)
+	}
+	s.assign(q.pool)
+}
+
+// end records the result of a job and frees its agent.
+func (s *Server) end(q *request, result job.Result) {
 	a := q.agent
+	q.blocked = false
 	q.state, q.result, q.finished, q.agent = Completed, result, s.now(), nil
 	q.plan.settle(q, q.finished)
 	if a != nil {
@@ -354,8 +377,6 @@ func (s *Server) finish(q *request, result job.Result) {
 	}
 	s.log.Info("job completed", "request_id", int64(q.id), "job_id", string(q.job), "result", string(result))
 	q.notify()
-	s.advance(q)
-	s.assign(q.pool)
 }
 
 // giveBack returns the job that a leaving agent has not started to the queue.

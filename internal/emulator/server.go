@@ -180,8 +180,9 @@ func (s *Server) expire() {
 			s.endSession(sess, "expired")
 		}
 	}
-	for _, q := range s.order {
+	for _, q := range slices.Clone(s.order) { // a job that ends may make another one appear
 		s.expireLock(q, now)
+		s.expireJob(q, now)
 	}
 	for id, until := range s.assertions {
 		if now.After(until) {
