@@ -1,0 +1,161 @@
+package repotest
+
+import (
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// everyone may use these, except packages of layer 0.
+var everyone = []string{"internal/mask", "internal/retry", "internal/hint"}
+
+// layer0 imports nothing of ours.
+var layer0 = []string{"probe", "internal/mask", "internal/retry", "internal/hint", "internal/logging"}
+
+// arrows says what each folder may import besides everyone's. A folder's own
+// internal packages belong to it. A new arrow needs a decision record first.
+var arrows = map[string][]string{
+	"cmd/dockless":        {"*"},
+	"cmd/dockless-probe":  {"probe"},
+	"internal/emulator":   {"internal/ado", "internal/job", "internal/pipeline"},
+	"agent":               {"internal/ado", "internal/job", "probe"},
+	"runner":              {"internal/job", "internal/expr", "internal/imagebuild", "internal/capsule", "podmanrun", "probe"},
+	"internal/ado":        {"internal/job"},
+	"internal/pipeline":   {"internal/job", "internal/expr"},
+	"internal/imagebuild": {"buildxsetup"},
+	"internal/capsule":    {"internal/job"},
+	"podmanrun":           nil,
+	"buildxsetup":         nil,
+	"internal/registry":   nil,
+	"internal/job":        nil,
+	"internal/expr":       nil,
+	"probe":               nil,
+	"internal/mask":       nil,
+	"internal/retry":      nil,
+	"internal/hint":       nil,
+	"internal/logging":    nil,
+	"internal/repotest":   nil,
+	"test":                {"*"}, // the rig and the programs that drive it
+}
+
+// chapter is the folder of the table that a package belongs to, or "".
+func chapter(folder string) string {
+	for folder != "." && folder != "/" {
+		if _, ok := arrows[folder]; ok {
+			return folder
+		}
+		folder = path.Dir(folder)
+	}
+	return ""
+}
+
+// testOnly reports whether a package exists for tests.
+func testOnly(folder string) bool {
+	return within(folder, "test") || strings.HasSuffix(path.Base(folder), "test") && folder != "internal/repotest"
+}
+
+// mayImport reports whether a file that is no test, in folder from, may import
+// folder to, and if not, why.
+func mayImport(from, to string) (bool, string) {
+	here, there := chapter(from), chapter(to)
+	switch {
+	case testOnly(to) && !testOnly(from):
+		return false, "it is for _test.go files and programs under test/ only"
+	case here == there:
+		return true, ""
+	case slices.Contains(arrows[here], "*"), slices.Contains(arrows[here], there):
+		return true, ""
+	case slices.Contains(layer0, here):
+		return false, here + " is of layer 0 and imports nothing of ours"
+	case slices.Contains(everyone, there):
+		return true, ""
+	}
+	return false, "there is no such arrow in the table; " + here + " may import " + strings.Join(append(slices.Clone(arrows[here]), everyone...), ", ")
+}
+
+func TestImportsPointDownTheTable(t *testing.T) {
+	r := repo(t)
+	for _, f := range r.gofile {
+		if chapter(f.folder()) == "" {
+			t.Errorf("%s: the folder %s is not in the table of import directions: it needs a line there and in docs", f.path, f.folder())
+			continue
+		}
+		if f.isTest {
+			continue
+		}
+		for _, imported := range f.imports {
+			to, ours := strings.CutPrefix(imported, r.module+"/")
+			if !ours {
+				continue
+			}
+			if ok, why := mayImport(f.folder(), to); !ok {
+				t.Errorf("%s imports %s: %s", f.path, to, why)
+			}
+		}
+	}
+}
+
+// TestTheTableHasNoCircles keeps the table itself honest: each folder's layer
+// is above those of all it may import.
+func TestTheTableHasNoCircles(t *testing.T) {
+	const inProgress = -1
+	layers := make(map[string]int)
+	var layer func(folder string) int
+	layer = func(folder string) int {
+		if known, ok := layers[folder]; ok {
+			if known == inProgress {
+				t.Fatalf("%s can reach itself", folder)
+			}
+			return known
+		}
+		layers[folder] = inProgress
+		height := 0
+		for _, to := range arrows[folder] {
+			if _, ok := arrows[to]; !ok && to != "*" {
+				t.Errorf("%s may import %s, which is not in the table", folder, to)
+			} else if to != "*" {
+				height = max(height, layer(to)+1)
+			}
+		}
+		layers[folder] = height
+		return height
+	}
+	for _, folder := range slices.Sorted(maps.Keys(arrows)) {
+		if height := layer(folder); height > 0 && slices.Contains(layer0, folder) {
+			t.Errorf("%s is of layer 0 and has arrows", folder)
+		}
+	}
+}
+
+// TestForbiddenArrowsAreNoticed tries arrows that must never be drawn.
+func TestForbiddenArrowsAreNoticed(t *testing.T) {
+	for _, arrow := range [][2]string{
+		{"agent", "runner"},
+		{"runner", "agent"},
+		{"podmanrun", "internal/ado"},
+		{"internal/imagebuild", "internal/job"},
+		{"probe", "internal/retry"},
+		{"internal/mask", "internal/hint"},
+		{"agent", "internal/logging"},
+		{"cmd/dockless-probe", "internal/job"},
+		{"runner", "internal/emulator/emulatortest"},
+		{"cmd/dockless", "test/rig"},
+	} {
+		if ok, _ := mayImport(arrow[0], arrow[1]); ok {
+			t.Errorf("%s may import %s", arrow[0], arrow[1])
+		}
+	}
+	for _, arrow := range [][2]string{
+		{"runner/internal/command", "internal/mask"},
+		{"runner", "runner/internal/command"},
+		{"cmd/dockless", "internal/logging"},
+		{"test/demo", "test/rig"},
+		{"internal/emulator/emulatortest", "internal/emulator"},
+	} {
+		if ok, why := mayImport(arrow[0], arrow[1]); !ok {
+			t.Errorf("%s may not import %s: %s", arrow[0], arrow[1], why)
+		}
+	}
+}
