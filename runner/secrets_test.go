@@ -1,0 +1,172 @@
+package runner_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/runner"
+)
+
+const secret = `h&nter2 "q" /x`
+
+// sources are the ways in which a job learns of a secret.
+func sources() map[string]func(m *job.Message) {
+	endpoint := func(parameters map[string]string) func(m *job.Message) {
+		return func(m *job.Message) {
+			m.Resources.Endpoints = []job.Endpoint{{ID: "E", Name: "e", Authorization: job.Authorization{Scheme: "UsernamePassword", Parameters: parameters}}}
+		}
+	}
+	first := func(text string) func(m *job.Message) {
+		return func(m *job.Message) { m.Steps = append([]job.Step{script("first", text)}, m.Steps...) }
+	}
+	return map[string]func(m *job.Message){
+		"variable": func(m *job.Message) { m.Variables["pw"] = job.Variable{Value: secret, IsSecret: true} },
+		"mask hint": func(m *job.Message) {
+			m.Mask = []job.MaskHint{{Type: "regex", Value: regexp.QuoteMeta(secret)}}
+		},
+		"endpoint":    endpoint(map[string]string{"Password": secret}),
+		"secure file": func(m *job.Message) { m.Resources.SecureFiles = []job.SecureFile{{Ticket: secret}} },
+		"setvariable": first(`printf '##vso[task.setvariable variable=a;issecret=true]%s\n' "$RAW"`),
+		"setsecret":   first(`printf '##vso[task.setsecret]%s\n' "$RAW"`),
+		"derived": func(m *job.Message) {
+			m.Variables["half"] = job.Variable{Value: secret, IsSecret: true}
+			m.Variables["whole"] = job.Variable{Value: "$(half)"}
+		},
+	}
+}
+
+// No secret leaves the runner, whatever a step does with it.
+func TestNoSecretReachesAnyOutput(t *testing.T) {
+	quoted, err := json.Marshal(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forms := map[string]string{
+		"raw": secret, "base64": base64.StdEncoding.EncodeToString([]byte(secret)), "URL": url.QueryEscape(secret),
+		"URI": url.PathEscape(secret), "JSON": strings.Trim(string(quoted), `"`),
+		"base64 of more": base64.StdEncoding.EncodeToString([]byte("user:" + secret)),
+	}
+	// A script shows the text in $FORM in these ways.
+	ways := `
+printf '%s\n' "$FORM"
+printf 'before%safter' "$FORM"; printf '\n'
+for ((i=0; i<${#FORM}; i++)); do printf '%s' "${FORM:i:1}"; done; echo
+printf '%s\n' "$FORM" >&2
+printf '##vso[task.logissue type=error]%s\n' "$FORM"
+printf '##vso[task.setprogress value=5]%s\n' "$FORM"
+printf '##vso[task.debug]%s\n' "$FORM"
+printf '##vso[broken %s\n' "$FORM"
+printf '##vso[no.such %s]%s\n' "$FORM" "$FORM"
+printf '##vso[task.setvariable variable=copy]%s\n' "$FORM"
+printf '##vso[task.setvariable variable=copied;isOutput=true]%s\n' "$FORM"
+printf '##vso[task.uploadfile]/nonexistent/%s\n' "$FORM"
+printf '##vso[task.complete result=Failed]%s\n' "$FORM"
+cd "/nonexistent/$FORM"
+`
+	for source, prepare := range sources() {
+		for form, text := range forms {
+			t.Run(source+"/"+form, func(t *testing.T) {
+				t.Parallel()
+				var log bytes.Buffer
+				shows := func(s *job.Step) { s.Environment = map[string]string{"FORM": text} }
+				m := message(script("show", ways, shows),
+					script("stderr", `printf '%s\n' "$FORM" >&2`, shows, condition("always()"), func(s *job.Step) { s.Inputs["failOnStderr"] = "true" }),
+					script("name "+text, "true", condition("always()"), func(s *job.Step) { s.Inputs["workingDirectory"] = "/nonexistent/" + text }))
+				prepare(m)
+				for i := range m.Steps {
+					if m.Steps[i].Environment == nil {
+						m.Steps[i].Environment = map[string]string{}
+					}
+					m.Steps[i].Environment["RAW"] = secret
+				}
+				cfg := config(t)
+				rec := newRecorder()
+				r, err := runner.New(cfg, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+				if err != nil {
+					t.Fatal(err)
+				}
+				out, err := r.Run(t.Context(), m, rec)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for what, all := range map[string]string{"reporter": rec.everything(), "outcome": fmt.Sprint(out), "slog": log.String()} {
+					if at := strings.Index(all, text); at >= 0 {
+						// The name of a step is expanded before it runs, so a secret that a step tells comes too late for it.
+						if strings.HasPrefix(source, "set") && strings.Contains(all[max(0, at-40):at], "name ") {
+							continue
+						}
+						t.Errorf("%s has the secret: …%s…", what, all[max(0, at-80):min(len(all), at+len(text)+40)])
+					}
+				}
+				noSecretOnDisk(t, cfg.Work, secret)
+			})
+		}
+	}
+}
+
+// noSecretOnDisk checks that no file below dir has the secret in it.
+func noSecretOnDisk(t *testing.T, dir, secret string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if bytes.Contains(data, []byte(secret)) {
+			t.Errorf("%s has the secret in it", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestASecretWithLineBreaksIsRefused(t *testing.T) {
+	m := message(script("s", `echo '##vso[task.setvariable variable=k;issecret=true]line one%0Aline two'`))
+	rec, _ := run(t, config(t), m)
+	r := rec.record(t, "s")
+	if r.Result != job.Failed || strings.Contains(rec.everything(), "line one\nline two") {
+		t.Errorf("step %s, want failed", r.Result)
+	}
+	cfg := config(t)
+	cfg.Environment = append(cfg.Environment, "SYSTEM_UNSAFEALLOWMULTILINESECRET=true")
+	rec, _ = run(t, cfg, m)
+	if got := rec.record(t, "s").Result; got != job.Succeeded {
+		t.Errorf("with the knob: %s, want succeeded", got)
+	}
+}
+
+func TestScriptsAreWrittenForThisUserOnlyAndRemoved(t *testing.T) {
+	cfg := config(t)
+	rec, _ := run(t, cfg, message(script("s", `stat -c %a "$0"; stat -c %a "$(dirname "$0")"`), script("next", `ls "$AGENT_TEMPDIRECTORY" | wc -l`)))
+	if got := rec.output(t, "s"); strings.Join(got, " ") != "600 700" {
+		t.Errorf("modes of script and temp directory = %q, want 600 700", got)
+	}
+	if got := rec.output(t, "next"); strings.Join(got, "") != "1" {
+		t.Errorf("files in the temp directory while a script runs = %q, want its own only", got)
+	}
+	if left, err := os.ReadDir(filepath.Join(cfg.Work, "_temp")); err != nil || len(left) != 0 {
+		t.Errorf("left in the temp directory: %v, %v", left, err)
+	}
+}
+
+func TestVariablesCannotCommandTheAgent(t *testing.T) {
+	m := message(script("s", `echo "$BUILD_SOURCEVERSIONMESSAGE"`))
+	m.Variables["build.sourceVersionMessage"] = job.Variable{Value: "##VSO[task.complete result=Failed]x ##vso[task.complete result=Failed]", IsReadOnly: true}
+	rec, out := run(t, config(t), m)
+	if out.Result != job.Succeeded || !strings.HasPrefix(strings.Join(rec.output(t, "s"), ""), "**VSO[") {
+		t.Errorf("job %s, output %q", out.Result, rec.output(t, "s"))
+	}
+}
