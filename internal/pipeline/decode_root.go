@@ -48,11 +48,12 @@ func (d *decoder) root(n *node) *Pipeline {
 
 func (d *decoder) form(o *object) string {
 	var present []string
-	for _, form := range forms {
-		if o.n.get(form) != nil {
-			present = append(present, form)
+	for _, p := range o.n.pairs {
+		if slices.Contains(forms, p.key.text) {
+			present = append(present, p.key.text)
 		}
 	}
+	o.accept(present...)
 	switch len(present) {
 	case 0:
 		d.add(o.n, "There's not enough info to determine what you meant. Add one of these properties: %s", strings.Join(forms, ", "))

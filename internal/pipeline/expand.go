@@ -216,8 +216,9 @@ func (e *expander) directive(n *node) (d directive, ok bool) {
 	}
 	if d, err = directiveOf(parts[0].text); err != nil {
 		e.add(n, "%s", err)
+		return directive{}, false
 	}
-	return d, err == nil
+	return d, true
 }
 
 // checkSyntax looks at the expressions of a branch that is not taken. Names are not
