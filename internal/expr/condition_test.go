@@ -18,14 +18,22 @@ func TestStepConditionExplainsItself(t *testing.T) {
 	}{
 		"blank is succeeded":    {" \n", Succeeded, true, "Evaluating: succeeded()\nResult: True"},
 		"blank after a failure": {"", Failed, false, "Evaluating: succeeded()\nResult: False"},
-		"both sides shown": {"and(succeeded(), eq(variables['X'], '1'))", "succeededWithIssues", false,
-			"Evaluating: and(succeeded(), eq(variables['X'], '1'))\nExpanded: and(True, eq('0', '1'))\nResult: False"},
-		"what was not needed stays": {"or(failed(), ne(variables.it, ''))", Failed, true,
-			"Evaluating: or(failed(), ne(variables['it'], ''))\nExpanded: or(True, ne(variables['it'], ''))\nResult: True"},
-		"missing is null": {"eq(variables.nope, '')", Succeeded, true,
-			"Evaluating: eq(variables['nope'], '')\nExpanded: eq(Null, '')\nResult: True"},
-		"no status function": {"eq(variables['x'], 0)", Failed, true,
-			"Evaluating: eq(variables['x'], 0)\nExpanded: eq('0', 0)\nResult: True"},
+		"both sides shown": {
+			"and(succeeded(), eq(variables['X'], '1'))", "succeededWithIssues", false,
+			"Evaluating: and(succeeded(), eq(variables['X'], '1'))\nExpanded: and(True, eq('0', '1'))\nResult: False",
+		},
+		"what was not needed stays": {
+			"or(failed(), ne(variables.it, ''))", Failed, true,
+			"Evaluating: or(failed(), ne(variables['it'], ''))\nExpanded: or(True, ne(variables['it'], ''))\nResult: True",
+		},
+		"missing is null": {
+			"eq(variables.nope, '')", Succeeded, true,
+			"Evaluating: eq(variables['nope'], '')\nExpanded: eq(Null, '')\nResult: True",
+		},
+		"no status function": {
+			"eq(variables['x'], 0)", Failed, true,
+			"Evaluating: eq(variables['x'], 0)\nExpanded: eq('0', 0)\nResult: True",
+		},
 		"canceled": {"always()", Canceled, true, "Evaluating: always()\nResult: True"},
 	}
 	for name, test := range tests {

@@ -1,6 +1,9 @@
 package expr
 
-import "sync"
+import (
+	"maps"
+	"sync"
+)
 
 // CounterSignature is counter([prefix[, seed]]), which only variables may use.
 func CounterSignature() Signature { return Signature{Name: "counter", Max: 2} }
@@ -27,11 +30,7 @@ func NewCounters(stored map[string]int64) *Counters {
 func (c *Counters) Values() map[string]int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	values := make(map[string]int64, len(c.stored))
-	for prefix, value := range c.stored {
-		values[prefix] = value
-	}
-	return values
+	return maps.Clone(c.stored)
 }
 
 // Function implements counter: the seed at first, one more in each later run, and the

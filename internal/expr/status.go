@@ -58,8 +58,11 @@ func StepFunctions(job Status) Functions {
 // status functions, which may name dependencies.
 func GraphScope(values ...string) Scope {
 	return Scope{Values: values, Functions: []Signature{
-		{Name: "always"}, {Name: "canceled"}, {Name: "failed", Max: maxArguments},
-		{Name: "succeeded", Max: maxArguments}, {Name: "succeededOrFailed", Max: maxArguments},
+		{Name: "always"},
+		{Name: "canceled"},
+		{Name: "failed", Max: maxArguments},
+		{Name: "succeeded", Max: maxArguments},
+		{Name: "succeededOrFailed", Max: maxArguments},
 	}}
 }
 

@@ -95,7 +95,7 @@ func substring(ev *evaluation, args []Value) (Value, error) {
 	return ev.text16(string(utf16.Decode(units[bounds[0]:end])))
 }
 
-var errOutsideText = errors.New("Index and length must refer to a location within the string.") //nolint:staticcheck,revive // the platform's own sentence
+var errOutsideText = errors.New("Index and length must refer to a location within the string.") //nolint:staticcheck // the platform's own sentence
 
 // join evaluates the separator only when it separates something.
 func join(ev *evaluation, args []node) (Value, error) {

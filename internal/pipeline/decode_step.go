@@ -53,30 +53,11 @@ func (t task) reference() job.TaskReference {
 
 // step reads one step; ok is false for one that does not run or cannot be read.
 func (d *decoder) step(n *node) (s Step, ok bool) {
+	kind, ok := d.stepKind(n)
+	if !ok {
+		return s, false
+	}
 	o := d.object(n)
-	if o == nil {
-		if n.kind == scalarNode {
-			d.problems.found = d.problems.found[:len(d.problems.found)-1]
-			d.add(n, "Unexpected value '%s'", n.text)
-		}
-		return s, false
-	}
-	if len(n.pairs) == 0 {
-		d.add(n, "There's not enough info to determine what you meant. Add one of these properties: %s", strings.Join(stepKinds, ", "))
-		return s, false
-	}
-	kind := n.pairs[0].key.text
-	if !slices.Contains(stepKinds, kind) {
-		kind = ""
-		for _, candidate := range stepKinds {
-			if n.get(candidate) != nil {
-				d.add(n.pairs[0].key, "Unexpected value '%s': a step begins with '%s'", n.pairs[0].key.text, candidate)
-				return s, false
-			}
-		}
-		d.advise(n.pairs[0].key, near(n.pairs[0].key.text, slices.Clone(stepKinds)), "Unexpected value '%s'", n.pairs[0].key.text)
-		return s, false
-	}
 	s.at = n
 	main := o.take(kind)
 	if kind != "template" {
@@ -110,6 +91,33 @@ func (d *decoder) step(n *node) (s Step, ok bool) {
 	return s, run && d.boolean(n.get("enabled"), true)
 }
 
+// stepKind returns the key that begins a step and so decides what it is.
+func (d *decoder) stepKind(n *node) (kind string, ok bool) {
+	switch {
+	case n.kind == scalarNode:
+		d.add(n, "Unexpected value '%s'", n.text)
+		return "", false
+	case n.kind == sequenceNode:
+		d.add(n, "Expected a mapping")
+		return "", false
+	case len(n.pairs) == 0:
+		d.add(n, "There's not enough info to determine what you meant. Add one of these properties: %s", strings.Join(stepKinds, ", "))
+		return "", false
+	}
+	first := n.pairs[0].key
+	if slices.Contains(stepKinds, first.text) {
+		return first.text, true
+	}
+	for _, candidate := range stepKinds {
+		if n.get(candidate) != nil {
+			d.add(first, "Unexpected value '%s': a step begins with '%s'", first.text, candidate)
+			return "", false
+		}
+	}
+	d.advise(first, near(first.text, slices.Clone(stepKinds)), "Unexpected value '%s'", first.text)
+	return "", false
+}
+
 // stepCommon reads the keys that every step may have.
 func (d *decoder) stepCommon(s *Step, o *object) {
 	s.Name = o.text("name")
@@ -133,7 +141,7 @@ func (d *decoder) stepCommon(s *Step, o *object) {
 
 // shorthand makes s the task that a shorthand stands for; keys are further inputs.
 func (d *decoder) shorthand(s *Step, o *object, reference string, inputs map[string]string, keys ...string) {
-	t, _, _ := findTask(reference)
+	t, _, _ := d.findTask(reference)
 	s.Task, s.reference, s.Inputs = reference, t.reference(), inputs
 	for _, key := range keys {
 		if value := o.take(key); value != nil {
@@ -145,7 +153,7 @@ func (d *decoder) shorthand(s *Step, o *object, reference string, inputs map[str
 
 func (d *decoder) task(s *Step, o *object, main *node) {
 	inputs := o.take("inputs")
-	t, problem, advice := findTask(strings.TrimSpace(d.scalar(main)))
+	t, problem, advice := d.findTask(strings.TrimSpace(d.scalar(main)))
 	if problem != "" {
 		d.advise(main, advice, "%s", problem)
 		return

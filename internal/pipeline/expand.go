@@ -90,7 +90,7 @@ func (s names) nested() names {
 }
 
 // errTooMuch ends an expansion that has grown out of bounds.
-var errTooMuch = errors.New("Maximum events exceeded while evaluating the template. This may indicate an infinite loop or too many nested loops.") //nolint:staticcheck,revive // the service's own sentence
+var errTooMuch = errors.New("Maximum events exceeded while evaluating the template. This may indicate an infinite loop or too many nested loops.") //nolint:staticcheck // the service's own sentence
 
 // node returns n with everything evaluated. Mistakes are reported and leave an empty
 // scalar behind.
@@ -111,6 +111,9 @@ func (e *expander) node(n *node, s names, r role) *node {
 	value, ok := e.scalar(n, s)
 	if !ok {
 		return newScalar(n.pos, "")
+	}
+	if r == roleVariables {
+		s.defineAll(value)
 	}
 	return value
 }

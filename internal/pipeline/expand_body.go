@@ -48,6 +48,18 @@ func (s names) define(entry *node) {
 	}
 }
 
+// defineAll makes a whole block of variables known.
+func (s names) defineAll(block *node) {
+	for _, p := range block.pairs {
+		if p.value.kind == scalarNode {
+			s.variables.Set(p.key.text, expr.Text(p.value.text))
+		}
+	}
+	for _, item := range block.items {
+		s.define(item)
+	}
+}
+
 // pairs evaluates the pairs of n and adds them to out.
 func (e *expander) pairs(out, n *node, s names, r role) {
 	var branch chain
@@ -106,7 +118,7 @@ func (e *expander) insert(out *node, p pair) {
 func (e *expander) inMapping(out *node, p pair, d directive, branch *chain, s names, r role) {
 	e.apply(p, d, branch, s, func(body *node, s names) {
 		if body.kind == scalarNode {
-			if body = e.node(body, s, roleOther); body.isEmpty() {
+			if body = e.node(body, s, r); body.isEmpty() {
 				return
 			}
 			if body.kind == mappingNode { // evaluated already
@@ -225,6 +237,7 @@ func (e *expander) scalarItem(out, item *node, s names, r role) {
 	}
 	if r == roleVariables && ok {
 		s.define(value)
+		s.defineAll(&node{items: value.items})
 	}
 }
 

@@ -50,7 +50,9 @@ type Options struct {
 	BuildNumber  string // empty: made from the file's name format
 	Revision     int    // $(Rev:r) of that format; 0: 1
 	Counters     *expr.Counters
-	Now          time.Time // start of the run; zero: now
+	// Tasks are tasks that the file may name beside the ones this package knows.
+	Tasks []job.TaskReference
+	Now   time.Time // start of the run; zero: now
 }
 
 // Pipeline is a file that was loaded and checked.

@@ -103,6 +103,7 @@ func (d *decoder) parameter(n *node, given map[string]string, values *expr.Map) 
 	if byDefault != nil && byDefault.kind == scalarNode {
 		p.Default = byDefault.text
 	}
+	d.noTemplates(byDefault)
 	chosen := d.chosen(n, p, byDefault, given)
 	if chosen == nil {
 		values.Set(p.Name, expr.Value{})
@@ -110,6 +111,23 @@ func (d *decoder) parameter(n *node, given map[string]string, values *expr.Map) 
 	}
 	values.Set(p.Name, d.parameterValue(p, chosen))
 	return p, true
+}
+
+// noTemplates reports template expressions where there is nothing to evaluate them.
+func (d *decoder) noTemplates(n *node) {
+	if n == nil {
+		return
+	}
+	if strings.Contains(n.text, "${{") {
+		d.add(n, "A template expression is not allowed in this context")
+	}
+	for _, p := range n.pairs {
+		d.noTemplates(p.key)
+		d.noTemplates(p.value)
+	}
+	for _, item := range n.items {
+		d.noTemplates(item)
+	}
 }
 
 func isParameterName(name string) bool {

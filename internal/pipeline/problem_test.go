@@ -35,7 +35,8 @@ poool: x
 		"duplicate key":        {"steps:\n- script: a\n  Script: b\n", []string{"(Line: 3, Col: 3): 'Script' is already defined"}},
 		"duplicate from an if": {"steps:\n- script: a\n  ${{ if true }}:\n    script: b\n", []string{"(Line: 4, Col: 5): 'script' is already defined"}},
 		"expression not closed": {"steps:\n- script: ${{ a\n", []string{
-			"(Line: 2, Col: 11): The expression is not closed. An unescaped ${{ sequence was found, but the closing }} sequence was not found."}},
+			"(Line: 2, Col: 11): The expression is not closed. An unescaped ${{ sequence was found, but the closing }} sequence was not found.",
+		}},
 		"blank expression":   {"steps:\n- script: x${{ }}\n", []string{"(Line: 2, Col: 11): An expression was expected"}},
 		"unknown name":       {"steps:\n- script: ${{ foo }}\n", []string{"(Line: 2, Col: 11): Unrecognized named-value: 'foo'. Located at position 1 within expression: foo."}},
 		"G25: hyphen":        {"parameters:\n- {name: my-flag, default: a}\nsteps:\n- script: ${{ parameters.my-flag }}\n", []string{"(Line: 4, Col: 11): Unexpected symbol: 'my-flag'. Located at position 12 within expression: parameters.my-flag."}},
@@ -50,35 +51,44 @@ poool: x
 		"directive in text":  {"steps:\n- script: a ${{ if true }}\n", []string{"(Line: 2, Col: 11): The directive 'if' is not allowed in this context. Directives are not supported for expressions that are embedded within a string. Directives are only supported when the entire value is an expression."}},
 		"directive as value": {"steps:\n- script: ${{ if true }}\n", []string{"(Line: 2, Col: 11): The expression directive 'if' is not supported in this context"}},
 		"required parameter": {"parameters:\n- name: a\n- {name: b, type: number, default: x}\nsteps: []\n", []string{
-			"(Line: 2, Col: 3): A value for the 'a' parameter must be provided.", "(Line: 3, Col: 36): The 'b' parameter value 'x' is not a valid number."}},
+			"(Line: 2, Col: 3): A value for the 'a' parameter must be provided.", "(Line: 3, Col: 36): The 'b' parameter value 'x' is not a valid number.",
+		}},
 		"value not allowed":     {"parameters:\n- {name: a, default: x, values: [y, z]}\nsteps: []\n", []string{"(Line: 2, Col: 22): The value 'x' is not one of the allowed values of the parameter 'a': y, z"}},
 		"string from a mapping": {"parameters:\n- name: a\n  default: {b: c}\nsteps: []\n", []string{"(Line: 3, Col: 12): A mapping was not expected"}},
 		"unsupported":           {"extends: {template: a.yml}\n", []string{"(Line: 1, Col: 1): 'extends' is not supported yet"}},
 		"templates": {"stages:\n- template: s.yml\n- stage: a\n  jobs:\n  - template: j.yml\n  - deployment: d\n  - job: b\n    variables: [{template: v.yml, parameters: {}}]\n    steps:\n    - template: t.yml\n      condition: x\n", []string{
 			"(Line: 2, Col: 3): 'template' is not supported yet", "(Line: 5, Col: 5): 'template' is not supported yet", "(Line: 6, Col: 5): 'deployment' is not supported yet",
-			"(Line: 8, Col: 18): 'template' is not supported yet", "(Line: 10, Col: 7): 'template' is not supported yet"}},
+			"(Line: 8, Col: 18): 'template' is not supported yet", "(Line: 10, Col: 7): 'template' is not supported yet",
+		}},
 		"step kinds": {"steps:\n- foo: a\n- name: b\n  script: c\n- d\n- {}\n- reviewApp: e\n", []string{
 			"(Line: 2, Col: 3): Unexpected value 'foo'", "(Line: 3, Col: 3): Unexpected value 'name': a step begins with 'script'", "(Line: 5, Col: 3): Unexpected value 'd'",
-			"(Line: 6, Col: 3): There's not enough info to determine what you meant. Add one of these properties: " + strings.Join(stepKinds, ", "), "(Line: 7, Col: 3): 'reviewApp' is not supported yet"}},
+			"(Line: 6, Col: 3): There's not enough info to determine what you meant. Add one of these properties: " + strings.Join(stepKinds, ", "), "(Line: 7, Col: 3): 'reviewApp' is not supported yet",
+		}},
 		"step fields": {"steps:\n- script: a\n  condition: succeeded(\n  continueOnError: maybe\n  timeoutInMinutes: soon\n  name: a-b\n", []string{
 			"(Line: 3, Col: 14): Unclosed function: 'succeeded'. Located at position 1 within expression: succeeded(.", "(Line: 4, Col: 20): Unexpected value 'maybe'",
-			"(Line: 5, Col: 21): Unexpected value 'soon'", "(Line: 6, Col: 9): Step a-b has an invalid name. Valid names may only contain alphanumeric characters and '_' and may not start with a number."}},
+			"(Line: 5, Col: 21): Unexpected value 'soon'", "(Line: 6, Col: 9): Step a-b has an invalid name. Valid names may only contain alphanumeric characters and '_' and may not start with a number.",
+		}},
 		"two steps of one name": {"steps:\n- {script: a, name: x}\n- {script: a, name: X}\n", []string{"(Line: 3, Col: 21): The step name X appears more than once. Step names must be unique within a job."}},
 		"unknown task": {"steps:\n- task: Dokcer@2\n- task: Docker@1\n- task: Docker\n", []string{
-			"(Line: 2, Col: 9): The task 'Dokcer@2' is not known: without its id it cannot run", "(Line: 3, Col: 9): The task 'Docker@1' is not known in this version", "(Line: 4, Col: 9): Unexpected value 'Docker': a task is written Name@Version"}},
+			"(Line: 2, Col: 9): The task 'Dokcer@2' is not known: without its id it cannot run", "(Line: 3, Col: 9): The task 'Docker@1' is not known in this version", "(Line: 4, Col: 9): Unexpected value 'Docker': a task is written Name@Version",
+		}},
 		"graph of jobs": {"jobs:\n- job: a\n  dependsOn: x\n- job: a\n- job: 1b\n", []string{
 			"(Line: 2, Col: 3): Job a depends on unknown job x.", "(Line: 4, Col: 3): Job a appears more than once. Job names must be unique within a stage.",
-			"(Line: 5, Col: 3): Job 1b has an invalid name. Valid names may only contain alphanumeric characters and '_' and may not start with a number."}},
+			"(Line: 5, Col: 3): Job 1b has an invalid name. Valid names may only contain alphanumeric characters and '_' and may not start with a number.",
+		}},
 		"cycle of jobs":  {"jobs:\n- job: r\n- job: a\n  dependsOn: b\n- job: b\n  dependsOn: a\n", []string{"(Line: 5, Col: 3): Job b depends on job a which creates a cycle in the dependency graph."}},
 		"no first stage": {"stages:\n- stage: a\n  dependsOn: b\n- stage: b\n", []string{"(Line: 2, Col: 3): The pipeline must contain at least one stage with no dependencies."}},
 		"no first job":   {"stages:\n- stage: a\n  jobs: [{job: j, dependsOn: j}]\n", []string{"(Line: 3, Col: 10): Stage a must contain at least one job with no dependencies."}},
 		"containers": {"resources:\n  containers:\n  - container: a\n  - container: b\n    image: x\n    mountReadOnly: {work: true}\nsteps: []\nservices: {c: }\n", []string{
-			"(Line: 3, Col: 5): There's not enough info to determine what you meant. Add one of these properties: image", "(Line: 6, Col: 5): 'mountReadOnly' is not supported yet", "(Line: 8, Col: 12): The service 'c' names no container"}},
+			"(Line: 3, Col: 5): There's not enough info to determine what you meant. Add one of these properties: image", "(Line: 6, Col: 5): 'mountReadOnly' is not supported yet", "(Line: 8, Col: 12): The service 'c' names no container",
+		}},
 		"runtime expression": {"variables:\n  a: $[ foo ]\n  b: $[ ]\n  c: $[ x\nsteps: []\n", []string{
 			"(Line: 2, Col: 6): Unrecognized named-value: 'foo'. Located at position 1 within expression: foo.",
-			"(Line: 3, Col: 6): '$[ ]' is not a valid expression. Expressions must be enclosed with '$[' and ']'.", "(Line: 4, Col: 6): '$[ x' is not a valid expression. Expressions must be enclosed with '$[' and ']'."}},
+			"(Line: 3, Col: 6): '$[ ]' is not a valid expression. Expressions must be enclosed with '$[' and ']'.", "(Line: 4, Col: 6): '$[ x' is not a valid expression. Expressions must be enclosed with '$[' and ']'.",
+		}},
 		"repository": {"steps:\n- checkout: other\n- checkout: git://a/b\n", []string{
-			"(Line: 2, Col: 13): The repository 'other' is not declared under resources.repositories", "(Line: 3, Col: 13): The inline repository 'git://a/b' is not supported yet"}},
+			"(Line: 2, Col: 13): The repository 'other' is not declared under resources.repositories", "(Line: 3, Col: 13): The inline repository 'git://a/b' is not supported yet",
+		}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

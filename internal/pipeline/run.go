@@ -182,8 +182,8 @@ func (s *stageState) jobsDone(names []string) bool {
 
 func (r *Run) startStage(s *stageState) {
 	s.started = true
-	if !slices.ContainsFunc(s.jobs, func(js *jobState) bool { return !js.assumed }) {
-		return // nothing of it was selected, or it has no jobs
+	if len(s.jobs) > 0 && !slices.ContainsFunc(s.jobs, func(js *jobState) bool { return !js.assumed }) {
+		return // nothing of it was selected
 	}
 	around, err := r.aroundStage(s)
 	var holds bool

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/dockless-ci/dockless/internal/expr"
@@ -17,7 +18,7 @@ func runtimeText(text string) (inside string, found bool, err error) {
 	}
 	inside, found = strings.CutSuffix(inside, "]")
 	if inside = strings.TrimSpace(inside); !found || inside == "" {
-		return "", false, fmt.Errorf("'%s' is not a valid expression. Expressions must be enclosed with '$[' and ']'.", trimmed) //nolint:staticcheck,revive // the service's own sentence
+		return "", false, fmt.Errorf("'%s' is not a valid expression. Expressions must be enclosed with '$[' and ']'.", trimmed) //nolint:staticcheck // the service's own sentence
 	}
 	return inside, true, nil
 }
@@ -85,9 +86,7 @@ func (s *surroundings) holds(condition string) (bool, string, error) {
 
 func (s *surroundings) named() map[string]expr.Value {
 	values := map[string]expr.Value{"variables": expr.MappingOf(expr.Lookup(s.table.text))}
-	for name, value := range s.values {
-		values[name] = value
-	}
+	maps.Copy(values, s.values)
 	return values
 }
 

@@ -47,17 +47,25 @@ var tasks = []task{
 	{name: "DeleteFiles", id: "b7e8b412-0437-4065-9371-edc5881de25b", version: "1.208.0"},
 	{name: "ArchiveFiles", id: "d8b84976-e99a-4b86-b885-4849694435b0", version: "2.201.0"},
 	{name: "ExtractFiles", id: "5e1e3830-fbfb-11e5-aab1-090c92bc4988", version: "1.200.0"},
-	{name: "PublishTestResults", id: "0b0f01ed-7dde-43ff-9cbb-e48954daf9b1", version: "2.270.0", title: "Publish Test Results $(testResultsFiles)",
+	{
+		name: "PublishTestResults", id: "0b0f01ed-7dde-43ff-9cbb-e48954daf9b1", version: "2.270.0", title: "Publish Test Results $(testResultsFiles)",
 		aliases:  map[string]string{"testResultsFormat": "testRunner", "buildPlatform": "platform", "buildConfiguration": "configuration"},
-		defaults: map[string]string{"testResultsFiles": "**/TEST-*.xml"}},
-	{name: "PublishBuildArtifacts", id: "2ff763a7-ce83-4e1f-bc89-0ae63477cebe", version: "1.247.1", title: "Publish Artifact: $(ArtifactName)",
-		aliases: map[string]string{"publishLocation": "ArtifactType"}, defaults: map[string]string{"ArtifactName": "drop"}},
+		defaults: map[string]string{"testResultsFiles": "**/TEST-*.xml"},
+	},
+	{
+		name: "PublishBuildArtifacts", id: "2ff763a7-ce83-4e1f-bc89-0ae63477cebe", version: "1.247.1", title: "Publish Artifact: $(ArtifactName)",
+		aliases: map[string]string{"publishLocation": "ArtifactType"}, defaults: map[string]string{"ArtifactName": "drop"},
+	},
 	{name: "DownloadBuildArtifacts", id: "a433f589-fce1-4460-9ee6-44a624aeb1fb", version: "0.247.1"},
 	{name: "DownloadBuildArtifacts", id: "a433f589-fce1-4460-9ee6-44a624aeb1fb", version: "1.247.1"},
-	{name: "PublishPipelineArtifact", id: "ecdc45f6-832d-4ad9-b52b-ee49e94659be", version: "1.2.3",
-		aliases: map[string]string{"targetPath": "path", "artifact": "artifactName", "publishLocation": "artifactType"}},
-	{name: "DownloadPipelineArtifact", id: "61f2a582-95ae-4948-b34d-a1b3c4f6a737", version: "2.3.2",
-		aliases: map[string]string{"buildType": "source", "artifactName": "artifact", "itemPattern": "patterns", "targetPath": "path", "downloadPath": "path"}},
+	{
+		name: "PublishPipelineArtifact", id: "ecdc45f6-832d-4ad9-b52b-ee49e94659be", version: "1.2.3",
+		aliases: map[string]string{"targetPath": "path", "artifact": "artifactName", "publishLocation": "artifactType"},
+	},
+	{
+		name: "DownloadPipelineArtifact", id: "61f2a582-95ae-4948-b34d-a1b3c4f6a737", version: "2.3.2",
+		aliases: map[string]string{"buildType": "source", "artifactName": "artifact", "itemPattern": "patterns", "targetPath": "path", "downloadPath": "path"},
+	},
 	{name: "DownloadSecureFile", id: "2a6ca863-f2ce-4f4d-8bcb-15e64608ec4b", version: "1.200.0"},
 	{name: "DownloadPackage", id: "8d6e8f7e-267d-442d-8c92-1f586864c62f", version: "1.200.0"},
 	{name: "UsePythonVersion", id: "33c63b11-352b-45a2-ba1b-54cb568a29ca", version: "0.248.1"},
@@ -81,14 +89,18 @@ var (
 
 // findTask resolves Name@Major, Name@1.2.3, the same with an id, and a contribution's
 // full name. The second result says what is wrong, the third what to do about it.
-func findTask(reference string) (t task, problem, advice string) {
+func (d *decoder) findTask(reference string) (t task, problem, advice string) {
 	name, version, ok := strings.Cut(reference, "@")
 	if !ok || name == "" || strings.Trim(version, "0123456789.") != "" || version == "" {
 		return t, "Unexpected value '" + reference + "': a task is written Name@Version", ""
 	}
 	short := name[strings.LastIndexByte(name, '.')+1:]
 	var known, majors []string
-	for _, t := range tasks {
+	all := slices.Clone(tasks)
+	for _, extra := range d.given.Tasks {
+		all = append(all, task{name: extra.Name, id: extra.ID, version: extra.Version})
+	}
+	for _, t := range all {
 		known = append(known, t.name)
 		if !strings.EqualFold(t.name, short) && !strings.EqualFold(t.id, name) {
 			continue

@@ -25,7 +25,7 @@ func splitTemplate(text string) ([]segment, error) {
 		}
 		end := endOfExpression(rest)
 		if end < 0 {
-			return nil, errors.New("The expression is not closed. An unescaped ${{ sequence was found, but the closing }} sequence was not found.") //nolint:staticcheck,revive // the service's own sentence
+			return nil, errors.New("The expression is not closed. An unescaped ${{ sequence was found, but the closing }} sequence was not found.") //nolint:staticcheck // the service's own sentence
 		}
 		if strings.TrimSpace(rest[:end]) == "" {
 			return nil, errors.New("An expression was expected") //nolint:staticcheck // the service's own sentence
@@ -55,8 +55,6 @@ type directive struct {
 	variable string // of each
 	text     string // expression of if, elseif and each
 }
-
-var directiveWords = []string{"if", "elseif", "else", "each", "insert"}
 
 // directiveOf returns the directive that an expression is. An expression that merely
 // begins like one is none.
