@@ -99,7 +99,7 @@ func forkScope(fork, branch string) string {
 	return forkPrefix + tagName(fork+"\x00"+branch, true)
 }
 
-// suffixRoom is what a platform needs behind a tag: "-linux-amd64-v2" and more.
+// suffixRoom is kept free behind a branch's tag for a platform, or two.
 const suffixRoom = 40
 
 func tagName(name string, hashed bool) string {
@@ -118,20 +118,34 @@ func tagName(name string, hashed bool) string {
 	out := strings.TrimLeft(b.String(), "-.")
 	const room = maxTag - suffixRoom - len(forkPrefix)
 	if out != name || hashed || len(out) > room {
-		sum := sha256.Sum256([]byte(name))
-		tail := hex.EncodeToString(sum[:4])
+		tail := shortHash(name)
 		out = strings.Trim(out[:min(len(out), room-len(tail)-1)], "-.")
 		out = strings.TrimLeft(out+"-"+tail, "-")
 	}
 	return out
 }
 
+// shortHash keeps names apart that look the same in a tag; nothing depends on
+// nobody finding two names with the same one.
+func shortHash(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:4])
+}
+
 func withPlatform(tag, platform string) string {
 	if platform == "" || tag == "" {
 		return tag
 	}
-	return tag + "-" + strings.NewReplacer("/", "-", ",", "-").Replace(platform)
+	suffix := strings.NewReplacer("/", "-", ",", "-").Replace(platform)
+	if len(suffix) >= suffixRoom {
+		suffix = shortHash(platform)
+	}
+	return tag + "-" + suffix
 }
+
+// maxRepository leaves room for the prefix: with it, a repository's name may have
+// 255 characters.
+const maxRepository = 160
 
 // repositoryName makes name a path of a repository: lower case, and only the
 // separators that the distribution specification allows between its parts.
@@ -158,7 +172,11 @@ func repositoryName(name string) string {
 	if len(parts) == 0 {
 		return "build"
 	}
-	return strings.Join(parts, "/")
+	out := strings.Join(parts, "/")
+	if len(out) > maxRepository {
+		out = strings.TrimRight(out[:maxRepository-9], "-/") + "-" + shortHash(name)
+	}
+	return out
 }
 
 // imports returns the cache imports of the policy.
