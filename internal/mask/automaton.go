@@ -4,6 +4,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"sort"
 )
 
 // matcher is a Set at one moment, compiled. It never changes.
@@ -25,15 +26,15 @@ func newMatcher(forms map[string]struct{}, patterns []*regexp.Regexp) *matcher {
 // so far ends with, so its depth is how much a stream has to hold back.
 //
 // States are numbered breadth first, over sorted forms: the children of state n
-// are first[n] to first[n+1]-1, in the order of their labels. That costs 17
+// are first[n] to first[n+1]-1, in the order of their labels. That costs nine
 // bytes a state, where a full table would cost a kilobyte; only the root and
 // its children, where nearly all text ends up, have full rows.
 type automaton struct {
-	label []byte   // the last byte of the state's beginning
-	first []uint32 // see above; one longer than the rest
-	fail  []uint32 // the longest proper suffix that is a beginning too
-	match []uint32 // length of the longest form that the beginning ends with, or 0
-	depth []uint32 // length of the beginning
+	label []byte            // the last byte of the state's beginning
+	first []uint32          // see above; one longer than the rest
+	fail  []uint32          // the longest proper suffix that is a beginning too, and matched
+	level []uint32          // the first state of each depth
+	match map[uint32]uint32 // for states with matched: length of the longest form at their end
 	// rows holds the successors of the root and of its children by byte. A
 	// state without children has the row, or the edges, of its fail.
 	rows [][256]uint32
@@ -44,7 +45,8 @@ type automaton struct {
 
 const (
 	root        = uint32(0)
-	windowBits  = 17 // 16 KiB: half of a first-level cache
+	matched     = uint32(1 << 31) // in fail: a form ends with the state's beginning
+	windowBits  = 17              // 16 KiB: half of a first-level cache
 	windowWords = 1 << windowBits / 64
 )
 
@@ -72,11 +74,11 @@ func (a *automaton) grow(forms []string) {
 	}
 	a.label = make([]byte, 1, total)
 	a.first = make([]uint32, 0, total+1)
-	a.match = make([]uint32, 1, total)
-	a.depth = make([]uint32, 1, total)
+	a.match = make(map[uint32]uint32, len(forms))
 	level := []span{{0, len(forms)}}
 	for depth := 0; len(level) > 0; depth++ {
-		var next []span
+		a.level = append(a.level, uint32(len(a.first))) //nolint:gosec // as below
+		next := make([]span, 0, len(level))
 		for _, s := range level {
 			a.first = append(a.first, uint32(len(a.label))) //nolint:gosec // as many states as bytes in memory
 			from := s.from
@@ -88,13 +90,10 @@ func (a *automaton) grow(forms []string) {
 				for to < s.to && forms[to][depth] == c {
 					to++
 				}
-				match := 0
 				if len(forms[from]) == depth+1 {
-					match = depth + 1
+					a.match[uint32(len(a.label))] = uint32(depth + 1) //nolint:gosec // as above
 				}
 				a.label = append(a.label, c)
-				a.match = append(a.match, uint32(match))   //nolint:gosec // a length
-				a.depth = append(a.depth, uint32(depth+1)) //nolint:gosec // a length
 				next = append(next, span{from, to})
 				from = to
 			}
@@ -107,16 +106,26 @@ func (a *automaton) grow(forms []string) {
 // link sets every state's fail, and the matches it inherits through it.
 func (a *automaton) link() {
 	a.fail = make([]uint32, len(a.label))
-	for n := range a.label {
+	for n := range uint32(len(a.label)) { //nolint:gosec // as above
 		for child := a.first[n]; child < a.first[n+1]; child++ {
-			if uint32(n) != root { //nolint:gosec // a state
-				a.fail[child] = a.step(a.fail[n], a.label[child])
+			fail := root
+			if n != root {
+				fail = a.step(a.fail[n]&^matched, a.label[child])
 			}
-			if a.match[child] == 0 {
-				a.match[child] = a.match[a.fail[child]]
+			if _, own := a.match[child]; own {
+				fail |= matched
+			} else if length, inherited := a.match[fail]; inherited {
+				a.match[child] = length
+				fail |= matched
 			}
+			a.fail[child] = fail
 		}
 	}
+}
+
+// depth is the length of the state's beginning.
+func (a *automaton) depth(n uint32) int {
+	return sort.Search(len(a.level), func(i int) bool { return a.level[i] > n }) - 1
 }
 
 func (a *automaton) fillRows() {
@@ -176,10 +185,10 @@ func (a *automaton) run(n uint32, text []byte, from int, found func(end int, len
 			}
 		}
 		n = a.step(n, text[i])
-		if length := a.match[n]; length != 0 {
-			found(i+1, length)
+		if a.fail[n]&matched != 0 {
+			found(i+1, a.match[n])
 			for n != root && a.first[n] == a.first[n+1] {
-				n = a.fail[n] // nothing goes on from here, so nothing is held back for it
+				n = a.fail[n] &^ matched // nothing goes on from here, so nothing is held back for it
 			}
 		}
 	}
@@ -194,7 +203,7 @@ func (a *automaton) step(n uint32, c byte) uint32 {
 				return child
 			}
 		}
-		n = a.fail[n]
+		n = a.fail[n] &^ matched
 	}
 	return a.rows[n][c]
 }

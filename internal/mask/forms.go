@@ -21,35 +21,43 @@ import (
 //     as the usual encoders write them.
 //
 // A form is never empty and never only white space. The lines of a value of
-// several lines are no forms of it.
+// several lines are no forms of it. Of a value longer than 1 KiB, such as a
+// key in a file, only the forms without quotes and blanks around it are there,
+// and those of the most usual encoders: a few dozen instead of some hundred.
 func Forms(value string) []string {
 	all := make(map[string]struct{})
-	add := func(form string) {
-		if strings.TrimSpace(form) != "" {
-			all[form] = struct{}{}
+	add := func(forms ...string) {
+		for _, form := range forms {
+			if strings.TrimSpace(form) != "" {
+				all[form] = struct{}{}
+			}
 		}
 	}
+	use, bare := everyDialect, bareForms
+	if len(value) > longValue {
+		use, bare = usualDialects, barest
+	}
 	for _, escaped := range commandForms(value) {
-		for _, bare := range bareForms(escaped) {
-			add(bare)
-			for _, encode := range []func(string) []string{jsonForms, uriForms, backslashForms} {
-				for _, encoded := range encode(bare) {
-					add(encoded)
-				}
-			}
-			for _, encoded := range base64Forms(bare) {
+		for _, form := range bare(escaped) {
+			add(form)
+			add(jsonForms(form, use.json)...)
+			add(uriForms(form, use.uri)...)
+			add(backslashForms(form, use.backslash)...)
+			for _, encoded := range base64Forms(form, use.base64) {
 				add(encoded)
 				// Of the characters of base64 only these need escaping in a URI.
 				if strings.ContainsAny(encoded, "+/=\n") {
-					for _, uri := range uriForms(encoded) {
-						add(uri)
-					}
+					add(uriForms(encoded, use.uri)...)
 				}
 			}
 		}
 	}
 	return slices.Sorted(maps.Keys(all))
 }
+
+// longValue is the length from which on the number of forms counts: every byte
+// of every form costs about ten bytes of memory.
+const longValue = 1 << 10
 
 // commandForms are value and its escapings in logging commands.
 func commandForms(value string) []string {
@@ -79,6 +87,12 @@ func bareForms(form string) []string {
 	return forms
 }
 
+// barest is form without quotes and blanks around it, alone.
+func barest(form string) []string {
+	forms := bareForms(form)
+	return forms[len(forms)-1:]
+}
+
 // minBase64Core is the length, in characters, from which on the part of a
 // base64 text that a secret alone decides is taken for that secret. Six
 // characters are 36 bits: shorter ones would turn up in ordinary text.
@@ -90,10 +104,12 @@ const (
 	opensslLine = 64
 )
 
-func base64Forms(form string) []string {
+func base64Forms(form string, alphabets []string) []string {
 	var forms []string
 	whole := base64.StdEncoding.EncodeToString([]byte(form))
-	forms = append(forms, whole, base64.URLEncoding.EncodeToString([]byte(form)))
+	for _, alphabet := range alphabets {
+		forms = append(forms, inAlphabet(whole, alphabet))
+	}
 	for _, width := range []int{base64Line, opensslLine} {
 		if len(whole) > width {
 			forms = append(forms, wrap(whole, width))
@@ -105,10 +121,17 @@ func base64Forms(form string) []string {
 		padded := base64.RawStdEncoding.EncodeToString(append(make([]byte, shift), form...))
 		core := padded[(8*shift+5)/6 : 8*(shift+len(form))/6]
 		if len(core) >= minBase64Core {
-			forms = append(forms, core, strings.NewReplacer("+", "-", "/", "_").Replace(core))
+			for _, alphabet := range alphabets {
+				forms = append(forms, inAlphabet(core, alphabet))
+			}
 		}
 	}
 	return forms
+}
+
+// inAlphabet writes standard base64 with other last two characters.
+func inAlphabet(encoded, alphabet string) string {
+	return strings.NewReplacer("+", alphabet[:1], "/", alphabet[1:]).Replace(encoded)
 }
 
 func wrap(text string, width int) string {

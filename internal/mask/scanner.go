@@ -128,7 +128,7 @@ func (s *scanner) hide(start, end int) {
 
 // releasable is how much of text, all of it scanned, no secret can begin in any more.
 func (s *scanner) releasable(text []byte) int {
-	n := len(text) - int(s.m.auto.depth[s.state])
+	n := len(text) - s.m.auto.depth(s.state)
 	n = min(n, s.address.holdFrom(len(text)))
 	if len(s.m.patterns) > 0 {
 		n = min(n, s.lineStart)
