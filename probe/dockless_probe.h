@@ -275,7 +275,7 @@ static inline int dockless_create(struct dockless_writer *w, const char *path)
 		err = -ENOSYS;
 		goto fail;
 	}
-	if (ftruncate(w->fd, 0) != 0 || ftruncate(w->fd, DOCKLESS_PAGE_SIZE) != 0 || fchmod(w->fd, 0644) != 0) {
+	if (ftruncate(w->fd, DOCKLESS_PAGE_SIZE) != 0 || fchmod(w->fd, 0644) != 0) {
 		err = -errno;
 		goto fail;
 	}
@@ -285,6 +285,8 @@ static inline int dockless_create(struct dockless_writer *w, const char *path)
 		goto fail;
 	}
 	w->page = (uint64_t *)memory;
+	for (turn = 0; turn < DOCKLESS_PAGE_SIZE / 8; turn++)
+		dockless_store(&w->page[turn], 0); /* the magic first */
 	dockless_store(&w->page[dockless_w_version], DOCKLESS_VERSION | (uint64_t)DOCKLESS_SLOTS << 32);
 	dockless_store(&w->page[dockless_w_boot], boot);
 	dockless_store(&w->page[dockless_w_pid], (uint64_t)getpid());

@@ -66,9 +66,9 @@ func create(path string) (_ *Writer, err error) {
 			err = errors.Join(err, file.Close())
 		}
 	}()
-	// The size goes through 0, so that what an earlier writer left is gone,
-	// also for a process that still has it mapped.
-	if err := errors.Join(file.Truncate(0), file.Truncate(PageSize), file.Chmod(pageMode)); err != nil {
+	// Not through size 0: a reader that has the page of a dead writer mapped
+	// would be killed by its next look at it.
+	if err := errors.Join(file.Truncate(PageSize), file.Chmod(pageMode)); err != nil {
 		return nil, err
 	}
 	p, errno := mapPage(int(file.Fd()), syscall.PROT_READ|syscall.PROT_WRITE) //nolint:gosec // a descriptor
@@ -138,8 +138,8 @@ func lockOwned(file *os.File, path string) (bool, error) {
 	return err == nil && os.SameFile(mine, there), err
 }
 
-// sign fills in the header. The magic comes last: before it, no reader
-// believes anything else.
+// sign clears the page, the magic first, and fills in the header, the magic
+// last: without it, no reader believes anything else.
 func (w *Writer) sign() error {
 	pid := uint64(os.Getpid()) //nolint:gosec // not negative
 	start, errno := startTime(pid)
@@ -149,6 +149,9 @@ func (w *Writer) sign() error {
 	boot := bootHash()
 	if boot == 0 {
 		return errors.New("the kernel's boot id cannot be read")
+	}
+	for word := range w.page {
+		w.page.store(word, 0)
 	}
 	now := boottime()
 	w.clock.Store(now)
