@@ -182,7 +182,10 @@ func TestAStepThatSaysItIsDoneIsNotAwaited(t *testing.T) {
 func TestAFailingStepIsRetried(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "count")
 	rec, out := run(t, config(t), message(script("s", `echo x >> `+file+`; echo "##vso[task.complete result=Failed]" ; test $(wc -l < `+file+`) -ge 2 && echo "##vso[task.complete result=Succeeded]"; echo try`,
-		func(s *job.Step) { s.RetryCountOnTaskFailure = 2; s.Inputs["script"] = `echo x >> ` + file + `; test $(wc -l < ` + file + `) -ge 2` })))
+		func(s *job.Step) {
+			s.RetryCountOnTaskFailure = 2
+			s.Inputs["script"] = `echo x >> ` + file + `; test $(wc -l < ` + file + `) -ge 2`
+		})))
 	r := rec.record(t, "s")
 	if out.Result != job.Succeeded || r.WarningCount != 1 || r.ErrorCount != 0 {
 		t.Errorf("job %s with %d warnings and %d errors, want succeeded with one warning", out.Result, r.WarningCount, r.ErrorCount)

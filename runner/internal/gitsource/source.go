@@ -224,11 +224,12 @@ func (s *Source) has(ctx context.Context, commit string) bool {
 }
 
 func (s *Source) fetch(ctx context.Context, refspecs ...string) error {
-	args := []string{"fetch", "--force", "--no-tags"}
+	args := []string{"fetch", "--force", "--no-tags", "--prune"}
 	if s.Tags {
-		args[2] = "--tags"
+		// Without --tags it would fetch them all the same: git adds a refspec for it.
+		args = []string{"fetch", "--force", "--tags", "--prune", "--prune-tags"}
 	}
-	args = append(args, "--prune", "--prune-tags", "--progress", "--no-recurse-submodules", "origin")
+	args = append(args, "--progress", "--no-recurse-submodules", "origin")
 	if s.Depth > 0 {
 		args = append(args, "--depth="+strconv.Itoa(s.Depth))
 	}
