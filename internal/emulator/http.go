@@ -76,6 +76,12 @@ func (s *Server) serve(c *call) (any, error) {
 	if err := c.authorize(e); err != nil {
 		return nil, err
 	}
+	// A plan that is closed to the caller answers so whatever the body says.
+	if c.v("planId") != "" {
+		if err := s.checkPlan(c); err != nil {
+			return nil, err
+		}
+	}
 	return e.serve(s, c)
 }
 

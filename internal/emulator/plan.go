@@ -42,6 +42,18 @@ func (s *Server) planOf(c *call) (*plan, *request, error) {
 	return p, q, nil
 }
 
+// checkPlan is [Server.planOf] before the body was read. It counts attempts to
+// complete a job, refused ones included.
+func (s *Server) checkPlan(c *call) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q := s.jobs[c.who.job]; q != nil && c.where.resource == "events" {
+		q.finishAttempts++
+	}
+	_, _, err := s.planOf(c)
+	return err
+}
+
 // jobOf finds the running job of a job token. After its completion every call
 // is refused (S12), and before the first renewal nothing of it may run (§7.1).
 // The caller holds s.mu.
