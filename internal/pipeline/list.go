@@ -6,9 +6,16 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// Expanded returns the file as YAML with every template expression evaluated.
+// Expanded returns the file as YAML with every template expression evaluated and
+// without its parameters, which have done their work.
 func (p *Pipeline) Expanded() ([]byte, error) {
-	text, err := yaml.MarshalWithOptions(p.expanded.plainYAML(), yaml.UseLiteralStyleIfMultiline(true), yaml.IndentSequence(false))
+	root := &node{kind: mappingNode}
+	for _, pair := range p.expanded.pairs {
+		if pair.key.text != "parameters" {
+			root.pairs = append(root.pairs, pair)
+		}
+	}
+	text, err := yaml.MarshalWithOptions(root.plainYAML(), yaml.UseLiteralStyleIfMultiline(true), yaml.IndentSequence(false))
 	if err != nil {
 		return nil, fmt.Errorf("writing the expanded pipeline: %w", err)
 	}
