@@ -191,8 +191,10 @@ func TestLosingTheLockStopsTheJob(t *testing.T) {
 	srv := emulatortest.New(t)
 	id := srv.Queue(emulatortest.Script("sleep 60"))
 	srv.WhenStarted(id, srv.LoseLock)
-	reasons := make(chan job.StopReason, 1)
-	started(t, newAgent(t, config(t, srv), records(func(ctx context.Context, c agent.Conn) job.Result {
+	reasons := make(chan job.StopReason, 2)
+	cfg := config(t, srv)
+	cfg.DrainTimeout = 0
+	started(t, newAgent(t, cfg, records(func(ctx context.Context, c agent.Conn) job.Result {
 		defer func() { reasons <- job.StopOf(ctx).Reason }()
 		return untilStopped(ctx, c)
 	})))

@@ -194,3 +194,16 @@ func (b bearer) authorize(_ context.Context, req *http.Request) (string, error) 
 }
 
 func (bearer) refused(string) bool { return false }
+
+// AtConfiguredHost returns address with the scheme, host and port of configured,
+// as addresses from a server on premises are used: it may know itself by another
+// name than its agents do (protocol §1.1). An unreadable address stays as it is.
+func AtConfiguredHost(address, configured string) string {
+	a, err := url.Parse(address)
+	c, cerr := url.Parse(configured)
+	if err != nil || cerr != nil || c.Host == "" {
+		return address
+	}
+	a.Scheme, a.Host = c.Scheme, c.Host
+	return a.String()
+}

@@ -1,0 +1,113 @@
+package ado_test
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/dockless-ci/dockless/internal/ado"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// request is what a service was asked.
+type request struct {
+	Method, Path, Query, Body string
+	Header                    http.Header
+}
+
+// service is the far side of a test: it announces the routes of protocol
+// Appendix A, keeps what it is asked, and lets handle answer.
+type service struct {
+	URL    string
+	handle http.HandlerFunc // nil answers 200 with {}
+
+	mu       sync.Mutex
+	requests []request
+}
+
+func newService(t *testing.T, handle http.HandlerFunc) *service {
+	t.Helper()
+	s := &service{handle: handle}
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	s.URL = server.URL
+	return s
+}
+
+// Protocol Appendix A, in its spelling.
+const planRoute = "{scopeIdentifier}/_apis/distributedtask/hubs/{hubName}/plans/{planId}"
+
+var routes = map[ado.LocationID]string{
+	ado.LocationPools:       "_apis/distributedtask/pools/{poolId}",
+	ado.LocationAgents:      "_apis/distributedtask/pools/{poolId}/agents/{agentId}",
+	ado.LocationSessions:    "_apis/distributedtask/pools/{poolId}/sessions/{sessionId}",
+	ado.LocationMessages:    "_apis/distributedtask/pools/{poolId}/messages/{messageId}",
+	ado.LocationJobRequests: "_apis/distributedtask/pools/{poolId}/jobrequests/{requestId}",
+	ado.LocationPlanEvents:  planRoute + "/events",
+	ado.LocationLogs:        planRoute + "/logs/{logId}",
+	ado.LocationRecords:     planRoute + "/timelines/{timelineId}/records",
+	ado.LocationFeed:        planRoute + "/timelines/{timelineId}/records/{recordId}/feed",
+	ado.LocationAttachments: planRoute + "/timelines/{timelineId}/records/{recordId}/attachments/{type}/{name}",
+}
+
+func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodOptions {
+		var all []ado.ResourceLocation
+		for id, route := range routes {
+			all = append(all, ado.ResourceLocation{
+				ID: id, Area: "distributedtask", ResourceName: "any", RouteTemplate: route,
+				ResourceVersion: 1, MinVersion: "1.0", MaxVersion: "7.2", ReleasedVersion: "0.0",
+			})
+		}
+		answer(w, http.StatusOK, ado.ListOf(all...))
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	s.requests = append(s.requests, request{r.Method, r.URL.Path, r.URL.RawQuery, string(body), r.Header.Clone()})
+	s.mu.Unlock()
+	if s.handle == nil {
+		answer(w, http.StatusOK, struct{}{})
+		return
+	}
+	s.handle(w, r)
+}
+
+// asked returns the requests so far, discovery left out.
+func (s *service) asked() []request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]request(nil), s.requests...)
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+func refuse(w http.ResponseWriter, status int, key ado.TypeKey) {
+	answer(w, status, ado.ServiceError{Message: "no", TypeKey: key})
+}
+
+// options are those of a client in a hurry.
+func options(t *testing.T) ado.Options {
+	t.Helper()
+	connections := ado.NewHTTP()
+	t.Cleanup(connections.CloseIdleConnections)
+	return ado.Options{
+		HTTP: connections, Log: slog.New(slog.DiscardHandler), UserAgent: "dockless/test",
+		Timeout: 5 * time.Second, Retries: ado.DefaultRetries, RetryPause: time.Millisecond,
+	}
+}
