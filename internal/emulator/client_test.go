@@ -455,10 +455,21 @@ func (p *peer) stepIDs() []string {
 	return out
 }
 
+// pending announces every step, as §7.4 wants before the first one runs.
+func (p *peer) pending() {
+	p.t.Helper()
+	var all []map[string]any
+	for _, id := range p.stepIDs() {
+		all = append(all, p.step(id, "pending", ""))
+	}
+	p.mustPatch(all...)
+}
+
 // runWhole runs the taken job as §12 does, with one log per step.
 func (p *peer) runWhole(result string) {
 	p.t.Helper()
 	p.mustPatch(p.jobRecord("inProgress", ""))
+	p.pending()
 	for _, id := range p.stepIDs() {
 		p.mustPatch(p.step(id, "inProgress", ""))
 		log := p.upload(id, "2026-08-22T09:11:07.4021930Z ##[section]Starting: Step\n2026-08-22T09:11:07.5021930Z hello\n")

@@ -38,7 +38,7 @@ func TestAJobGoesThroughAsInTheTranscript(t *testing.T) {
 	for _, c := range srv.Calls(id) {
 		calls = append(calls, c.Method+" "+c.Resource)
 	}
-	want := "DELETE messages, PATCH jobrequests, PATCH records, PATCH records, POST logs, POST logs, PATCH records, PATCH records, POST events"
+	want := "DELETE messages, PATCH jobrequests, PATCH records, PATCH records, PATCH records, POST logs, POST logs, PATCH records, PATCH records, POST events"
 	if got := strings.Join(calls, ", "); got != want {
 		t.Errorf("calls = %s\nwant    %s", got, want)
 	}

@@ -1,0 +1,319 @@
+package emulator_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dockless-ci/dockless/internal/emulator"
+	"github.com/dockless-ci/dockless/internal/emulator/emulatortest"
+	"github.com/dockless-ci/dockless/internal/job"
+)
+
+const control = "/_emulator/jobs"
+
+// A message is queued as it was captured from a server, again and again.
+func TestACapturedMessageIsQueuedAsJSON(t *testing.T) {
+	sample, err := os.ReadFile(filepath.Join("testdata", "message.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := emulatortest.New(t)
+	p := online(t, srv, "a")
+	seen := make(map[string]bool)
+	for i := range 2 {
+		var run emulator.Run
+		p.want(200, "POST", control, string(sample), header{"Content-Type", "application/json"}).into(t, &run)
+		if len(run.Jobs) != 1 || run.Jobs[0].Name != "pack" || seen[string(run.Jobs[0].ID)] || seen[string(run.Jobs[0].PlanID)] {
+			t.Fatalf("run = %+v, want one job with ids of its own", run)
+		}
+		seen[string(run.Jobs[0].ID)], seen[string(run.Jobs[0].PlanID)] = true, true
+		if i == 0 && (run.Jobs[0].ID != "f0c1d2e3-1a2b-5c3d-8e4f-5a6b7c8d9e10" || run.Run != 640) {
+			t.Errorf("run = %+v, want the message's own ids the first time", run)
+		}
+		p.take()
+		checkDelivered(t, p, srv.URL)
+		p.mustRenew()
+		p.runWhole("succeeded")
+	}
+}
+
+// checkDelivered compares what reached the agent with what a server fills in (§6).
+func checkDelivered(t *testing.T, p *peer, address string) {
+	t.Helper()
+	text, err := json.Marshal(p.message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := job.Decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, token := m.JobToken()
+	if url != address+"/" || strings.Contains(token, "job.token") || int64(m.RequestID) != p.request || m.LockedUntil.IsZero() || m.MessageType != "PipelineAgentJobRequest" {
+		t.Errorf("system connection %s, request %d until %s, type %s", url, m.RequestID, m.LockedUntil, m.MessageType)
+	}
+	for name, want := range map[string]string{
+		"system.collectionUri": address + "/", "system.taskDefinitionsUri": address + "/", "system.accessToken": token, "crate": "small",
+		"build.buildNumber": "640-main", "system.teamProject": "Harbour",
+	} {
+		if v, _ := job.Lookup(m.Variables, name); v.Value != want {
+			t.Errorf("variable %s = %q, want %q", name, v.Value, want)
+		}
+	}
+	if v, _ := job.Lookup(m.Variables, "system.accessToken"); !v.IsSecret {
+		t.Error("system.accessToken is no secret")
+	}
+	if _, ok := p.message["unknownMember"]; !ok {
+		t.Error("a member that the emulator does not know was lost")
+	}
+	if len(m.Resources.Endpoints) != 2 || len(m.Steps) != 3 {
+		t.Errorf("%d endpoints and %d steps, want 2 and 3", len(m.Resources.Endpoints), len(m.Steps))
+	}
+}
+
+const pipelineText = `
+parameters:
+- name: who
+  default: nobody
+stages:
+- stage: one
+  jobs:
+  - job: build
+    displayName: Build it
+    steps:
+    - script: echo ${{ parameters.who }}
+      name: out
+  - job: test
+    dependsOn: build
+    variables:
+      got: $[ dependencies.build.outputs['out.tag'] ]
+    steps:
+    - script: echo $(got)
+  - job: clean
+    dependsOn: build
+    condition: failed()
+    steps:
+    - script: "true"
+- stage: two
+  jobs:
+  - job: legs
+    strategy:
+      matrix:
+        a: { x: 1 }
+        b: { x: 2 }
+    steps:
+    - script: echo $(x)
+`
+
+func (p *peer) queueYAML(text, query string) emulator.Run {
+	p.t.Helper()
+	var run emulator.Run
+	p.want(200, "POST", control+query, text, header{"Content-Type", "application/yaml"}).into(p.t, &run)
+	return run
+}
+
+// states returns "name state result" of every job.
+func states(srv *emulatortest.Server) []string {
+	var out []string
+	for _, st := range srv.Jobs() {
+		out = append(out, strings.TrimSpace(st.Name+" "+string(st.State)+" "+string(st.Result)))
+	}
+	return out
+}
+
+// Design §9: jobs are queued as their dependencies complete; skipped ones are
+// completed as skipped; outputs reach the jobs that ask for them.
+func TestTheJobsOfAPipelineFollowEachOther(t *testing.T) {
+	srv := emulatortest.New(t)
+	p := online(t, srv, "a")
+	run := p.queueYAML(pipelineText, "?param.who=world&file=ci.yml")
+	if len(run.Jobs) != 4 {
+		t.Fatalf("run = %+v, want four jobs", run)
+	}
+	p.take()
+	steps, _ := json.Marshal(p.message["steps"])
+	if !strings.Contains(string(steps), "echo world") {
+		t.Errorf("steps = %s, want the parameter's value", steps)
+	}
+	p.mustRenew()
+	p.mustPatch(p.jobRecord("inProgress", ""))
+	p.pending()
+	ids := p.stepIDs()
+	step := p.step(ids[len(ids)-1], "completed", "succeeded")
+	for _, id := range ids[:len(ids)-1] {
+		p.mustPatch(p.step(id, "completed", "succeeded"))
+	}
+	step["refName"], step["variables"] = "out", map[string]any{"tag": map[string]string{"value": "v1"}}
+	p.mustPatch(step, p.jobRecord("completed", "succeeded"))
+	if a := p.complete("succeeded"); a.status != 204 {
+		t.Fatalf("completion = %d %s", a.status, a.body)
+	}
+	want := []string{"one.build completed succeeded", "one.test assigned", "one.clean completed skipped", "two.legs queued"}
+	if diff := cmp.Diff(want, states(srv)); diff != "" {
+		t.Errorf("jobs after the first (-want +got):\n%s", diff)
+	}
+	p.take()
+	if got := p.message["variables"].(map[string]any)["got"].(map[string]any)["value"]; got != "v1" { //nolint:forcetypeassert // the test may panic
+		t.Errorf("output of the first job = %v, want v1", got)
+	}
+	p.mustRenew()
+	p.runWhole("succeeded")
+	want = []string{"one.build completed succeeded", "one.test completed succeeded", "one.clean completed skipped", "two.legs.a assigned", "two.legs.b queued"}
+	if diff := cmp.Diff(want, states(srv)); diff != "" {
+		t.Errorf("jobs after the second (-want +got):\n%s", diff)
+	}
+	for range 2 {
+		p.take()
+		p.mustRenew()
+		p.runWhole("succeeded")
+	}
+	for _, st := range srv.Jobs() {
+		if st.State != emulator.Completed {
+			t.Errorf("job %s is %s at the end", st.Name, st.State)
+		}
+	}
+	if got := srv.Violations(); len(got) != 0 {
+		t.Errorf("violations = %+v", got)
+	}
+}
+
+func TestCancellingAJobThatWaitsForOthers(t *testing.T) {
+	srv := emulatortest.New(t)
+	p := online(t, srv, "a")
+	run := p.queueYAML("jobs:\n- job: a\n  steps: [{script: 'true'}]\n- job: b\n  dependsOn: a\n  steps: [{script: 'true'}]\n", "")
+	p.want(200, "POST", control+"/"+string(run.Jobs[1].ID)+"/cancel", nil)
+	p.take()
+	p.mustRenew()
+	p.runWhole("succeeded")
+	if diff := cmp.Diff([]string{"a completed succeeded", "b completed canceled"}, states(srv)); diff != "" {
+		t.Errorf("jobs (-want +got):\n%s", diff)
+	}
+	p.want(409, "POST", control+"/"+string(run.Jobs[1].ID)+"/cancel", nil)
+}
+
+func TestMistakesInAPipelineAreExplained(t *testing.T) {
+	srv := emulatortest.New(t)
+	p := newPeer(t, srv, "a")
+	yaml := header{"Content-Type", "application/yaml"}
+	for text, want := range map[string]string{
+		"steps:\n- scrip: x\n":                  "ci.yml (Line: 2",
+		"pool: nowhere\nsteps: [{script: x}]\n": `the pool \"nowhere\"`,
+		"{":                                     "ci.yml",
+	} {
+		a := p.want(400, "POST", control+"?file=ci.yml", text, yaml)
+		if !strings.Contains(string(a.body), want) {
+			t.Errorf("answer to %q = %s, want it to contain %s", text, a.body, want)
+		}
+	}
+	a := p.want(400, "POST", control+"?repo=/nonexistent", "steps: [{script: x}]", yaml)
+	if !strings.Contains(string(a.body), "/nonexistent") {
+		t.Errorf("answer = %s, want it to name the directory", a.body)
+	}
+	p.want(400, "POST", control, `{"jobId":"x"}`, header{"Content-Type", "application/json"})
+	p.want(415, "POST", control, "x", header{"Content-Type", "text/plain"})
+	p.want(404, "GET", control+"/11111111-1111-4111-8111-111111111111/report", nil)
+	p.want(404, "GET", "/_emulator/nothing", nil)
+	if got := srv.Jobs(); len(got) != 0 {
+		t.Errorf("jobs = %+v, want none", got)
+	}
+}
+
+// repo=PATH: self is the repository at that directory, its branch and commit.
+func TestARepositoryBecomesSelf(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "shop")
+	git := func(args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-c", "user.name=A. Author", "-c", "user.email=a@example.test"}, args...)...)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	if err := os.Mkdir(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	git("init", "-q", "-b", "topic")
+	git("commit", "-q", "--allow-empty", "-m", "first")
+	srv := emulatortest.New(t)
+	p := online(t, srv, "a")
+	p.queueYAML("steps: [{checkout: self}]", "?repo="+dir)
+	p.take()
+	text, _ := json.Marshal(p.message)
+	m, err := job.Decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, _ := m.Repository("self")
+	got := []string{self.Text("url"), self.Text("ref"), self.Text("version"), self.Text("name"), m.Variables["Build.SourceBranch"].Value}
+	if diff := cmp.Diff([]string{"file://" + dir, "refs/heads/topic", git("rev-parse", "HEAD"), "shop", "refs/heads/topic"}, got); diff != "" {
+		t.Errorf("self (-want +got):\n%s", diff)
+	}
+}
+
+// The calls of design §9 with the shapes it names.
+func TestControlCalls(t *testing.T) {
+	srv := emulatortest.New(t)
+	p := online(t, srv, "a")
+	id := string(srv.Queue(emulatortest.Script("true")))
+	var st map[string]any
+	p.want(200, "GET", control+"/"+id, nil).into(t, &st)
+	if st["state"] != "assigned" || st["queuedAt"] == nil || st["startedAt"] != nil || st["result"] != nil {
+		t.Errorf("status = %v", st)
+	}
+	p.running()
+	step := p.stepIDs()[0]
+	p.mustPatch(p.step(step, "inProgress", ""))
+
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+control+"/"+id+"/feed?follow=1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := p.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	lines := bufio.NewScanner(resp.Body)
+	for i, text := range []string{"first", "second"} {
+		p.want(204, "POST", p.recordsPath()+"/"+p.job+"/feed", map[string]any{"count": 1, "value": []string{text}, "stepId": step, "startLine": i + 1}, bearer(p.jobToken))
+		if !lines.Scan() || lines.Text() != text {
+			t.Fatalf("followed line = %q, %v, want %q", lines.Text(), lines.Err(), text)
+		}
+	}
+	done := p.step(step, "completed", "succeeded")
+	done["log"] = p.upload(step, "2026-08-22T09:11:07.4021930Z first\n")
+	p.mustPatch(done, p.jobRecord("completed", "succeeded"))
+	if a := p.complete("succeeded"); a.status != 204 {
+		t.Fatalf("completion = %d %s", a.status, a.body)
+	}
+	if lines.Scan() {
+		t.Errorf("after the end the stream goes on with %q", lines.Text())
+	}
+	a := p.want(200, "GET", control+"/"+id+"/feed", nil, header{"Accept", "application/x-ndjson"})
+	var line emulator.FeedLine
+	first, _, _ := strings.Cut(string(a.body), "\n")
+	if err := json.Unmarshal([]byte(first), &line); err != nil || line.Text != "first" || string(line.Step) != step {
+		t.Errorf("first feed line = %s, %v", first, err)
+	}
+	var all []emulator.Status
+	p.want(200, "GET", control, nil).into(t, &all)
+	if len(all) != 1 || all[0].Result != job.Succeeded {
+		t.Errorf("jobs = %+v", all)
+	}
+	// Jobs answer to the number of their request too.
+	p.want(200, "GET", control+"/903/report", nil).into(t, &st)
+	if st["result"] != "succeeded" || len(st["records"].([]any)) != 2 { //nolint:forcetypeassert // the test may panic
+		t.Errorf("report = %v", st)
+	}
+	p.want(404, "GET", control+"/4711", nil)
+}
