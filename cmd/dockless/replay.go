@@ -28,6 +28,8 @@ type replayFlags struct {
 	envFiles                 []string
 	output, report, message  string
 	list                     bool
+
+	warnings []string // from load
 }
 
 func newReplayCommand() *cobra.Command {
@@ -73,7 +75,7 @@ func (f *replayFlags) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, w := range p.Warnings {
+	for _, w := range append(f.warnings, p.Warnings...) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
 	}
 	if f.list {
@@ -98,6 +100,11 @@ func (f *replayFlags) load(ctx context.Context, file string) (*pipeline.Pipeline
 	}
 	if options.Variables, err = f.variables(); err != nil {
 		return nil, err
+	}
+	if options.Repository.Commit == "" {
+		// Nothing can be cloned; a pipeline of scripts may not need it.
+		options.Variables["agent.source.skip"] = job.Variable{Value: "true"}
+		f.warnings = append(f.warnings, "there is no commit to check out, so checkout is skipped: commit the sources in a Git repository")
 	}
 	options.RequestedFor = gitConfig(ctx, "user.name")
 	options.RequestedBy = gitConfig(ctx, "user.email")

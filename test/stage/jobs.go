@@ -136,6 +136,32 @@ func (s *Stage) Follow(ctx context.Context, id job.ID, see func(line string)) er
 	return lines.Err()
 }
 
+// Agents returns the names of the agents registered in the pool, over the
+// protocol's own call and with the PAT.
+func (s *Stage) Agents(ctx context.Context) ([]string, error) {
+	var pools, agents struct {
+		Value []struct {
+			ID   int
+			Name string
+		}
+	}
+	if err := s.call(ctx, "GET", "/_apis/distributedtask/pools?poolName=Default", "", nil, &pools); err != nil {
+		return nil, err
+	}
+	if len(pools.Value) != 1 {
+		return nil, fmt.Errorf("%d pools are called Default, want 1", len(pools.Value))
+	}
+	path := fmt.Sprintf("/_apis/distributedtask/pools/%d/agents", pools.Value[0].ID)
+	if err := s.call(ctx, "GET", path, "", nil, &agents); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, a := range agents.Value {
+		names = append(names, a.Name)
+	}
+	return names, nil
+}
+
 func (s *Stage) call(ctx context.Context, method, path, contentType string, body []byte, to any) error {
 	resp, err := s.send(ctx, method, path, contentType, body)
 	if err != nil {
@@ -156,6 +182,7 @@ func (s *Stage) send(ctx context.Context, method, path, contentType string, body
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
+	req.SetBasicAuth("", PAT)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, err

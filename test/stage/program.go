@@ -181,7 +181,7 @@ func (s *Stage) StartAgent(ctx context.Context, o AgentOptions) (*Program, error
 	defer func() { _ = log.Close() }() // the child has its own
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), s.binary, append([]string{"agent"}, o.Args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = environment(append(os.Environ(), append(s.AgentEnv(o.Name), o.Env...)...))
+	cmd.Env = Environment(append(os.Environ(), append(s.AgentEnv(o.Name), o.Env...)...))
 	p, err := run("agent "+o.Name, cmd, log.Name())
 	if err != nil {
 		return nil, err
@@ -190,8 +190,8 @@ func (s *Stage) StartAgent(ctx context.Context, o AgentOptions) (*Program, error
 	return p, nil
 }
 
-// environment applies entries without "=" as removals of earlier ones.
-func environment(entries []string) []string {
+// Environment applies entries without "=" as removals of earlier ones.
+func Environment(entries []string) []string {
 	var env []string
 	for _, e := range entries {
 		if strings.Contains(e, "=") {

@@ -49,7 +49,7 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "dockless-probe")
-	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", path, "github.com/dockless-ci/dockless/cmd/dockless-probe") //nolint:noctx // as long as the build takes
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", path, "github.com/dockless-ci/dockless/cmd/dockless-probe")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", errors.Join(err, errors.New(string(out)), os.RemoveAll(dir))
 	}
@@ -143,7 +143,7 @@ func TestADeadWriterIsNotLive(t *testing.T) {
 	if _, err := w.Slot("poll", time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	left, err := os.ReadFile(page) //nolint:gosec // a test's file
+	left, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func FuzzParse(f *testing.F) {
 		if r.file == "" || r.query.MaxAge < 0 {
 			t.Errorf("parse(%q) = %+v without a complaint", line, r)
 		}
-		for _, argument := range bytes.Split(line, []byte{0}) {
+		for argument := range bytes.SplitSeq(line, []byte{0}) {
 			text := strings.TrimPrefix(string(argument), "--max-age=")
 			if age, ok := duration(text); ok {
 				if want, err := time.ParseDuration(text); err != nil || age != want {

@@ -96,12 +96,12 @@ func cut(argument string) (name, value string, attached bool) {
 // duration reads what time.ParseDuration reads, without fractions: that one
 // allocates its errors. It accepts nothing below a nanosecond or above a year.
 func duration(text string) (time.Duration, bool) {
-	const limit = 365 * 24 * time.Hour
-	total := time.Duration(0)
+	const limit = int64(365 * 24 * time.Hour)
+	total := int64(0)
 	for len(text) > 0 {
-		n, digits := time.Duration(0), 0
+		n, digits := int64(0), 0
 		for digits < len(text) && '0' <= text[digits] && text[digits] <= '9' {
-			n = n*10 + time.Duration(text[digits]-'0')
+			n = n*10 + int64(text[digits]-'0')
 			if n > limit {
 				return 0, false
 			}
@@ -109,16 +109,16 @@ func duration(text string) (time.Duration, bool) {
 		}
 		text = text[digits:]
 		unit, length := unitOf(text)
-		if digits == 0 || length == 0 || n > limit/unit {
+		if digits == 0 || length == 0 || n > limit/int64(unit) {
 			return 0, false
 		}
-		total += n * unit
+		total += n * int64(unit)
 		if total > limit {
 			return 0, false
 		}
 		text = text[length:]
 	}
-	return total, total > 0
+	return time.Duration(total), total > 0
 }
 
 // unitOf is the unit that text begins with, and the length of its name.

@@ -69,7 +69,7 @@ func readArguments(buf *[maxArguments]byte) (n int, complaint string) {
 		if errno != 0 || got == 0 {
 			break
 		}
-		n += int(got) //nolint:gosec // at most len(buf)
+		n += int(got)
 	}
 	_, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, fd, 0, 0)
 	if n == len(buf) {
