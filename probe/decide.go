@@ -83,7 +83,7 @@ func (p *page) decide(line []byte, question Question, q Query, e evidence) (bool
 		return false, append(line, "every slot is stopped"...)
 	}
 	line = append(line[:mark], line[mark+len("not "):]...)
-	line = appendNumber(line, uint64(asked)) //nolint:gosec // a small count
+	line = appendNumber(line, uint64(asked))
 	line = append(line, " slot"...)
 	if asked > 1 {
 		line = append(line, 's')
@@ -130,7 +130,7 @@ func (p *page) checkBeat(line []byte, n int, maxAge time.Duration, now int64) (i
 		return 0, false, append(p.appendSlot(line, n), ": last beat is in the future"...)
 	case uint64(age) > allowed+p.load(stepWord): //nolint:gosec // age is not negative here
 		line = appendAge(append(p.appendSlot(line, n), ": last beat "...), age)
-		line = appendAge(append(line, " ago, allowed "...), int64(allowed)) //nolint:gosec // at most maxAllowed
+		line = appendAge(append(line, " ago, allowed "...), int64(allowed))
 		return 0, false, p.appendReason(line, n)
 	}
 	return age, true, line
@@ -149,7 +149,7 @@ func (p *page) appendState(line []byte, n int) []byte {
 
 // appendReason appends " (told to)", or nothing when there is no reason.
 func (p *page) appendReason(line []byte, n int) []byte {
-	reason := Reason(p.load(slot(n)+stateWord) >> 32) //nolint:gosec // the upper half
+	reason := Reason(p.load(slot(n)+stateWord) >> 32)
 	if reason == ReasonNone {
 		return line
 	}

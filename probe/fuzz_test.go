@@ -73,7 +73,7 @@ func checkLive(t *testing.T, raw []byte, owner ownership, boot, now, maxAge uint
 		if maxAge > 0 {
 			allowed = maxAge
 		}
-		state, beat := uint32(word(at)), word(at+8) //nolint:gosec // the lower half
+		state, beat := uint32(word(at)), word(at+8)
 		if state >= uint32(Starting) && state <= uint32(Draining) && beat > 0 && beat <= now && now-beat <= allowed+1e9 {
 			fresh++
 		}

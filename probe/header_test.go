@@ -30,7 +30,7 @@ func compile(t *testing.T, flags ...string) string {
 	}
 	path := filepath.Join(t.TempDir(), "probe")
 	args := append(flags, "-Wall", "-Wextra", "-Werror", "-I.", "-o", path, "testdata/probe.c")
-	if out, err := exec.CommandContext(t.Context(), cc, args...).CombinedOutput(); err != nil { //nolint:gosec // a compiler from PATH
+	if out, err := exec.CommandContext(t.Context(), cc, args...).CombinedOutput(); err != nil {
 		t.Fatalf("cc %q: %v\n%s", args, err, out)
 	}
 	return path
@@ -141,11 +141,11 @@ func TestBothReadersAgreeOnDamagedPages(t *testing.T) {
 	w := create(t, good)
 	take(t, w, "poll", time.Hour).Set(probe.Ready, probe.ReasonIdle)
 	take(t, w, "job", time.Hour).Set(probe.Live, probe.ReasonNone)
-	page, err := os.ReadFile(good) //nolint:gosec // a test's file
+	page, err := os.ReadFile(good)
 	if err != nil {
 		t.Fatal(err)
 	}
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // damage that can be repeated
+	random := rand.New(rand.NewPCG(1, 2))
 	values := []uint64{0, 1, 2, 5, 6, 1 << 31, 1 << 32, 1<<63 - 1, 1 << 63, 1<<64 - 1, 3e9, 0x2e2e20676f6f6421}
 	path := filepath.Join(dir, "damaged")
 	for turn := range 150 {

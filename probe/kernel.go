@@ -35,7 +35,7 @@ func openat(path *zpath, flags int, mode uint32) (fd int, errno syscall.Errno) {
 	for {
 		n, _, errno := syscall.RawSyscall6(syscall.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(path)), uintptr(flags|syscall.O_CLOEXEC), uintptr(mode), 0, 0) //nolint:gosec // the kernel reads the path during the call
 		if errno != syscall.EINTR {
-			return int(n), errno //nolint:gosec // a descriptor
+			return int(n), errno
 		}
 	}
 }
@@ -57,7 +57,7 @@ func readSmall(path *zpath, buf []byte) ([]byte, syscall.Errno) {
 		if errno = e; e != 0 || n == 0 {
 			break
 		}
-		total += int(n) //nolint:gosec // at most len(buf)
+		total += int(n)
 	}
 	closeFD(fd)
 	return buf[:total], errno

@@ -76,7 +76,7 @@ func (p *page) setName(n int, name string) {
 // becomes a question mark, so that the line for the operator stays one line.
 func (p *page) appendName(out []byte, n int) []byte {
 	for i := range MaxName {
-		c := byte(p.load(slot(n)+nameWord+i/8) >> (i % 8 * 8))
+		c := p.nameByteAt(n, i)
 		if c == 0 {
 			break
 		}
@@ -98,7 +98,7 @@ func (p *page) hasName(n int, name string) bool {
 		if i < len(name) {
 			want = name[i]
 		}
-		if byte(p.load(slot(n)+nameWord+i/8)>>(i%8*8)) != want {
+		if p.nameByteAt(n, i) != want {
 			return false
 		}
 		if want == 0 {
@@ -108,6 +108,12 @@ func (p *page) hasName(n int, name string) bool {
 	return true
 }
 
+// nameByteAt is byte i of the name of slot n.
+func (p *page) nameByteAt(n, i int) byte {
+	return byte(p.load(slot(n)+nameWord+i/8) >> (i % 8 * 8) & 0xff)
+}
+
+// nameByte reports whether c can stand in a name.
 func nameByte(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.'
 }

@@ -146,7 +146,8 @@ func TestThePageAnswersByTheStatesOfItsSlots(t *testing.T) {
 		live, ready string // beginning of the line
 	}{
 		{
-			"no slot", nil, probe.Query{},
+			"no slot", nil,
+			probe.Query{},
 			"not live: no slot in use", "not ready: no slot in use",
 		},
 		{

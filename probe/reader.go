@@ -13,9 +13,8 @@ import (
 // Reader looks at a page. Its methods may be called concurrently, but not
 // after [Reader.Close].
 type Reader struct {
-	fd     int
-	page   *page
-	memory []byte
+	fd   int
+	page *page
 }
 
 // Verdict is the answer to a [Question].
@@ -73,8 +72,8 @@ func (r *Reader) Slots() []SlotStatus {
 		beat := int64(r.page.load(slot(n) + beatWord)) //nolint:gosec // foreign bytes, shown as they are
 		slots = append(slots, SlotStatus{
 			Name:    string(r.page.appendName(nil, n)),
-			State:   State(state),        //nolint:gosec // the lower half
-			Reason:  Reason(state >> 32), //nolint:gosec // the upper half
+			State:   State(state), //nolint:gosec // the lower half
+			Reason:  Reason(state >> 32),
 			Age:     time.Duration(boottime() - beat),
 			Allowed: time.Duration(r.page.load(slot(n) + allowedWord)), //nolint:gosec // as above
 			Counter: r.page.load(slot(n) + counterWord),

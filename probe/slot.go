@@ -40,7 +40,7 @@ func (s *Slot) Set(state State, reason Reason) {
 func (s *Slot) Allow(age time.Duration) {
 	if s != nil {
 		s.Beat()
-		s.page.store(s.at+allowedWord, min(uint64(max(age, 1)), maxAllowed)) //nolint:gosec // at least 1
+		s.page.store(s.at+allowedWord, min(uint64(max(age, 1)), maxAllowed))
 	}
 }
 

@@ -71,7 +71,7 @@ func create(path string) (_ *Writer, err error) {
 	if err := errors.Join(file.Truncate(PageSize), file.Chmod(pageMode)); err != nil {
 		return nil, err
 	}
-	p, errno := mapPage(int(file.Fd()), syscall.PROT_READ|syscall.PROT_WRITE) //nolint:gosec // a descriptor
+	p, errno := mapPage(int(file.Fd()), syscall.PROT_READ|syscall.PROT_WRITE)
 	if errno != 0 {
 		return nil, fmt.Errorf("mapping it: %w", errno)
 	}
@@ -93,7 +93,7 @@ func openOwned(path string) (*os.File, error) {
 	// then we hold the lock of a file nobody can find. Each turn of the loop
 	// needs such an owner, so a few are enough.
 	for range 10 {
-		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, pageMode) //nolint:gosec // read by other users' probes
+		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, pageMode)
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +126,7 @@ func lockOwned(file *os.File, path string) (bool, error) {
 		// still have it open and write beats of their own.
 		return false, fmt.Errorf("it belongs to user %d, not to %d", stat.Uid, os.Geteuid())
 	}
-	if _, errno := lock(int(file.Fd()), ofdSetLock); errno == syscall.EAGAIN || errno == syscall.EACCES { //nolint:gosec // a descriptor
+	if _, errno := lock(int(file.Fd()), ofdSetLock); errno == syscall.EAGAIN || errno == syscall.EACCES {
 		return false, ErrOwned
 	} else if errno != 0 {
 		return false, fmt.Errorf("locking it: %w", errno)

@@ -282,7 +282,7 @@ func TestASecretAddedLaterAppliesToWhatIsHeldBack(t *testing.T) {
 	s := set(t, "alphabet")
 	var out bytes.Buffer
 	w := s.NewWriter(&out)
-	fmt.Fprint(w, "x alphab")
+	write(t, w, "x alphab")
 	s.Add("phab")
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)
@@ -292,13 +292,13 @@ func TestASecretAddedLaterAppliesToWhatIsHeldBack(t *testing.T) {
 	}
 
 	out.Reset()
-	fmt.Fprint(w, "https://u:alp")
+	write(t, w, "https://u:alp")
 	s.Add("lpha", "another one")
-	fmt.Fprint(w, "ha@host alphabe")
+	write(t, w, "ha@host alphabe")
 	if err := s.AddPattern("be$"); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprint(w, "\n")
+	write(t, w, "\n")
 	if got, want := out.String(), "https://u:***@host a***\n"; got != want {
 		// The value hides "lpha", the pattern "be", and they touch.
 		t.Errorf("values added between writes: %q, want %q", got, want)
@@ -330,7 +330,7 @@ func TestASetIsSharedByManyStreams(t *testing.T) {
 			var out bytes.Buffer
 			w := s.NewWriter(&out)
 			for range 50 {
-				fmt.Fprintf(w, "line with %s in it\n", secret)
+				write(t, w, "line with "+secret+" in it\n")
 				if strings.Contains(s.Mask(secret), secret) {
 					t.Errorf("Mask shows %q", secret)
 				}
@@ -384,6 +384,13 @@ func TestASecretIsReadFromTheEnvironment(t *testing.T) {
 	}
 	if config.Token.Reveal() != "hunter22" || !config.Other.IsZero() {
 		t.Errorf("read %q and %q, want hunter22 and nothing", config.Token.Reveal(), config.Other.Reveal())
+	}
+}
+
+func write(t testing.TB, w io.Writer, text string) {
+	t.Helper()
+	if n, err := io.WriteString(w, text); n != len(text) || err != nil {
+		t.Errorf("writing %d bytes = %d, %v", len(text), n, err)
 	}
 }
 
