@@ -171,11 +171,14 @@ func (s *splitter) Write(p []byte) (int, error) {
 		s.keep(p[:end+1])
 		s.whole(s.pending)
 		s.pending, s.rest, s.drop = s.pending[:0], false, false
-		p = p[end+1:]
+		p = s.skipLF(p[end+1:])
 	}
 	end := lastLineEnd(p) + 1
 	s.whole(p[:end])
-	s.keep(p[end:])
+	if end < len(p) {
+		s.afterCR = false
+		s.keep(p[end:])
+	}
 	return written, nil
 }
 

@@ -43,9 +43,10 @@ const (
 	// drainTimeout is how long output is awaited that grandchildren hold open
 	// after the process itself ended (protocol §8.14).
 	drainTimeout = 5 * time.Second
-	// bufferSize is what is read from a pipe at once. It is large because the
-	// cost of a system call is what bounds the throughput of a log.
-	bufferSize = 256 << 10
+	// firstBuffer is what is read from a pipe at once at first, and bufferSize
+	// what is read once a process fills that: a large log is bounded by the cost
+	// of system calls, a step of one line by that of memory.
+	firstBuffer, bufferSize = 4 << 10, 256 << 10
 	// pipeSize is the capacity asked from the kernel for a pipe; 1 MiB is the
 	// most an unprivileged process gets.
 	pipeSize = 1 << 20
@@ -215,7 +216,7 @@ func connect(cmd *exec.Cmd, c Command) ([]*reader, error) {
 // pipe or the deadline is over. A target that fails loses the rest: the
 // process must not hang on a full pipe because its log cannot be kept.
 func (r *reader) copy() {
-	buffer := make([]byte, bufferSize)
+	buffer := make([]byte, firstBuffer)
 	for {
 		n, err := r.pipe.Read(buffer)
 		if n > 0 && r.to != nil {
@@ -225,6 +226,9 @@ func (r *reader) copy() {
 		}
 		if err != nil {
 			return
+		}
+		if n == len(buffer) && n < bufferSize {
+			buffer = make([]byte, bufferSize)
 		}
 	}
 }
