@@ -117,7 +117,7 @@ func (e *StatusError) Is(target error) bool {
 	case ErrUnauthorized:
 		return e.signIn || e.Code == http.StatusUnauthorized
 	case ErrAccessDenied:
-		return e.Code == http.StatusForbidden && e.TypeKey == ""
+		return e.Code == http.StatusForbidden && e.TypeKey == "" && e.Excerpt == "" // a page is a proxy's
 	}
 	return false
 }

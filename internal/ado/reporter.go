@@ -22,6 +22,7 @@ type Reporter struct {
 	log          *slog.Logger
 	byEvent      bool
 	shuttingDown func() bool
+	pause        time.Duration // between attempts to complete
 
 	records *recordQueue
 	feed    *feed
@@ -49,7 +50,7 @@ func OpenReporter(ctx context.Context, c ReporterConfig) *Reporter {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	r := &Reporter{
 		client: c.Client, log: c.Log, cancel: cancel,
-		byEvent: c.Message.Plan.CompletedByEvent(), shuttingDown: c.ShuttingDown,
+		byEvent: c.Message.Plan.CompletedByEvent(), shuttingDown: c.ShuttingDown, pause: completePause,
 	}
 	r.records = newRecordQueue(c.Client.UpdateRecords, c.Log)
 	r.feed = newFeed(c.Client.SendLines, c.Log)
@@ -114,9 +115,11 @@ func (r *Reporter) Complete(ctx context.Context, result job.Result) error {
 	feedCtx, cancel := context.WithTimeoutCause(ctx, feedDrain, fmt.Errorf("the last live lines took longer than %s", feedDrain))
 	r.feed.drain(feedCtx)
 	cancel()
-	if err := r.pages.drain(ctx); err != nil {
+	uploadCtx, cancel := uploadBound(ctx)
+	if err := r.pages.drain(uploadCtx); err != nil {
 		r.log.WarnContext(ctx, "logs and attachments are incomplete", "error", err)
 	}
+	cancel()
 	var lost error
 	if err := r.records.drain(ctx); err != nil {
 		r.log.WarnContext(ctx, "records are incomplete", "error", err)
@@ -131,12 +134,23 @@ func (r *Reporter) Complete(ctx context.Context, result job.Result) error {
 	return errors.Join(lost, r.complete(ctx, result))
 }
 
+// uploadBound leaves a third of the time for records and the event, which matter
+// more than the rest of a log.
+func uploadBound(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	bound := time.Until(end) * 2 / 3
+	return context.WithTimeoutCause(ctx, bound, fmt.Errorf("uploads took longer than %s", bound.Round(time.Second)))
+}
+
 // complete posts the event. An attempt that broke may have arrived all the same:
 // a plan that is over by then was ended by us.
 func (r *Reporter) complete(ctx context.Context, result job.Result) error {
 	mayHaveArrived := false
 	return retry.Do(ctx, retry.Policy{
-		Attempts: completeAttempts, First: completePause,
+		Attempts: completeAttempts, First: r.pause,
 		Retryable: func(err error) bool { return !errors.Is(err, ErrPlanGone) },
 		Notify: func(err error, attempt int, pause time.Duration) {
 			r.log.WarnContext(ctx, "completing the job will be repeated", "error", err, "attempt", attempt, "pause", pause)

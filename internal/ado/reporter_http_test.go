@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -196,10 +197,9 @@ func TestACompletionThatArrivedUnseenIsNoError(t *testing.T) {
 			refuse(w, http.StatusNotFound, ado.KeyPlanNotFound)
 		}
 	})
-	if testing.Short() {
-		t.Skip("waits five seconds between attempts")
-	}
-	if err := reporter(t, message(srv.URL)).Complete(t.Context(), job.Succeeded); err != nil || n.Load() != 2 {
+	r := reporter(t, message(srv.URL))
+	r.SetCompletePause(time.Millisecond)
+	if err := r.Complete(t.Context(), job.Succeeded); err != nil || n.Load() != 2 {
 		t.Errorf("Complete = %v after %d attempts, want success at the second", err, n.Load())
 	}
 }
@@ -233,5 +233,34 @@ func TestAttachmentsNeedFileNames(t *testing.T) {
 		if err := client.Attach(t.Context(), "S", "kind", name, strings.NewReader("")); err == nil || !strings.Contains(err.Error(), "not a file name") {
 			t.Errorf("Attach(%q) = %v, want a refusal of the name", name, err)
 		}
+	}
+}
+
+// One operation is a line of a hundred bytes on its way into two stored logs,
+// over HTTP, the end of the job included.
+func BenchmarkReporter(b *testing.B) {
+	srv := newService(b, nil)
+	var id atomic.Int64
+	srv.discard = true
+	srv.handle = func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == planPath+"/logs" {
+			answer(w, http.StatusOK, ado.Log{ID: ado.LogID(id.Add(1)), Location: "http://log"})
+		}
+	}
+	m := message(srv.URL)
+	client, err := ado.NewJobClient(m, options(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	line := []byte(strings.Repeat("l", 99))
+	b.SetBytes(100)
+	b.ReportAllocs()
+	r := ado.OpenReporter(b.Context(), ado.ReporterConfig{Client: client, Message: m, Log: slog.New(slog.DiscardHandler), ShuttingDown: func() bool { return false }})
+	defer r.Close()
+	for range b.N {
+		r.WriteLine("S", line)
+	}
+	if err := r.Complete(b.Context(), job.Succeeded); err != nil {
+		b.Fatal(err)
 	}
 }

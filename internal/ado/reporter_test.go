@@ -73,6 +73,7 @@ func TestChangesOfARecordAreMergedAndSentEveryHalfSecond(t *testing.T) {
 		q.add(job.Record{ID: "init", State: job.Completed, Result: job.Succeeded})
 		q.add(job.Record{ID: "init", ErrorCount: 2})
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if diff := cmp.Diff([]time.Duration{recordPause, recordPeriod + recordPause}, s.at); diff != "" {
 			t.Errorf("times of batches (-want +got):\n%s", diff)
 		}
@@ -92,6 +93,7 @@ func TestABatchHoldsAtMost25Records(t *testing.T) {
 			q.add(job.Record{ID: job.RecordID(fmt.Sprint(i))})
 		}
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		var sizes []int
 		for _, b := range s.batches {
 			sizes = append(sizes, len(b))
@@ -112,6 +114,7 @@ func TestAFailedBatchGoesInFrontOfTheNext(t *testing.T) {
 		q.add(job.Record{ID: "a", Name: "new"})
 		s.fail(nil)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		last := s.batches[len(s.batches)-1]
 		if got := ids(last); !slices.Equal(got, []string{"a", "b", "c"}) || last[0].Name != "new" || last[0].ErrorCount != 1 {
 			t.Errorf("second batch = %+v, want a (merged), b, c", last)

@@ -28,12 +28,14 @@ type request struct {
 type service struct {
 	URL    string
 	handle http.HandlerFunc // nil answers 200 with {}
+	// discard keeps no requests.
+	discard bool
 
 	mu       sync.Mutex
 	requests []request
 }
 
-func newService(t *testing.T, handle http.HandlerFunc) *service {
+func newService(t testing.TB, handle http.HandlerFunc) *service {
 	t.Helper()
 	s := &service{handle: handle}
 	server := httptest.NewServer(s)
@@ -70,12 +72,20 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, ado.ListOf(all...))
 		return
 	}
-	body, err := io.ReadAll(r.Body)
+	var body []byte
+	var err error
+	if s.discard {
+		_, err = io.Copy(io.Discard, r.Body)
+	} else {
+		body, err = io.ReadAll(r.Body)
+	}
 	if err != nil {
 		return
 	}
 	s.mu.Lock()
-	s.requests = append(s.requests, request{r.Method, r.URL.Path, r.URL.RawQuery, string(body), r.Header.Clone()})
+	if !s.discard {
+		s.requests = append(s.requests, request{r.Method, r.URL.Path, r.URL.RawQuery, string(body), r.Header.Clone()})
+	}
 	s.mu.Unlock()
 	if s.handle == nil {
 		answer(w, http.StatusOK, struct{}{})
@@ -102,7 +112,7 @@ func refuse(w http.ResponseWriter, status int, key ado.TypeKey) {
 }
 
 // options are those of a client in a hurry.
-func options(t *testing.T) ado.Options {
+func options(t testing.TB) ado.Options {
 	t.Helper()
 	connections := ado.NewHTTP()
 	t.Cleanup(connections.CloseIdleConnections)

@@ -66,8 +66,7 @@ func NewHTTP() *http.Transport {
 		TLSHandshakeTimeout: 10 * time.Second,
 		IdleConnTimeout:     90 * time.Second,
 		MaxIdleConns:        100,
-		MaxIdleConnsPerHost: 16,       // poll, renewal, records, feed and the uploads of one job, with room
-		WriteBufferSize:     64 << 10, // log pages leave in few writes
+		MaxIdleConnsPerHost: 16, // poll, renewal, records, feed and the uploads of one job, with room
 	}
 }
 
