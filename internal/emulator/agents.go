@@ -105,8 +105,10 @@ func (s *Server) getPools(c *call) (any, error) {
 		sizes[a.pool]++
 	}
 	wire := func(p *pool) poolWire {
-		return poolWire{ID: p.id, Name: p.name, Scope: s.instance, PoolType: "automation", Size: sizes[p],
-			CreatedOn: job.At(p.created), Properties: map[string]typedValue{}}
+		return poolWire{
+			ID: p.id, Name: p.name, Scope: s.instance, PoolType: "automation", Size: sizes[p],
+			CreatedOn: job.At(p.created), Properties: map[string]typedValue{},
+		}
 	}
 	if id := c.v("poolId"); id != "" {
 		p, err := s.poolOf(c)
@@ -300,7 +302,7 @@ func (s *Server) replaceAgent(c *call) (any, error) {
 // register takes over what the agent says about itself and makes its credentials.
 func (s *Server) register(c *call, a *agent, in agentWire, key *rsa.PublicKey) {
 	enabled := in.Enabled == nil || *in.Enabled
-	a.key, a.clientID, a.authorizationURL = key, newGUID(), base(c.r)+tokenPath
+	a.key, a.clientID, a.authorizationURL = key, newGUID(), base(c.r)+grantPath
 	public := in.Authorization.PublicKey
 	changed := job.At(s.now())
 	in.ID, in.Enabled, in.Status, in.StatusChangedOn, in.AssignedRequest = a.id, &enabled, "", &changed, nil

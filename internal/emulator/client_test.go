@@ -7,7 +7,7 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // what §4.1 prescribes
+	"crypto/sha1"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -267,7 +267,7 @@ func (p *peer) open() {
 	if !out.EncryptionKey.Encrypted {
 		p.t.Fatal("the session key travels in the clear though the agent has a public key (S5)")
 	}
-	key, err := rsa.DecryptOAEP(sha1.New(), nil, p.key, out.EncryptionKey.Value, nil) //nolint:gosec // §4.1
+	key, err := rsa.DecryptOAEP(sha1.New(), nil, p.key, out.EncryptionKey.Value, nil) // §4.1
 	if err != nil {
 		p.t.Fatalf("decrypting the session key: %v", err)
 	}

@@ -72,8 +72,13 @@ func (s *Server) checkCompletion(q *request, result job.Result) error {
 		case r.job != q:
 		case value(r.wire.State) != job.Completed:
 			return s.wrongOrder(q, "§7.11", "the job completed while its record %q is %s", value(r.wire.Name), value(r.wire.State))
-		case r.lag && r.wire.Log == nil:
+		case q.feedNext[r.wire.ID] > 0 && r.wire.Log == nil:
 			return s.wrongOrder(q, "§7.11", "the job completed while the log of record %q is missing", value(r.wire.Name))
+		}
+	}
+	for step := range q.feedNext {
+		if t.records[step] == nil {
+			s.violate(q, "§7.5", false, "the job completed with feed lines for step %s, which has no record", step)
 		}
 	}
 	for _, step := range q.steps {

@@ -73,8 +73,7 @@ func (s *Server) checkFeed(c *call, in *feedWire) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := p.timelineOf(c.v("timelineId"))
-	if err != nil {
+	if _, err := p.timelineOf(c.v("timelineId")); err != nil {
 		return nil, err
 	}
 	if job.RecordID(guid(c.v("recordId"))) != q.job.Record() {
@@ -88,12 +87,11 @@ func (s *Server) checkFeed(c *call, in *feedWire) (*request, error) {
 		return q, nil
 	}
 	step := job.RecordID(guid(string(*in.StepID)))
-	in.StepID = &step
-	r := t.records[step]
-	if r == nil {
-		return nil, recordNotFound(string(step))
+	if step == "" {
+		return nil, badRequest("The stepId %q is no GUID (§7.5).", *in.StepID)
 	}
-	r.lag = true
+	// The step's record may come later: feed and records are separate queues.
+	in.StepID = &step
 	s.checkLines(q, in)
 	return q, nil
 }
@@ -109,14 +107,15 @@ func (s *Server) checkLines(q *request, in *feedWire) {
 			break
 		}
 	}
-	if in.StartLine == nil {
-		return
+	next := max(q.feedNext[*in.StepID], 1)
+	start := next // older contracts have no startLine
+	if in.StartLine != nil {
+		start = int(*in.StartLine)
 	}
-	next := q.feedNext[*in.StepID]
-	if *in.StartLine < 1 || int(*in.StartLine) < next {
-		s.violate(q, "§7.5", false, "feed lines of step %s start at %d, want at least %d", *in.StepID, *in.StartLine, max(next, 1))
+	if start < next {
+		s.violate(q, "§7.5", false, "feed lines of step %s start at %d, want at least %d", *in.StepID, start, next)
 	}
-	q.feedNext[*in.StepID] = max(next, int(*in.StartLine)+len(in.Value))
+	q.feedNext[*in.StepID] = max(next, start+len(in.Value))
 }
 
 // Feed returns the live lines of a job in the order in which they arrived. It

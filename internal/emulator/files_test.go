@@ -226,7 +226,7 @@ func TestTheCmdLineTaskRunsUnderNode(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		cmd := exec.CommandContext(t.Context(), node, filepath.Join(dir, "cmdline.js")) //nolint:gosec // a test
+		cmd := exec.CommandContext(t.Context(), node, filepath.Join(dir, "cmdline.js"))
 		cmd.Env = append(os.Environ(), "INPUT_SCRIPT="+script, "AGENT_TEMPDIRECTORY="+dir)
 		out, err := cmd.Output()
 		if err != nil || !strings.Contains(string(out), want) {

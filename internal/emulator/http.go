@@ -10,12 +10,12 @@ import (
 
 // Call is one call an agent made for a job, in the order of the answers.
 type Call struct {
-	At       time.Time
-	Method   string
-	Resource string // as Appendix A names it: records, feed, logs, events, jobrequests, …
-	Path     string
-	Note     string // what the call said, for example "JobCompleted succeeded"
-	Status   int
+	At       time.Time `json:"at"`
+	Method   string    `json:"method"`
+	Resource string    `json:"resource"` // as Appendix A names it: records, feed, logs, events, jobrequests, …
+	Path     string    `json:"path"`
+	Note     string    `json:"note,omitempty"` // what the call said, for example "JobCompleted succeeded"
+	Status   int       `json:"status"`
 }
 
 // maxCalls bounds the calls kept for one job; feeds of long jobs fill it last
@@ -43,7 +43,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) int {
 	switch {
 	case strings.HasPrefix(path, controlPrefix):
 		return s.serveControl(w, r)
-	case strings.EqualFold(path, tokenPath):
+	case strings.EqualFold(path, grantPath):
 		return s.serveToken(w, r)
 	case r.Method == http.MethodOptions && strings.EqualFold(path, "/_apis"):
 		return answerJSON(w, http.StatusOK, publish(table))

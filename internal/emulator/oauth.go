@@ -9,9 +9,9 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// tokenPath is where agents exchange an assertion for a token. Together with
+// grantPath is where agents exchange an assertion for a token. Together with
 // the address under which the agent registered it is the assertion's audience.
-const tokenPath = "/_apis/oauth2/token"
+const grantPath = "/_apis/oauth2/token"
 
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -38,6 +39,14 @@ func (s *Server) QueuePipeline(ctx context.Context, text []byte, p Pipeline) (Ru
 	if p.File == "" {
 		p.File = "azure-pipelines.yml"
 	}
+	variables := maps.Clone(p.Variables)
+	if p.Repo == "" {
+		// Without a repository there is nothing to check out, and §8.2 has a word for it.
+		if variables == nil {
+			variables = make(map[string]job.Variable)
+		}
+		variables["build.syncSources"] = job.Variable{Value: "false", IsReadOnly: true}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.runs[s.nextRun] != nil {
@@ -45,8 +54,8 @@ func (s *Server) QueuePipeline(ctx context.Context, text []byte, p Pipeline) (Ru
 	}
 	r := &run{id: s.nextRun, definition: 7, items: make(map[string]*containerItem)}
 	loaded, err := pipeline.Load(pipeline.Source{File: p.File, Content: text}, pipeline.Options{
-		Parameters: p.Parameters, Variables: p.Variables, Repository: repo, Project: "emulator", ProjectID: projectID,
-		DefinitionID: r.definition, BuildID: r.id, Revision: r.id, Now: s.now(),
+		Parameters: p.Parameters, Variables: variables, Repository: repo, Project: "emulator", ProjectID: projectID,
+		DefinitionID: r.definition, BuildID: r.id, Revision: r.id - firstRun + 1, Now: s.now(),
 	})
 	if err != nil {
 		return Run{}, fmt.Errorf("compiling %s: %w", p.File, err)
@@ -268,7 +277,7 @@ func readRepo(ctx context.Context, dir string) (pipeline.Repository, error) {
 	var problems []error
 	git := func(args ...string) string {
 		var diagnosis bytes.Buffer
-		cmd := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...) //nolint:gosec // the arguments are ours, the directory the operator's
+		cmd := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...)
 		cmd.Stderr = &diagnosis
 		out, err := cmd.Output()
 		if err != nil {

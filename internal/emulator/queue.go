@@ -325,6 +325,9 @@ func (s *Server) setVariables(q *request, variables map[string]any, url, token s
 			v = map[string]any{"value": value, "isSecret": true}
 		}
 		variables[cmp.Or(known, name)] = v
+		if !secret {
+			q.plain[cmp.Or(known, name)] = value
+		}
 	}
 	for _, name := range []string{"system.collectionUri", "system.teamFoundationCollectionUri", "system.taskDefinitionsUri"} {
 		set(name, url, false, true)

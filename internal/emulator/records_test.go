@@ -204,7 +204,11 @@ func TestAJobCompletesOnce(t *testing.T) {
 		t.Fatalf("completion = %d %s", a.status, a.body)
 	}
 	for _, c := range [][2]string{
-		{"POST", events}, {"PATCH", p.recordsPath()}, {"POST", p.planURL + "/logs"}, {"GET", p.planURL}, {"GET", p.recordsPath()},
+		{"POST", events},
+		{"PATCH", p.recordsPath()},
+		{"POST", p.planURL + "/logs"},
+		{"GET", p.planURL},
+		{"GET", p.recordsPath()},
 		{"GET", "/_apis/distributedtask/tasks/d9bafed4-0b18-4f58-968d-86655b4d2ce9/2.279.1"},
 	} {
 		p.refused(404, "TaskOrchestrationPlanNotFoundException", c[0], c[1], p.event("succeeded"), own)

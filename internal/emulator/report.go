@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/dockless-ci/dockless/internal/job"
@@ -53,10 +54,8 @@ func (s *Server) snapshot(id job.ID) (q *request, records []recordWire, logs []*
 	if known == nil {
 		return nil, nil, nil, nil
 	}
-	q = &request{job: known.job, result: known.result, plain: map[string]string{}}
-	for name, v := range known.plain {
-		q.plain[name] = v
-	}
+	q = &request{job: known.job, result: known.result, plain: make(map[string]string, len(known.plain))}
+	maps.Copy(q.plain, known.plain)
 	for _, r := range known.plan.timelines[known.plan.timeline].order {
 		if r.job == known {
 			records = append(records, r.copy())

@@ -62,7 +62,7 @@ type request struct {
 	finishAttempts int
 	calls          []Call
 	feed           *appendFile
-	feedNext       map[job.RecordID]int // next expected line of each step
+	feedNext       map[job.RecordID]int // next expected line of each step that was fed
 }
 
 // notify wakes everybody who waits for the job.

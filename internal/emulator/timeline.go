@@ -24,7 +24,6 @@ type timeline struct {
 type record struct {
 	wire recordWire
 	job  *request
-	lag  bool // lines were fed and no log was attached since
 }
 
 // recordWire is a record on the wire (§7.2). A nil member means "unchanged".
@@ -132,9 +131,7 @@ func (t *timeline) merge(in recordWire, q *request, now time.Time) *record {
 	take(&w.WarningCount, in.WarningCount)
 	take(&w.Issues, in.Issues)
 	take(&w.Identifier, in.Identifier)
-	for name, v := range in.Variables {
-		w.Variables[name] = v
-	}
+	maps.Copy(w.Variables, in.Variables)
 	t.changed, w.ChangeID, w.LastModified = now, t.change, date(now)
 	return r
 }
@@ -291,11 +288,7 @@ func (s *Server) mergeRecords(c *call, batch []recordWire) (out []recordWire, ho
 	t.change++
 	now := s.now()
 	for _, in := range batch {
-		r := t.merge(in, q, now)
-		if in.Log != nil {
-			r.lag = false
-		}
-		out = append(out, r.copy())
+		out = append(out, t.merge(in, q, now).copy())
 	}
 	c.note = describe(batch)
 	if r := t.records[q.job.Record()]; r != nil && t.id == p.timeline && value(r.wire.State) != job.Pending && !q.jobRecordSeen {
