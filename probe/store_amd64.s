@@ -1,3 +1,5 @@
+//go:build linux
+
 #include "textflag.h"
 
 // func storeRelease(word *uint64, v uint64)

@@ -143,8 +143,11 @@ func lockOwned(file *os.File, path string) (bool, error) {
 func (w *Writer) sign() error {
 	pid := uint64(os.Getpid()) //nolint:gosec // not negative
 	start, errno := startTime(pid)
-	if errno != 0 || start == 0 {
+	switch {
+	case errno != 0:
 		return fmt.Errorf("reading the start time of this process: %w", errno)
+	case start == 0:
+		return fmt.Errorf("/proc/%d/stat does not give the start time of this process", pid)
 	}
 	boot := bootHash()
 	if boot == 0 {
