@@ -129,7 +129,7 @@ func (d *decoder) nameStages(stages []*Stage) {
 		}
 	}
 	if len(stages) == 0 {
-		d.add(&node{pos: position{1, 1}}, "At least one stage is expected")
+		d.add(&node{pos: position{line: 1, column: 1}}, "At least one stage is expected")
 	}
 }
 

@@ -25,6 +25,8 @@ const (
 	roleJob
 	roleVariables
 	roleVariable // one item of the list form
+	roleSteps
+	roleStep
 	roleVerbatim // never evaluated
 )
 
@@ -37,6 +39,8 @@ func (r role) child(key string) role {
 		return roleStages
 	case (r == roleRoot || r == roleStage) && key == "jobs":
 		return roleJobs
+	case (r == roleRoot || r == roleJob) && key == "steps":
+		return roleSteps
 	case r == roleRoot && slices.Contains([]string{"trigger", "pr", "schedules", "parameters"}, key):
 		return roleVerbatim
 	}
@@ -52,6 +56,8 @@ func (r role) item() role {
 		return roleJob
 	case roleVariables:
 		return roleVariable
+	case roleSteps:
+		return roleStep
 	case roleVerbatim:
 		return roleVerbatim
 	}
@@ -61,6 +67,9 @@ func (r role) item() role {
 // expander evaluates the template expressions of a file. It is used by one goroutine.
 type expander struct {
 	*problems
+	open   func(repository, name string) ([]byte, error)
+	files  map[templateFile]*node
+	depth  int // of templates that include templates
 	events int
 }
 
@@ -68,6 +77,7 @@ type expander struct {
 type names struct {
 	values    map[string]expr.Value // parameters, resources, loop variables
 	variables *expr.Map
+	file      templateFile // the file that the place is in
 }
 
 func (s names) with(name string, value expr.Value) names {
@@ -77,7 +87,7 @@ func (s names) with(name string, value expr.Value) names {
 			values[other] = value
 		}
 	}
-	return names{values, s.variables}
+	return names{values, s.variables, s.file}
 }
 
 // nested returns names whose variables may change without the outer ones noticing.
@@ -86,7 +96,7 @@ func (s names) nested() names {
 	for name, value := range s.variables.All() {
 		variables.Set(name, value)
 	}
-	return names{s.values, variables}
+	return names{s.values, variables, s.file}
 }
 
 // errTooMuch ends an expansion that has grown out of bounds.
@@ -118,13 +128,14 @@ func (e *expander) node(n *node, s names, r role) *node {
 	return value
 }
 
-// spend counts one event and reports false once there were too many.
+// spend counts one event and reports false once there were too many, of events or of
+// mistakes.
 func (e *expander) spend(n *node) bool {
 	e.events++
 	if e.events == maxEvents {
 		e.add(n, "%s", errTooMuch)
 	}
-	return e.events < maxEvents
+	return e.events < maxEvents && len(e.found) < maxProblems
 }
 
 // scalar evaluates a scalar. A scalar that is one expression becomes what it evaluates

@@ -215,7 +215,7 @@ func (e *expander) items(out, n *node, s names, r role) {
 			e.scalarItem(out, item, s, r)
 			continue
 		}
-		out.items = append(out.items, e.node(item, s, r.item()))
+		e.addItem(out, e.node(item, s, r.item()), s, r)
 	}
 }
 
@@ -229,11 +229,11 @@ func (e *expander) scalarItem(out, item *node, s names, r role) {
 	case value.kind == sequenceNode:
 		for _, one := range value.items {
 			if e.spend(one) {
-				out.items = append(out.items, one)
+				e.addItem(out, one, s, r)
 			}
 		}
 	default:
-		out.items = append(out.items, value)
+		e.addItem(out, value, s, r)
 	}
 	if r == roleVariables && ok {
 		s.define(value)
@@ -266,7 +266,7 @@ func (e *expander) spliced(out, item *node, branch *chain, s names, r role) bool
 		if r == roleVariables {
 			s.define(merged)
 		}
-		out.items = append(out.items, merged)
+		e.addItem(out, merged, s, r)
 	}
 	return true
 }
@@ -285,9 +285,11 @@ func (e *expander) inSequence(out, merged *node, p pair, d directive, branch *ch
 			switch {
 			case !ok || value.isEmpty():
 			case value.kind == sequenceNode:
-				out.items = append(out.items, value.items...)
+				for _, one := range value.items {
+					e.addItem(out, one, s, r)
+				}
 			case value.kind == mappingNode:
-				out.items = append(out.items, value)
+				e.addItem(out, value, s, r)
 			default:
 				e.add(body, "Expected a sequence")
 			}

@@ -23,7 +23,7 @@ func Load(source Source, options Options) (*Pipeline, error) {
 		options.Definition = cmp.Or(options.Repository.Name, strings.TrimSuffix(path.Base(source.File), path.Ext(source.File)))
 	}
 	p := newProblems(source.File)
-	root := read(p, source.Content)
+	root := read(p, "", source.Content)
 	if root == nil {
 		return nil, p.err()
 	}
@@ -32,15 +32,21 @@ func Load(source Source, options Options) (*Pipeline, error) {
 		p.add(root, "Expected a mapping")
 		return nil, p.err()
 	}
-	parameters, value := d.parameters(root.get("parameters"), options.Parameters)
+	var values []given
+	for name, text := range options.Parameters {
+		values = append(values, given{name: name, text: text})
+	}
+	parameters, value := d.parameters(root.get("parameters"), nil, values)
 	if err := p.err(); err != nil {
 		return nil, err
 	}
-	e := &expander{problems: p}
-	expanded := e.node(root, names{
+	e := &expander{problems: p, open: source.Open, files: make(map[templateFile]*node)}
+	around := names{
 		values:    map[string]expr.Value{"parameters": value},
 		variables: templateVariables(options),
-	}, roleRoot)
+		file:      templateFile{"self", strings.TrimPrefix(p.file, "/")},
+	}
+	expanded := e.extend(e.node(root, around, roleRoot), around)
 	if err := p.err(); err != nil {
 		return nil, err
 	}

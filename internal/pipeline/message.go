@@ -252,7 +252,7 @@ func freeAlias(m *job.Message, declared map[string]*container, name string) stri
 // parseContainer reads the JSON text that a runtime expression gave.
 func parseContainer(text string) (job.Container, error) {
 	d := &decoder{problems: newProblems("container"), containers: make(map[string]*container)}
-	root := read(d.problems, []byte(text))
+	root := read(d.problems, "", []byte(text))
 	var c job.Container
 	if root != nil {
 		if o := d.object(root); o != nil {

@@ -15,6 +15,9 @@ const DefaultName = "__default"
 type Source struct {
 	File    string // path as messages show it, relative to the repository
 	Content []byte
+	// Open reads a template: repository is self or the alias of a resource, name a path
+	// with slashes below its root. Nil means that templates cannot be read.
+	Open func(repository, name string) ([]byte, error)
 }
 
 // Repository says what checkout: self fetches. Zero fields leave their properties out.

@@ -18,7 +18,11 @@ func (k nodeKind) String() string {
 	return [...]string{"scalar", "mapping", "sequence"}[k]
 }
 
-type position struct{ line, column int }
+// position is a place in a file; an empty file is the one that is being loaded.
+type position struct {
+	line, column int
+	file         string // as messages show it
+}
 
 // node is one part of a pipeline file: a scalar with its text, or a collection. Scalars
 // stay text; only style tells a plain true from a quoted one.

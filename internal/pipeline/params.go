@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,40 +32,60 @@ func (strictParameters) Missing(key string) error {
 	return fmt.Errorf("Unexpected parameter '%s': it is not declared under 'parameters'", key) //nolint:staticcheck // worded like the service
 }
 
-// parameters reads the declarations and returns what ${{ parameters }} is.
-func (d *decoder) parameters(n *node, given map[string]string) ([]Parameter, expr.Value) {
-	values := new(expr.Map)
+// given is the value of one parameter: text from a command line, or a node of the file
+// that names a template.
+type given struct {
+	name string
+	text string
+	node *node
+}
+
+// parameters reads the declarations at n and returns what ${{ parameters }} is. at is
+// where the values come from.
+func (d *decoder) parameters(n, at *node, values []given) ([]Parameter, expr.Value) {
+	if n != nil && n.kind == mappingNode {
+		return nil, d.legacyParameters(n, values)
+	}
+	known := new(expr.Map)
 	var declared []Parameter
-	if n.isEmpty() {
-		n = &node{kind: sequenceNode, pos: position{1, 1}}
-	}
-	if n.kind == mappingNode { // the older form, name: default
-		n = listOfDefaults(n)
-	}
 	for _, item := range d.items(n) {
-		if p, ok := d.parameter(item, given, values); ok {
+		if p, ok := d.parameter(item, at, values, known); ok {
 			declared = append(declared, p)
 		}
 	}
-	for name := range given {
-		if !slices.ContainsFunc(declared, func(p Parameter) bool { return strings.EqualFold(p.Name, name) }) {
-			d.add(n, "Unexpected parameter '%s'", name)
+	for _, v := range values {
+		if !slices.ContainsFunc(declared, func(p Parameter) bool { return strings.EqualFold(p.Name, v.name) }) {
+			d.add(cmp.Or(v.node, n, at), "Unexpected parameter '%s'", v.name)
 		}
 	}
-	return declared, expr.MappingOf(strictParameters{values})
+	return declared, expr.MappingOf(strictParameters{known})
 }
 
-func listOfDefaults(n *node) *node {
-	list := &node{kind: sequenceNode, pos: n.pos}
-	for _, p := range n.pairs {
-		list.items = append(list.items, &node{kind: mappingNode, pos: p.key.pos, pairs: []pair{
-			{newScalar(p.key.pos, "name"), p.key}, {newScalar(p.key.pos, "default"), p.value},
-		}})
+// legacyParameters reads the older form, name: default. There every scalar is a text,
+// and names that are not declared are fine.
+func (d *decoder) legacyParameters(n *node, values []given) expr.Value {
+	known := new(expr.Map)
+	set := func(name string, v *node) {
+		if v.kind == scalarNode {
+			known.Set(name, expr.Text(v.text))
+			return
+		}
+		known.Set(name, v.value())
 	}
-	return list
+	for _, p := range n.pairs {
+		d.noTemplates(p.value)
+		set(p.key.text, p.value)
+	}
+	for _, v := range values {
+		if v.node == nil {
+			v.node = newScalar(n.pos, v.text)
+		}
+		set(v.name, v.node)
+	}
+	return expr.MappingOf(known)
 }
 
-func (d *decoder) parameter(n *node, given map[string]string, values *expr.Map) (Parameter, bool) {
+func (d *decoder) parameter(n, at *node, given []given, values *expr.Map) (Parameter, bool) {
 	o := d.object(n)
 	if o == nil {
 		return Parameter{}, false
@@ -104,7 +125,7 @@ func (d *decoder) parameter(n *node, given map[string]string, values *expr.Map) 
 		p.Default = byDefault.text
 	}
 	d.noTemplates(byDefault)
-	chosen := d.chosen(n, p, byDefault, given)
+	chosen := d.chosen(n, at, p, byDefault, given)
 	if chosen == nil {
 		values.Set(p.Name, expr.Value{})
 		return p, true
@@ -135,23 +156,30 @@ func isParameterName(name string) bool {
 }
 
 // chosen returns the node that holds the value of p: the given one or the default.
-func (d *decoder) chosen(n *node, p Parameter, byDefault *node, given map[string]string) *node {
-	for name, text := range given {
-		if !strings.EqualFold(name, p.Name) {
+func (d *decoder) chosen(n, at *node, p Parameter, byDefault *node, values []given) *node {
+	for _, v := range values {
+		if !strings.EqualFold(v.name, p.Name) {
 			continue
+		}
+		if v.node != nil {
+			return v.node
 		}
 		if p.Type != "string" && p.Type != "number" && p.Type != "boolean" {
 			quiet := &problems{file: d.file}
-			root := read(quiet, []byte(text))
+			root := read(quiet, "", []byte(v.text))
 			if len(quiet.found) == 0 {
 				return root
 			}
 			d.add(n, "The value of the parameter '%s' is not YAML: %s", p.Name, quiet.found[0])
 			return nil
 		}
-		return newScalar(n.pos, text)
+		return newScalar(n.pos, v.text)
 	}
-	if byDefault == nil {
+	switch {
+	case byDefault != nil:
+	case at != nil: // a template: whoever names it must give the value
+		d.add(at, "A value for the '%s' parameter must be provided.", p.Name)
+	default:
 		d.advise(n, fmt.Sprintf("give it with --param %s=VALUE", p.Name), "A value for the '%s' parameter must be provided.", p.Name)
 	}
 	return byDefault

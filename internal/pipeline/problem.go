@@ -39,7 +39,7 @@ func newProblems(file string) *problems {
 }
 
 func (p *problems) at(pos position, format string, args ...any) *Error {
-	return &Error{p.file, max(1, pos.line), max(1, pos.column), fmt.Sprintf(format, args...)}
+	return &Error{cmp.Or(pos.file, p.file), max(1, pos.line), max(1, pos.column), fmt.Sprintf(format, args...)}
 }
 
 // add reports a mistake at n.
@@ -69,10 +69,18 @@ func (p *problems) warn(n *node, format string, args ...any) {
 
 // err returns everything found so far, in the order of the file and each text once.
 func (p *problems) err() error {
+	rank := map[string]int{p.file: 0} // the file that is loaded comes before its templates
+	for _, err := range p.found {
+		if e, ok := errors.AsType[*Error](err); ok {
+			if _, known := rank[e.File]; !known {
+				rank[e.File] = len(rank)
+			}
+		}
+	}
 	slices.SortStableFunc(p.found, func(a, b error) int {
 		x, _ := errors.AsType[*Error](a)
 		y, _ := errors.AsType[*Error](b)
-		return cmp.Or(cmp.Compare(x.Line, y.Line), cmp.Compare(x.Column, y.Column))
+		return cmp.Or(cmp.Compare(rank[x.File], rank[y.File]), cmp.Compare(x.Line, y.Line), cmp.Compare(x.Column, y.Column))
 	})
 	p.found = slices.CompactFunc(p.found, func(a, b error) bool { return a.Error() == b.Error() })
 	return errors.Join(p.found...)

@@ -24,25 +24,28 @@ var coreTags = []string{"!!str", "!!bool", "!!int", "!!float", "!!null", "!!map"
 // reader turns YAML into nodes and reports what the service's reader refuses.
 type reader struct {
 	*problems
+	file  string
 	depth int
 }
 
-// read returns the root of content, or nil after reporting why there is none.
-func read(p *problems, content []byte) *node {
-	start := &node{pos: position{1, 1}}
+// read returns the root of content, or nil after reporting why there is none. file is
+// how messages show where content comes from; empty is the file that is being loaded.
+func read(p *problems, file string, content []byte) *node {
+	start := &node{pos: position{1, 1, file}}
+	r := &reader{problems: p, file: file}
 	if len(content) > maxFileBytes {
 		p.add(start, "Maximum object size exceeded")
 		return nil
 	}
-	file, err := parseYAML(content)
+	parsed, err := parseYAML(content)
 	if err != nil {
-		p.addError(syntaxProblem(p, err))
+		p.addError(r.syntaxProblem(err))
 		return nil
 	}
 	var roots []ast.Node
-	for _, doc := range file.Docs {
+	for _, doc := range parsed.Docs {
 		if directive, ok := doc.Body.(*ast.DirectiveNode); ok {
-			p.add(&node{pos: placeOf(directive)}, "YAML directives are not supported")
+			p.add(&node{pos: r.place(directive)}, "YAML directives are not supported")
 		} else if doc.Body != nil {
 			roots = append(roots, doc.Body)
 		}
@@ -53,10 +56,9 @@ func read(p *problems, content []byte) *node {
 		return nil
 	case 1:
 	default:
-		p.add(&node{pos: placeOf(roots[1])}, "Only one document per file is supported")
+		p.add(&node{pos: r.place(roots[1])}, "Only one document per file is supported")
 		return nil
 	}
-	r := &reader{problems: p}
 	return r.convert(roots[0])
 }
 
@@ -73,19 +75,21 @@ func parseYAML(content []byte) (file *ast.File, err error) {
 	return parser.ParseBytes(content, 0, parser.AllowDuplicateMapKey())
 }
 
-func syntaxProblem(p *problems, err error) error {
+func (r *reader) syntaxProblem(err error) error {
 	syntax, ok := errors.AsType[*yaml.SyntaxError](err)
 	if !ok || syntax.Token == nil {
-		return p.at(position{1, 1}, "%s", err)
+		return r.at(position{1, 1, r.file}, "%s", err)
 	}
-	return p.at(placeOfToken(syntax.Token), "%s", syntax.Message)
+	pos := placeOfToken(syntax.Token)
+	pos.file = r.file
+	return r.at(pos, "%s", syntax.Message)
 }
 
 func placeOfToken(t *token.Token) position {
 	if t == nil || t.Position == nil {
-		return position{1, 1}
+		return position{line: 1, column: 1}
 	}
-	return position{t.Position.Line, t.Position.Column}
+	return position{line: t.Position.Line, column: t.Position.Column}
 }
 
 // placeOf returns where n begins; a block mapping begins at its first key.
@@ -99,13 +103,20 @@ func placeOf(n ast.Node) position {
 		return placeOf(n.Key)
 	}
 	if n == nil {
-		return position{1, 1}
+		return position{line: 1, column: 1}
 	}
 	return placeOfToken(n.GetToken())
 }
 
+// place returns where n begins, and in which file.
+func (r *reader) place(n ast.Node) position {
+	pos := placeOf(n)
+	pos.file = r.file
+	return pos
+}
+
 func (r *reader) convert(n ast.Node) *node {
-	out := &node{pos: placeOf(n)}
+	out := &node{pos: r.place(n)}
 	r.depth++
 	defer func() { r.depth-- }()
 	if r.depth > maxNesting {
@@ -167,7 +178,7 @@ func (r *reader) addPair(out *node, value *ast.MappingValueNode) {
 	key := ast.Node(value.Key)
 	switch k := key.(type) {
 	case *ast.MergeKeyNode:
-		r.add(&node{pos: placeOf(k)}, "Merge keys are not supported. Remove the key '<<'")
+		r.add(&node{pos: r.place(k)}, "Merge keys are not supported. Remove the key '<<'")
 		return
 	case *ast.MappingKeyNode:
 		key = k.Value

@@ -237,7 +237,7 @@ func parseMatrix(text string) ([]leg, error) {
 		return nil, nil
 	}
 	d := &decoder{problems: newProblems("matrix")}
-	root := read(d.problems, []byte(text))
+	root := read(d.problems, "", []byte(text))
 	var legs []leg
 	if root != nil && root.kind == mappingNode {
 		for _, p := range root.pairs {
