@@ -347,15 +347,18 @@ func TestASecretDoesNotPrintItself(t *testing.T) {
 	const value = "hunter22"
 	type config struct {
 		Token mask.Secret
+		token mask.Secret // fmt prints the inside of this one
+		all   []any
 	}
 	secret := mask.NewSecret(value)
+	whole := config{secret, secret, []any{secret, &secret, map[mask.Secret]mask.Secret{secret: secret}}}
 	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("settings", "token", secret, "config", config{secret})
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("settings", "token", secret, "config", whole)
 	text := log.String()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%10s"} {
-		text += fmt.Sprintf(verb+verb+verb, secret, &secret, config{secret})
+		text += fmt.Sprintf(verb+verb+verb, secret, &secret, whole)
 	}
-	encoded, err := json.Marshal(map[string]any{"a": secret, "b": &secret, "c": config{secret}})
+	encoded, err := json.Marshal(map[string]any{"a": secret, "b": &secret, "c": whole})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,8 +371,11 @@ func TestASecretDoesNotPrintItself(t *testing.T) {
 	if got, want := secret.String()+secret.GoString()+secret.LogValue().String(), "*********"; got != want {
 		t.Errorf("its strings are %q, want %q", got, want)
 	}
-	if empty := (mask.Secret{}); fmt.Sprint(empty) != "" || !empty.IsZero() || secret.IsZero() || secret.Reveal() != value {
+	if empty := (mask.Secret{}); fmt.Sprint(empty) != "" || !empty.IsZero() || secret.IsZero() || secret.Reveal() != value || empty.Reveal() != "" {
 		t.Error("the empty secret is not empty, or the other one is")
+	}
+	if !secret.Equal(mask.NewSecret(value)) || secret != mask.NewSecret(value) || secret.Equal(mask.NewSecret("other")) {
+		t.Error("secrets do not compare by value")
 	}
 }
 

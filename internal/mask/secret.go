@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"unique"
 )
 
 // Replacement is what stands in place of a secret.
@@ -14,21 +15,38 @@ const Replacement = "***"
 // encoding/json and encoding/text print it gives [Replacement], and nothing at
 // all when it is empty. The zero value is the empty secret. A Secret is
 // immutable apart from [Secret.UnmarshalText], and may be copied and compared.
-type Secret struct{ value string }
+type Secret struct {
+	// A handle instead of a string: fmt does not call the methods of a field
+	// that is not exported, it prints what is inside, here an address.
+	handle unique.Handle[string]
+}
 
 // NewSecret returns a Secret that holds value.
-func NewSecret(value string) Secret { return Secret{value} }
+func NewSecret(value string) Secret {
+	if value == "" {
+		return Secret{}
+	}
+	return Secret{unique.Make(value)}
+}
 
 // Reveal returns the value itself. It is the only way to read it, so that a
 // search for the name finds every place that does.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string {
+	if s.IsZero() {
+		return ""
+	}
+	return s.handle.Value()
+}
 
 // IsZero reports whether the secret is empty.
-func (s Secret) IsZero() bool { return s.value == "" }
+func (s Secret) IsZero() bool { return s == Secret{} }
+
+// Equal reports whether both hold the same value.
+func (s Secret) Equal(other Secret) bool { return s == other }
 
 // String returns [Replacement], or nothing when the secret is empty.
 func (s Secret) String() string {
-	if s.value == "" {
+	if s.IsZero() {
 		return ""
 	}
 	return Replacement
@@ -57,6 +75,6 @@ func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) 
 // of a Config read by envconfig. It never fails. A value that came from
 // [Secret.MarshalText] reads back as the replacement, not as the secret.
 func (s *Secret) UnmarshalText(text []byte) error {
-	s.value = string(text)
+	*s = NewSecret(string(text))
 	return nil
 }
