@@ -24,6 +24,7 @@ type pool struct {
 	id      int
 	name    string
 	created time.Time
+	members []*agent   // by id
 	waiting []*request // oldest first
 }
 
@@ -100,13 +101,9 @@ type poolWire struct {
 func (s *Server) getPools(c *call) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sizes := make(map[*pool]int)
-	for _, a := range s.agents {
-		sizes[a.pool]++
-	}
 	wire := func(p *pool) poolWire {
 		return poolWire{
-			ID: p.id, Name: p.name, Scope: s.instance, PoolType: "automation", Size: sizes[p],
+			ID: p.id, Name: p.name, Scope: s.instance, PoolType: "automation", Size: len(p.members),
 			CreatedOn: job.At(p.created), Properties: map[string]typedValue{},
 		}
 	}
@@ -181,18 +178,6 @@ func (s *Server) agentByClient(clientID string) *agent {
 	return nil
 }
 
-// members returns the agents of p by id.
-func (s *Server) members(p *pool) []*agent {
-	var out []*agent
-	for _, a := range s.agents {
-		if a.pool == p {
-			out = append(out, a)
-		}
-	}
-	slices.SortFunc(out, func(a, b *agent) int { return cmp.Compare(a.id, b.id) })
-	return out
-}
-
 func (s *Server) getAgents(c *call) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,7 +197,7 @@ func (s *Server) getAgents(c *call) (any, error) {
 		demands = strings.Split(text, ",")
 	}
 	var out []agentWire
-	for _, a := range s.members(p) {
+	for _, a := range p.members {
 		name := c.q("agentName")
 		if (name == "" || strings.EqualFold(name, a.wire.Name)) && a.satisfies(demands) {
 			out = append(out, s.show(c, a))
@@ -258,7 +243,7 @@ func (s *Server) addAgent(c *call) (any, error) {
 	if in.Name == "" {
 		return nil, badRequest("The agent has no name (§2.4).")
 	}
-	for _, a := range s.members(p) {
+	for _, a := range p.members {
 		if strings.EqualFold(a.wire.Name, in.Name) {
 			return nil, refuse(http.StatusConflict, "TaskAgentExistsException", "The pool %s has an agent %s already.", p.name, in.Name)
 		}
@@ -268,9 +253,16 @@ func (s *Server) addAgent(c *call) (any, error) {
 	created := job.At(s.now())
 	in.CreatedOn = &created
 	s.register(c, a, in, key)
-	s.agents[a.id] = a
+	s.join(a)
+	s.unsaved = true
 	s.log.Info("agent registered", "agent_id", int(a.id), "agent", in.Name, "pool_id", p.id)
 	return s.registration(a), nil
+}
+
+// join makes a a member of its pool. Ids grow, so members stay sorted.
+func (s *Server) join(a *agent) {
+	s.agents[a.id] = a
+	a.pool.members = append(a.pool.members, a)
 }
 
 // replaceAgent gives an agent a new key and description (§2.6). The client id
@@ -295,6 +287,7 @@ func (s *Server) replaceAgent(c *call) (any, error) {
 	}
 	in.CreatedOn, in.UserCapabilities = a.wire.CreatedOn, a.wire.UserCapabilities
 	s.register(c, a, in, key)
+	s.unsaved = true
 	s.log.Info("agent replaced", "agent_id", int(a.id), "agent", a.wire.Name)
 	return s.registration(a), nil
 }
@@ -338,6 +331,7 @@ func (s *Server) updateAgent(c *call) (any, error) {
 	}
 	if in.Enabled != nil {
 		a.wire.Enabled = in.Enabled
+		s.unsaved = true
 		s.assign(a.pool)
 	}
 	return s.show(c, a), nil
@@ -355,6 +349,7 @@ func (s *Server) setUserCapabilities(c *call) (any, error) {
 		return nil, err
 	}
 	a.wire.UserCapabilities = in
+	s.unsaved = true
 	s.assign(a.pool)
 	return s.show(c, a), nil
 }
@@ -368,6 +363,8 @@ func (s *Server) deleteAgent(c *call) (any, error) {
 		return nil, err
 	}
 	delete(s.agents, a.id)
+	a.pool.members = slices.DeleteFunc(a.pool.members, func(m *agent) bool { return m == a })
+	s.unsaved = true
 	if a.session != nil {
 		s.endSession(a.session, "agent removed")
 	}

@@ -14,7 +14,7 @@ import (
 type Config struct {
 	Pools    []string    // names of the pools, at least one
 	PAT      mask.Secret // the one personal access token that is accepted
-	StateDir string      // logs and attachments; empty: a temporary directory that Close removes
+	StateDir string      // registrations, logs and attachments; empty: a temporary directory that Close removes
 
 	PollHold      time.Duration // how long a message poll is held; zero answers at once
 	LockDuration  time.Duration // how far ahead a renewal moves a request's lock

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,7 +33,7 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) int {
 	var err error
 	switch route := r.Method + " " + parts[2]; {
 	case parts[1] == "" && r.Method == http.MethodGet:
-		value = s.Jobs()
+		value = ofRun(s.Jobs(), r.URL.Query().Get("run"))
 	case parts[1] == "" && r.Method == http.MethodPost:
 		value, err = s.controlQueue(r)
 	case route == "GET ":
@@ -53,6 +54,11 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) int {
 		err = refuse(http.StatusNotFound, "TaskOrchestrationJobNotFoundException", "There is no job %s.", parts[1])
 	}
 	return answer(w, value, err)
+}
+
+// ofRun keeps the jobs of one run; without a number it keeps all.
+func ofRun(all []Status, number string) []Status {
+	return slices.DeleteFunc(all, func(st Status) bool { return number != "" && strconv.Itoa(st.Run) != number })
 }
 
 // jobNamed finds a job by its id or by the number of its request.

@@ -212,7 +212,7 @@ func unzip(t *testing.T, body []byte) map[string][]byte {
 func TestTheCmdLineTaskRunsUnderNode(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil {
-		t.Skip("node is not installed; test/integration runs Node tasks")
+		t.Skip("node is not installed (Debian: apt-get install nodejs), so the task is not run")
 	}
 	srv := emulatortest.New(t)
 	p := online(t, srv, "a")

@@ -202,7 +202,7 @@ func (s *Server) sendMessage(c *call) (any, error) {
 		s.send(q.agent, in.MessageType, in.Body, q)
 		return nil, nil
 	}
-	for _, a := range s.members(p) {
+	for _, a := range p.members {
 		if id := c.q("agentId"); id == "" || id == a.id.String() {
 			s.send(a, messageRefresh, refreshBody(a), nil)
 		}

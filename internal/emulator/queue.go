@@ -227,7 +227,7 @@ func (s *Server) assign(p *pool) {
 	}
 	var idle []*agent
 	now := s.now()
-	for _, a := range s.members(p) {
+	for _, a := range p.members {
 		if a.request == nil && *a.wire.Enabled && a.session != nil && !a.session.draining && !s.sessionExpired(a.session, now) {
 			idle = append(idle, a)
 		}

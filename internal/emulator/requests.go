@@ -189,7 +189,6 @@ func (s *Server) getRequests(c *call) (any, error) {
 // listRequests returns unfinished requests, oldest first, then at most completed
 // finished ones, newest first; -1 is no bound.
 func (s *Server) listRequests(p *pool, top, completed int) []requestWire {
-	members := s.members(p)
 	var open, done []requestWire
 	for _, q := range s.order {
 		if q.pool != p || q.blocked {
@@ -200,7 +199,7 @@ func (s *Server) listRequests(p *pool, top, completed int) []requestWire {
 			done = append(done, w)
 			continue
 		}
-		for _, a := range members {
+		for _, a := range p.members {
 			if len(w.MatchedAgents) == maxMatched {
 				break
 			}

@@ -54,6 +54,7 @@ type Server struct {
 	plans       map[job.PlanID]*plan
 	runs        map[int]*run
 	violations  []Violation
+	unsaved     bool // registrations changed since they were saved
 	nextAgent   agentID
 	nextMessage int64
 	nextRequest job.RequestID
@@ -61,8 +62,9 @@ type Server struct {
 	nextLog     int
 }
 
-// New makes a server that answers nobody yet. It fails when cfg is invalid or
-// its state directory cannot be made.
+// New makes a server that answers nobody yet. It knows the agents of an earlier
+// server with the same state directory, but not its jobs. It fails when cfg is
+// invalid or the state directory cannot be used.
 func New(cfg Config, log *slog.Logger) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("reading the emulator's settings: %w", err)
@@ -83,6 +85,9 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	if err := s.openDir(); err != nil {
 		return nil, err
 	}
+	if err := s.load(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -100,7 +105,7 @@ func (s *Server) openDir() (err error) {
 	return nil
 }
 
-// Close ends every held poll and stream, closes the feeds, and removes a temporary
+// Close ends every held poll and stream, saves registrations, and removes a temporary
 // state directory. Calls that arrive afterwards are refused with 503.
 func (s *Server) Close() error {
 	var err error
@@ -109,7 +114,7 @@ func (s *Server) Close() error {
 		s.mu.Lock()
 		jobs := slices.Clone(s.order)
 		s.mu.Unlock()
-		var errs []error
+		errs := []error{s.save()}
 		for _, q := range jobs {
 			errs = append(errs, q.feed.close())
 		}
@@ -151,7 +156,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return g.Wait()
 }
 
-// Run expires sessions and locks until ctx ends or s is closed. Without it a
+// Run expires sessions and locks, and saves registrations, until ctx ends or s is closed. Without it a
 // session expires when somebody asks for it, and no job is abandoned.
 func (s *Server) Run(ctx context.Context) error {
 	// A tenth of the shortest deadline is late by no more than a tenth of it.
@@ -166,6 +171,9 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 			s.expire()
+			if err := s.save(); err != nil {
+				s.log.Error("registrations cannot be saved", "err", err)
+			}
 		}
 	}
 }
