@@ -50,8 +50,7 @@ func startChild(ctx context.Context, cfg Config, log *slog.Logger) (*child, erro
 		return nil, err
 	}
 	ch := &child{dir: dir, socket: filepath.Join(dir, "podman.sock"), output: &tailBuffer{limit: childOutput}, exited: make(chan struct{})}
-	// The process outlives ctx, which bounds only the start; stop ends it.
-	ch.cmd = exec.Command(program, "system", "service", "--time=0", "unix://"+ch.socket) //nolint:gosec,noctx // the program is the operator's setting; stop ends the process
+	ch.cmd = exec.Command(program, "system", "service", "--time=0", "unix://"+ch.socket) //nolint:noctx // the process outlives ctx; stop ends it
 	ch.cmd.Stdout, ch.cmd.Stderr = ch.output, ch.output
 	ch.cmd.SysProcAttr = childAttributes()
 	if err := ch.cmd.Start(); err != nil {

@@ -42,7 +42,7 @@ func TestAMissingSocketNamesTheSetting(t *testing.T) {
 
 func TestAProgramThatIsNoPodmanIsReportedWithItsOutput(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "podman")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\necho no service today >&2\nexit 5\n"), 0o700); err != nil { //nolint:gosec // it must be executable
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho no service today >&2\nexit 5\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()

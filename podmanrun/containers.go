@@ -147,18 +147,20 @@ func (l listedContainer) grace() time.Duration {
 }
 
 // checkContainer runs the container's healthcheck once. Podman does not bound
-// the command's time, so a check that exceeds h.Timeout is given up and counts as failed.
-// A container that does not run is an error with status 409.
-func (c *Client) checkContainer(ctx context.Context, id, name string, h *healthConfig) (healthy bool, err error) {
+// the command's time, so a check that exceeds h.Timeout is given up: it is slow
+// and not healthy. A container that does not run is an error with status 409.
+func (c *Client) checkContainer(ctx context.Context, id, name string, h *healthConfig) (healthy, slow bool, err error) {
 	bounded, cancel := context.WithTimeout(ctx, h.Timeout)
 	defer cancel()
 	var answer struct{ Status string }
 	err = c.call(bounded, request{method: http.MethodGet, path: "/containers/" + id + "/healthcheck", bound: -1, what: "checking the health of container " + name}, &answer)
-	if err == nil {
-		return answer.Status == "healthy", nil
+	switch {
+	case err == nil:
+		return answer.Status == "healthy", false, nil
+	case ctx.Err() == nil && bounded.Err() != nil:
+		return false, true, nil
+	case hasStatus(err, http.StatusInternalServerError):
+		return false, false, nil // the command could not be run
 	}
-	if ctx.Err() == nil && (bounded.Err() != nil || hasStatus(err, http.StatusInternalServerError)) {
-		return false, nil // too slow, or the command could not be run
-	}
-	return false, err
+	return false, false, err
 }

@@ -51,7 +51,7 @@ func ExampleClient_Up() {
 		fmt.Fprintln(os.Stderr, err)
 		return
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }() // a service of somebody else has nothing to report
 	project, err := podmanrun.Load(ctx, podmanrun.LoadOptions{Files: []string{"compose.yml"}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -102,7 +102,7 @@ func (k *keyCheck) follow(from string, link fileLink) error {
 	if seen {
 		return nil
 	}
-	content, err := os.ReadFile(path) //nolint:gosec // the compose file names it
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return nil //nolint:nilerr // remote, or with a variable in its name: compose-go reads it or reports it
 	}
@@ -135,7 +135,7 @@ func (k *keyCheck) verdict(p *types.Project) (*Project, error) {
 		case unsupported:
 			errs = append(errs, &f.KeyError)
 		case ignored:
-			project.warnings = append(project.warnings, f.KeyError.Error())
+			project.warnings = append(project.warnings, f.Error())
 		case unknown, supported:
 		}
 	}

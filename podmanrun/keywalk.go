@@ -1,6 +1,7 @@
 package podmanrun
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -126,8 +127,8 @@ func (w *keyWalk) judge(path []string, pair *ast.MappingValueNode, v verdict) {
 		f.Reason = "is not supported"
 	case supported:
 	}
-	for i := len(path) - 1; i >= 0; i-- {
-		if why := w.check.reasons[path[i]]; why != "" && v != unknown {
+	for _, key := range slices.Backward(path) {
+		if why := w.check.reasons[key]; why != "" && v != unknown {
 			f.Reason += ": " + why
 			break
 		}

@@ -46,7 +46,7 @@ func Load(ctx context.Context, o LoadOptions) (*Project, error) {
 	}
 	check := newKeyCheck()
 	for _, file := range files {
-		content, err := os.ReadFile(file) //nolint:gosec // the user names the file
+		content, err := os.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("reading compose file: %w", err)
 		}

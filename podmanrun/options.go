@@ -3,6 +3,7 @@ package podmanrun
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -75,7 +76,7 @@ func cutOption(word string) (name, value string, hasValue bool, err error) {
 // knownOptions is every option that is honoured, or known to change nothing.
 func knownOptions() map[string]option {
 	options := healthOptions()
-	for name, o := range map[string]option{
+	maps.Copy(options, map[string]option{
 		"--env":           {apply: addEnv},
 		"--publish":       {apply: publish},
 		"--volume":        {apply: attach},
@@ -108,9 +109,7 @@ func knownOptions() map[string]option {
 		"--restart":       {ignored: "a dependency container that ends is reported, not started again"},
 		"--rm":            {flag: true, ignored: "a job's containers are always removed"},
 		"--detach":        {flag: true, ignored: "a service always runs beside the job"},
-	} {
-		options[name] = o
-	}
+	})
 	for short, long := range map[string]string{
 		"-e": "--env", "-p": "--publish", "-v": "--volume", "-u": "--user", "-w": "--workdir", "-h": "--hostname",
 		"-l": "--label", "-m": "--memory", "-t": "--tty", "-i": "--interactive", "-d": "--detach", "--net-alias": "--network-alias",

@@ -80,7 +80,7 @@ func (c *Client) status(ctx context.Context, l listedContainer) (ContainerStatus
 	h := checkFrom(l.Labels)
 	if h != nil && l.State == "running" {
 		var err error
-		healthy, err = c.checkContainer(ctx, l.ID, l.name(), h)
+		healthy, _, err = c.checkContainer(ctx, l.ID, l.name(), h)
 		if err != nil && !hasStatus(err, http.StatusConflict) { // it may have ended since it was listed
 			return ContainerStatus{}, err
 		}

@@ -69,7 +69,7 @@ func containerRequest(p *types.Project, s types.ServiceConfig, owner Owner) (*cr
 		CapDrop:          s.CapDrop,
 		Sysctl:           s.Sysctls,
 		ShmSize:          int64(s.ShmSize),
-		StopTimeout:      uint(grace(s) / time.Second),
+		StopTimeout:      uint(grace(s) / time.Second), //nolint:gosec // never negative
 		HostAdd:          s.ExtraHosts.AsList(":"),
 		ResourceLimits:   limits(s),
 		Rlimits:          rlimits(s),
@@ -100,7 +100,7 @@ func grace(s types.ServiceConfig) time.Duration {
 	if s.StopGracePeriod == nil {
 		return stopGrace
 	}
-	return time.Duration(*s.StopGracePeriod)
+	return max(0, time.Duration(*s.StopGracePeriod))
 }
 
 // environment leaves out variables that are named without a value and are not

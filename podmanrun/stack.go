@@ -151,7 +151,10 @@ func (s *Stack) watch(ctx context.Context, service string, c *containerAnswer, t
 	})
 	if h := checkFrom(c.Config.Labels); h != nil {
 		g.Go(func() error {
-			check := func(ctx context.Context) (bool, error) { return s.client.checkContainer(ctx, c.ID, c.Name, h) }
+			check := func(ctx context.Context) (bool, error) {
+				healthy, _, err := s.client.checkContainer(ctx, c.ID, c.Name, h)
+				return healthy, err
+			}
 			err := h.keepChecking(ctx, check, func(healthy bool) {
 				kind := EventUnhealthy
 				if healthy {

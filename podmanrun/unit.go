@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	"golang.org/x/sync/errgroup"
 )
 
 // unit is one service on its way up. Its goroutine alone changes it; what others
@@ -45,63 +46,49 @@ func (n *unit) fail(err error) error {
 // run takes the service to its goal, calls reachedGoal, and watches it until
 // ctx ends. What ends with ctx is no failure of this service.
 func (n *unit) run(ctx context.Context, image *future[*imageAnswer], ground *future[struct{}], reachedGoal func()) error {
-	err := n.start(ctx, image, ground)
-	if err != nil {
+	if err := n.start(ctx, image, ground); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		return n.fail(err)
 	}
-	type end struct {
-		code int
-		err  error
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.watchEnd(gctx, reachedGoal) })
+	g.Go(func() error { return n.watchHealth(gctx, reachedGoal) })
+	return g.Wait()
+}
+
+// watchEnd waits for the container's end, which is the goal of one that completes.
+func (n *unit) watchEnd(ctx context.Context, reachedGoal func()) error {
+	code, err := n.up.client.waitContainer(ctx, n.id, n.request.Name)
+	switch {
+	case err == nil:
+		if err := n.ended(code); err != nil {
+			return err
+		}
+		reachedGoal()
+		return nil
+	case ctx.Err() != nil:
+		return nil
 	}
-	ended := make(chan end, 1)
-	watchCtx, stopWatching := context.WithCancel(ctx)
-	defer stopWatching()
-	go func() {
-		code, err := n.up.client.waitContainer(watchCtx, n.id, n.name)
-		ended <- end{code, err}
-	}()
-	passedCheck := make(chan error, 1)
-	go func() { passedCheck <- n.becomeHealthy(watchCtx) }()
-	for checking, watching := true, true; checking || watching; {
-		select {
-		case err := <-passedCheck:
-			checking = false
-			switch {
-			case err == nil && !n.completes:
-				reachedGoal()
-			case errors.Is(err, errUnhealthy):
-				n.up.emit(Event{Service: n.name, Kind: EventUnhealthy, Text: err.Error()})
-				stopWatching()
-				<-ended
-				return n.fail(err)
-			case err != nil && watchCtx.Err() == nil && !hasStatus(err, http.StatusConflict) && !hasStatus(err, http.StatusNotFound):
-				stopWatching()
-				<-ended
-				return n.fail(err)
-			}
-		case e := <-ended:
-			watching = false
-			stopWatching()
-			if checking {
-				<-passedCheck
-				checking = false
-			}
-			if e.err != nil {
-				if ctx.Err() != nil {
-					return nil
-				}
-				return n.fail(e.err)
-			}
-			if err := n.ended(e.code); err != nil {
-				return err
-			}
+	return n.fail(err)
+}
+
+// watchHealth runs the check until it passes, which is the goal of every other container.
+func (n *unit) watchHealth(ctx context.Context, reachedGoal func()) error {
+	err := n.becomeHealthy(ctx)
+	switch {
+	case err == nil:
+		if !n.completes {
 			reachedGoal()
 		}
+		return nil
+	case errors.Is(err, errUnhealthy):
+		n.up.emit(Event{Service: n.name, Kind: EventUnhealthy, Text: err.Error()})
+	case ctx.Err() != nil, hasStatus(err, http.StatusConflict), hasStatus(err, http.StatusNotFound):
+		return nil // the container has ended, which watchEnd tells
 	}
-	return nil
+	return n.fail(err)
 }
 
 // ended judges the end of the container while the stack comes up.
@@ -222,9 +209,14 @@ func (n *unit) becomeHealthy(ctx context.Context) error {
 	if n.health == nil {
 		return nil
 	}
-	err := n.health.untilHealthy(ctx, time.Now(), func(ctx context.Context) (bool, error) {
-		return n.up.client.checkContainer(ctx, n.id, n.request.Name, n.health)
+	var slow bool
+	err := n.health.untilHealthy(ctx, time.Now(), func(ctx context.Context) (healthy bool, err error) {
+		healthy, slow, err = n.up.client.checkContainer(ctx, n.id, n.request.Name, n.health)
+		return healthy, err
 	})
+	if errors.Is(err, errUnhealthy) && slow {
+		return fmt.Errorf("%w, the last time by taking longer than its timeout of %s", err, n.health.Timeout)
+	}
 	if err == nil {
 		n.up.emit(Event{Service: n.name, Kind: EventHealthy})
 		close(n.healthy)

@@ -191,7 +191,9 @@ func TestAFailedStackSaysWhichServiceAndWhyAndLeavesNothing(t *testing.T) {
 	}{
 		"dies": {
 			`command: 'sh -c "echo starting; sleep 0.3; echo boom >&2; exit 3"', healthcheck: {test: "false", interval: 1s}`,
-			"service db: the container ended with exit code 3 before it was healthy (web waits for api waits for db)", 3, []string{"starting", "boom"}, "",
+			"service db: the container ended with exit code 3 before it was healthy (web waits for api waits for db)", 3,
+			[]string{"starting", "boom"},
+			"",
 		},
 		"ends well too early": {
 			`command: "true", healthcheck: {test: "false", interval: 1s}`,
