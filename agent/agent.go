@@ -60,8 +60,9 @@ type Deps struct {
 // Health is told of progress; each function may be nil. They are called from
 // the working loops and must not block.
 type Health struct {
-	// Poll is called in every round of the message loop, at least every
-	// [MaxPollSilence] while Run runs.
+	// Poll is called in every round of the message loop, and while a session is
+	// being opened or waited for: at least every [MaxPollSilence] once the agent
+	// is registered.
 	Poll func()
 	// Lock is called in every round of the renewal loop, at least every
 	// [MaxLockSilence] while held is true. With held false it is called once
@@ -107,9 +108,11 @@ var errStopped = errors.New("the agent was told to stop")
 // Run registers the agent, or takes the place of one with its name, opens its
 // session and works until ctx ends, or until one job is done when the settings
 // say so. It then deletes the session and unregisters the agent, so that a pod
-// that went away leaves no offline agent behind, and returns nil. A revoked
-// registration also ends it with nil. Every other end is an error, after which
-// the agent stays registered for the next start.
+// that went away leaves no offline agent behind, and returns nil, also when
+// unregistering fails: what was asked is done, and the next start under this
+// name takes the agent over. A revoked registration ends Run with nil, too.
+// Every other end is an error, after which the agent stays registered for the
+// next start.
 func (a *Agent) Run(ctx context.Context) (err error) {
 	connections, pollConnections := ado.NewHTTP(), ado.NewHTTP()
 	defer connections.CloseIdleConnections()
@@ -132,19 +135,20 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	case err != nil:
 		return err
 	}
-	return a.unregister(ctx, r)
+	a.unregister(ctx, r)
+	return nil
 }
 
 // unregister removes the agent from its pool.
-func (a *Agent) unregister(ctx context.Context, r *registered) error {
+func (a *Agent) unregister(ctx context.Context, r *registered) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), a.timings.unregister,
 		fmt.Errorf("unregistering took longer than %s", a.timings.unregister))
 	defer cancel()
 	if err := r.admin.DeleteAgent(ctx, r.pool.ID, r.agent.ID); err != nil {
-		return fmt.Errorf("unregistering: %w", err)
+		a.log.ErrorContext(ctx, "agent was not unregistered and stays behind offline", "agent", r.agent.Name, "agent_id", r.agent.ID, "error", err)
+		return
 	}
 	a.log.InfoContext(ctx, "agent unregistered", "agent_id", r.agent.ID)
-	return nil
 }
 
 func (h Health) poll() {

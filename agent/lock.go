@@ -45,7 +45,7 @@ func matches(request ado.JobRequest, m *job.Message) bool {
 	return same(string(request.JobID), string(m.JobID)) && same(string(request.PlanID), string(m.Plan.PlanID))
 }
 
-func (s *service) renew(ctx context.Context, id job.RequestID) (ado.JobRequest, error) {
+func (s *service) renewOnce(ctx context.Context, id job.RequestID) (ado.JobRequest, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timings.request, fmt.Errorf("renewing request %d took longer than %s", id, s.timings.request))
 	defer cancel()
 	return s.client.RenewRequest(ctx, id)

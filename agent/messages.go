@@ -57,7 +57,7 @@ func (s *service) poll(ctx context.Context) error {
 	}
 }
 
-func (s *service) next(ctx context.Context, last ado.MessageID) (*ado.Envelope, error) {
+func (s *service) pollOnce(ctx context.Context, last ado.MessageID) (*ado.Envelope, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timings.poll, fmt.Errorf("no answer to a poll within %s", s.timings.poll))
 	defer cancel()
 	return s.polls.NextMessage(ctx, s.session.ID, last)

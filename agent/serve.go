@@ -17,16 +17,23 @@ type service struct {
 	*Agent
 	*registered
 	session ado.Session // changed by the poll loop only
+
+	// The requests of the loops, which have rhythms of their own.
+	open  func(context.Context) (ado.Session, error)
+	next  func(context.Context, ado.MessageID) (*ado.Envelope, error)
+	renew func(context.Context, job.RequestID) (ado.JobRequest, error)
+
 	// leave ends the poll loop and everything that outlives the order to stop.
 	leave context.CancelCauseFunc
 	jobs  sync.WaitGroup
 
-	mu       sync.Mutex
-	running  *work // nil: idle
-	parked   *work // arrived while another was running
-	draining bool  // no further jobs
-	taken    bool  // the one job of Config.Once arrived
-	fatal    error // why a job ends the agent
+	mu         sync.Mutex
+	running    *work     // nil: idle
+	parked     *work     // arrived while another was running
+	draining   bool      // no further jobs
+	drainUntil time.Time // end of the drain budget
+	taken      bool      // the one job of Config.Once arrived
+	fatal      error     // why a job ends the agent
 }
 
 // errOver is why the loops of a service end in good order.
@@ -41,6 +48,7 @@ var errOver = errors.New("the agent has nothing left to do")
 // acknowledged, so the service gives it to another agent.
 func (a *Agent) serve(ctx context.Context, r *registered) (err error) {
 	s := &service{Agent: a, registered: r}
+	s.open, s.next, s.renew = s.openOnce, s.pollOnce, s.renewOnce
 	if s.session, err = s.openSession(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -59,7 +67,9 @@ func (a *Agent) serve(ctx context.Context, r *registered) (err error) {
 	err = s.poll(life)
 	if err != nil {
 		// The session is lost for good. Whatever runs has the usual budget.
+		stopBeating := s.beatWithoutPolls(ctx)
 		s.drain(context.WithoutCancel(ctx), err.Error())
+		stopBeating()
 	}
 	s.jobs.Wait()
 	leave(errOver)
@@ -82,8 +92,11 @@ func (s *service) drainWhenTold(ctx, life context.Context) {
 // drain takes no further job, gives the running one its budget, and cancels it
 // when that is over. It returns when nothing runs any more.
 func (s *service) drain(ctx context.Context, reason string) {
+	budget := s.config.DrainTimeout
 	s.mu.Lock()
-	s.draining = true
+	if !s.draining {
+		s.draining, s.drainUntil = true, time.Now().Add(budget)
+	}
 	s.parked = nil
 	running := s.running
 	s.mu.Unlock()
@@ -91,7 +104,6 @@ func (s *service) drain(ctx context.Context, reason string) {
 		s.leave(errOver)
 		return
 	}
-	budget := s.config.DrainTimeout
 	s.log.InfoContext(ctx, "draining", "job_id", running.message.JobID, "budget", budget, "reason", reason)
 	timer := time.NewTimer(budget)
 	defer timer.Stop()
@@ -108,6 +120,22 @@ func (s *service) drain(ctx context.Context, reason string) {
 	s.leave(errOver)
 }
 
+// beatWithoutPolls beats while the message loop is gone for good and a job may
+// still use up its drain budget.
+func (s *service) beatWithoutPolls(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	var beating sync.WaitGroup
+	beating.Go(func() {
+		for retry.Wait(ctx, MaxPollSilence/4) == nil {
+			s.deps.Health.poll()
+		}
+	})
+	return func() {
+		cancel(errOver)
+		beating.Wait()
+	}
+}
+
 // openSession opens the session, and tries again while that may help (protocol
 // §4.2).
 func (s *service) openSession(ctx context.Context) (ado.Session, error) {
@@ -115,7 +143,7 @@ func (s *service) openSession(ctx context.Context) (ado.Session, error) {
 	warned := false
 	for {
 		s.deps.Health.poll()
-		session, err := s.trySession(ctx)
+		session, err := s.open(ctx)
 		if err == nil {
 			s.log.InfoContext(ctx, "session opened", "session_id", session.ID, "agent_id", s.agent.ID, "elapsed", time.Since(started))
 			return session, nil
@@ -144,7 +172,7 @@ func (s *service) openSession(ctx context.Context) (ado.Session, error) {
 	}
 }
 
-func (s *service) trySession(ctx context.Context) (ado.Session, error) {
+func (s *service) openOnce(ctx context.Context) (ado.Session, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timings.poll, fmt.Errorf("opening a session took longer than %s", s.timings.poll))
 	defer cancel()
 	session, err := s.client.CreateSession(ctx, s.host, s.agent, s.offered)

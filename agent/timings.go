@@ -10,8 +10,8 @@ type timings struct {
 	retryPause time.Duration // first pause of the HTTP client (protocol §1.9)
 	poll       time.Duration // one poll, its token included (§1.9: well above the 50 s that the server holds it)
 	request    time.Duration // one other request of the agent (§1.9)
-	ack        time.Duration // deleting a message (§5.5), deleting the session (§4.3)
-	unregister time.Duration
+	ack        time.Duration // deleting a message (§5.5)
+	unregister time.Duration // deleting the agent, and the session before it
 
 	sessionPause    time.Duration // between attempts to open a session (§4.2)
 	sessionConflict time.Duration // for all of them while another session is alive (§4.2)
@@ -29,21 +29,24 @@ type timings struct {
 	cancelKill    time.Duration // how long after its grace a job may hang
 	shutdownKill  time.Duration // how long a job may take to end when the agent leaves: ten seconds of signals, and post-job work
 	complete      time.Duration // logs, records and the event of a job
-	completeStop  time.Duration // the same when the agent leaves
+	completeStop  time.Duration // the same when the drain budget is over
 	finishPause   time.Duration // between attempts to finish a request (§7.10)
 	lockAssumed   time.Duration // of a lock whose date makes no sense by our clock (§7.1)
 	lockPlausible time.Duration // longest lock that does
 }
 
+// protocolTimings are those of the protocol where it has any. What comes after
+// the drain budget (shutdownKill, completeStop and twice unregister) adds up to
+// less than the half minute that Config.DrainTimeout promises.
 func protocolTimings() timings {
 	return timings{
-		retryPause: 10 * time.Second, poll: 100 * time.Second, request: time.Minute, ack: 30 * time.Second, unregister: 10 * time.Second,
+		retryPause: 10 * time.Second, poll: 100 * time.Second, request: time.Minute, ack: 30 * time.Second, unregister: 3 * time.Second,
 		sessionPause: 30 * time.Second, sessionConflict: 4 * time.Minute, sessionPatience: 30 * time.Minute,
 		pollError: span{15 * time.Second, 30 * time.Second}, pollErrorLong: span{30 * time.Second, time.Minute},
 		firstRenewal: span{time.Second, 10 * time.Second}, renewal: time.Minute,
 		renewError: span{5 * time.Second, 15 * time.Second}, renewErrLong: span{15 * time.Second, 30 * time.Second},
-		lockAfter: 5 * time.Minute, cancelLeast: time.Minute, cancelKill: time.Minute, shutdownKill: 20 * time.Second,
-		complete: 10 * time.Minute, completeStop: 10 * time.Second, finishPause: 5 * time.Second,
+		lockAfter: 5 * time.Minute, cancelLeast: time.Minute, cancelKill: time.Minute, shutdownKill: 15 * time.Second,
+		complete: 10 * time.Minute, completeStop: 8 * time.Second, finishPause: 5 * time.Second,
 		lockAssumed: 10 * time.Minute, lockPlausible: 2 * time.Hour,
 	}
 }

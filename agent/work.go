@@ -19,18 +19,26 @@ type work struct {
 	done    chan struct{} // closed when nothing of the job runs any more
 
 	mu       sync.Mutex
-	stopped  *job.Stop // the first order to end early
+	stopped  *job.Stop     // the first order to end early
+	leaving  chan struct{} // closed when the agent leaves, whatever grace the job has
+	left     bool          // leaving is closed
 	cancel   func(*job.Stop)
 	reporter *ado.Reporter
 }
 
-func newWork(m *job.Message) *work { return &work{message: m, done: make(chan struct{})} }
+func newWork(m *job.Message) *work {
+	return &work{message: m, done: make(chan struct{}), leaving: make(chan struct{})}
+}
 
 // stop ends the job early; the first reason counts, also when the job has not
-// begun.
+// begun. A shutdown also ends the grace of an earlier cancellation.
 func (w *work) stop(reason *job.Stop) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if reason.Reason == job.StopShutdown && !w.left {
+		w.left = true
+		close(w.leaving)
+	}
 	if w.stopped != nil {
 		return
 	}
@@ -86,7 +94,7 @@ func (s *service) run(ctx context.Context, w *work) {
 		return
 	case err != nil:
 		log.InfoContext(ctx, "job ended before it began", "reason", job.StopOf(jobCtx))
-		s.canceledEarly(lock, jobCtx, w)
+		s.canceledEarly(lock, w)
 		return
 	}
 	if err := s.state.remember(Leftover{JobID: m.JobID, JobName: m.JobDisplayName, RequestID: m.RequestID, Started: time.Now()}); err != nil {
@@ -115,17 +123,17 @@ func (s *service) run(ctx context.Context, w *work) {
 
 // canceledEarly completes a job that was ended before it began. It has no
 // records: the service may not even count it as running.
-func (s *service) canceledEarly(lock, jobCtx context.Context, w *work) {
+func (s *service) canceledEarly(lock context.Context, w *work) {
 	if !w.message.Plan.CompletedByEvent() {
 		s.finish(lock, w.message, job.Canceled)
 		return
 	}
-	s.report(lock, jobCtx, w, func(*ado.Reporter) job.Result { return job.Canceled })
+	s.report(lock, w, func(*ado.Reporter) job.Result { return job.Canceled })
 }
 
 // execute runs the job and reports it. lock bounds the report.
 func (s *service) execute(lock, jobCtx context.Context, w *work) job.Result {
-	return s.report(lock, jobCtx, w, func(r *ado.Reporter) job.Result {
+	return s.report(lock, w, func(r *ado.Reporter) job.Result {
 		return s.supervise(jobCtx, w, Conn{
 			Reporter: r, AgentID: s.agent.ID, AgentName: s.agent.Name,
 			PoolID: s.pool.ID, PoolName: s.pool.Name, Once: s.config.Once,
@@ -135,7 +143,7 @@ func (s *service) execute(lock, jobCtx context.Context, w *work) job.Result {
 
 // report opens the reporter, lets body produce a result, and completes the job
 // with it. It returns the result that the server was told.
-func (s *service) report(lock, jobCtx context.Context, w *work, body func(*ado.Reporter) job.Result) job.Result {
+func (s *service) report(lock context.Context, w *work, body func(*ado.Reporter) job.Result) job.Result {
 	log := s.log.With("job_id", w.message.JobID, "request_id", w.message.RequestID)
 	if s.onPremises {
 		s.rewriteAddresses(w.message)
@@ -155,7 +163,7 @@ func (s *service) report(lock, jobCtx context.Context, w *work, body func(*ado.R
 	if isLost(lock) {
 		return result
 	}
-	ctx, cancel := s.completion(lock, jobCtx)
+	ctx, cancel := s.completion(lock)
 	defer cancel()
 	switch err := reporter.Complete(ctx, result); {
 	case errors.Is(err, ado.ErrOutputsLost):
@@ -174,13 +182,15 @@ func (s *service) jobOptions() ado.Options {
 	return o
 }
 
-// completion bounds the end of a job: generously, and shortly once the agent has
-// to leave.
-func (s *service) completion(lock, jobCtx context.Context) (context.Context, context.CancelFunc) {
+// completion bounds the end of a job: generously, and by what is left of the
+// drain budget once the agent has to leave.
+func (s *service) completion(lock context.Context) (context.Context, context.CancelFunc) {
 	bound := s.timings.complete
-	if reason := job.StopOf(jobCtx); reason != nil && reason.Reason == job.StopShutdown {
-		bound = s.timings.completeStop
+	s.mu.Lock()
+	if s.draining {
+		bound = max(time.Until(s.drainUntil), 0) + s.timings.completeStop
 	}
+	s.mu.Unlock()
 	return context.WithTimeoutCause(lock, bound, fmt.Errorf("reporting the end of the job took longer than %s", bound))
 }
 
@@ -209,20 +219,22 @@ func (s *service) supervise(ctx context.Context, w *work, c Conn) job.Result {
 	select {
 	case o = <-ended:
 	case <-ctx.Done():
-		bound := s.timings.shutdownKill
-		if reason := job.StopOf(ctx); reason.Reason == job.StopCanceled {
-			bound = reason.Grace + s.timings.cancelKill
-		}
-		timer := time.NewTimer(bound)
+		timer := time.NewTimer(s.killAfter(job.StopOf(ctx)))
 		defer timer.Stop()
-		select {
-		case o = <-ended:
-		case <-timer.C:
-			err := fmt.Errorf("job %s still ran %s after it was told to stop", w.message.JobID, bound)
-			s.mu.Lock()
-			s.fatal = err
-			s.mu.Unlock()
-			o.err = err
+		for waiting, leaving := true, w.leaving; waiting; {
+			select {
+			case o = <-ended:
+				waiting = false
+			case <-leaving:
+				leaving = nil
+				timer.Reset(s.timings.shutdownKill)
+			case <-timer.C:
+				waiting = false
+				o.err = fmt.Errorf("job %s still ran long after it was told to stop", w.message.JobID)
+				s.mu.Lock()
+				s.fatal = o.err
+				s.mu.Unlock()
+			}
 		}
 	}
 	switch {
@@ -236,6 +248,14 @@ func (s *service) supervise(ctx context.Context, w *work, c Conn) job.Result {
 		return job.Succeeded
 	}
 	return o.result
+}
+
+// killAfter returns how long a job may take to end.
+func (s *service) killAfter(reason *job.Stop) time.Duration {
+	if reason.Reason == job.StopCanceled {
+		return reason.Grace + s.timings.cancelKill
+	}
+	return s.timings.shutdownKill
 }
 
 // finish ends the request of a plan older than version 8 (protocol §7.10).
