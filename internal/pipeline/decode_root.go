@@ -35,6 +35,9 @@ func (d *decoder) root(n *node) *Pipeline {
 		p.implicit = true
 		stage := &Stage{Name: DefaultName, DisplayName: DefaultName, at: n}
 		stage.Jobs = d.jobs(o.take("jobs"), pool)
+		if len(stage.Jobs) == 0 && len(d.found) == 0 {
+			d.add(o.n.get("jobs"), "At least one job is expected")
+		}
 		p.Stages = []*Stage{stage}
 	case "steps":
 		p.implicit = true

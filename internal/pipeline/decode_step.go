@@ -65,20 +65,12 @@ func (d *decoder) step(n *node) (s Step, ok bool) {
 	}
 	run := true
 	switch kind {
-	case "script":
-		d.shorthand(&s, o, "CmdLine@2", map[string]string{"script": d.scalar(main)}, "workingDirectory", "failOnStderr")
-	case "bash":
-		d.shorthand(&s, o, "Bash@3", map[string]string{"targetType": "inline", "script": d.scalar(main)}, "workingDirectory", "failOnStderr")
-	case "powershell", "pwsh":
-		inputs := map[string]string{"targetType": "inline", "script": d.scalar(main)}
-		if kind == "pwsh" {
-			inputs["pwsh"] = "true"
-		}
-		d.shorthand(&s, o, "PowerShell@2", inputs, append([]string{"workingDirectory", "failOnStderr"}, preferences...)...)
+	case "script", "bash", "powershell", "pwsh", "publish":
+		d.shorthand(&s, o, main, shorthands[kind])
+	case "upload":
+		d.shorthand(&s, o, main, shorthands["publish"])
 	case "checkout":
 		run = d.checkout(&s, o, main)
-	case "publish", "upload":
-		d.shorthand(&s, o, "PublishPipelineArtifact@1", map[string]string{"path": d.scalar(main)}, "artifact")
 	case "download":
 		run = d.download(&s, o, main)
 	case "task":
@@ -132,6 +124,11 @@ func (d *decoder) stepCommon(s *Step, o *object) {
 		d.add(condition, "%s", err)
 	}
 	s.continueOnError = d.lateBool(o.take("continueOnError"))
+	for _, key := range []string{"continueOnError", "timeoutInMinutes", "retryCountOnTaskFailure"} {
+		if n := o.n.get(key); n != nil && strings.HasPrefix(strings.TrimSpace(n.text), "$[") {
+			d.add(n, "Unexpected value '%s': a step does not evaluate $[ ]", n.text)
+		}
+	}
 	d.boolean(o.take("enabled"), true)
 	s.Environment = d.textMap(o.take("env"))
 	s.timeout = d.lateInt(o.take("timeoutInMinutes"))
@@ -139,16 +136,20 @@ func (d *decoder) stepCommon(s *Step, o *object) {
 	s.target = d.target(o.take("target"))
 }
 
-// shorthand makes s the task that a shorthand stands for; keys are further inputs.
-func (d *decoder) shorthand(s *Step, o *object, reference string, inputs map[string]string, keys ...string) {
-	t, _, _ := d.findTask(reference)
-	s.Task, s.reference, s.Inputs = reference, t.reference(), inputs
-	for _, key := range keys {
+// shorthand makes s the task that a shorthand stands for.
+func (d *decoder) shorthand(s *Step, o *object, main *node, short shorthand) {
+	t, _, _ := d.findTask(short.task)
+	s.Task, s.reference = short.task, t.reference()
+	s.Inputs = map[string]string{short.input: d.scalar(main)}
+	for _, input := range short.fixed {
+		s.Inputs[input[0]] = input[1]
+	}
+	for _, key := range short.keys {
 		if value := o.take(key); value != nil {
-			inputs[t.canonical(key)] = d.scalar(value)
+			s.Inputs[t.canonical(key)] = d.scalar(value)
 		}
 	}
-	s.DisplayName = cmp.Or(s.DisplayName, t.displayName(inputs))
+	s.DisplayName = cmp.Or(s.DisplayName, t.displayName(s.Inputs))
 }
 
 func (d *decoder) task(s *Step, o *object, main *node) {
@@ -200,7 +201,7 @@ func (d *decoder) download(s *Step, o *object, main *node) bool {
 		o.accept("artifact", "patterns", "path")
 		return false
 	case "current":
-		d.shorthand(s, o, "DownloadPipelineArtifact@2", map[string]string{"source": "current"}, "artifact", "patterns", "path")
+		d.shorthand(s, o, main, shorthand{"DownloadPipelineArtifact@2", "source", nil, []string{"artifact", "patterns", "path"}})
 		if s.Inputs["path"] == "" {
 			s.Inputs["path"] = strings.TrimSuffix("$(Pipeline.Workspace)/"+s.Inputs["artifact"], "/")
 		}

@@ -112,7 +112,6 @@ func (j *Job) steps(own *surroundings) ([]job.Step, error) {
 		fail := func(key string) ([]job.Step, error) {
 			return nil, fmt.Errorf("the step %s: %s: %w", s.Name, key, err)
 		}
-		// A step does not take $[ ]; these fields are numbers once macros are gone.
 		if step.ContinueOnError, err = own.lateBool(s.continueOnError); err != nil {
 			return fail("continueOnError")
 		}

@@ -189,6 +189,9 @@ func (d *decoder) chosen(n, at *node, p Parameter, byDefault *node, values []giv
 func (d *decoder) parameterValue(p Parameter, chosen *node) expr.Value {
 	scalar := slices.Contains([]string{"string", "number", "boolean", "environment", "filePath", "secureFile", "serviceConnection"}, p.Type)
 	if !scalar {
+		if p.Type == "step" || p.Type == "stepList" {
+			chosen = normalSteps(chosen)
+		}
 		return chosen.value()
 	}
 	if chosen.kind != scalarNode {

@@ -27,34 +27,39 @@ func (o Options) buildURI() string {
 	return fmt.Sprintf("vstfs:///Build/Build/%d", o.buildID())
 }
 
-// templateNames are the predefined variables that ${{ }} sees.
+// templateNames are the predefined variables that ${{ }} sees. Those of a pull request
+// are given as queue-time variables.
 func (o Options) templateNames() map[string]string {
 	branch := o.Repository.Ref
-	return map[string]string{
-		"System":                          "build",
-		"System.HostType":                 "build",
-		"System.CollectionId":             localCollectionID,
-		"System.TeamProject":              cmp.Or(o.Project, "local"),
-		"System.TeamProjectId":            o.projectID(),
-		"System.DefinitionId":             strconv.Itoa(o.definitionID()),
-		"System.DefinitionName":           o.Definition,
-		"System.PullRequest.IsFork":       "False",
-		"Build.DefinitionName":            o.Definition,
-		"Build.DefinitionVersion":         "1",
-		"Build.QueuedBy":                  o.RequestedFor,
-		"Build.QueuedById":                localUserID,
-		"Build.RequestedFor":              o.RequestedFor,
-		"Build.RequestedForEmail":         o.RequestedBy,
-		"Build.RequestedForId":            localUserID,
-		"Build.Reason":                    cmp.Or(o.Reason, "Manual"),
-		"Build.SourceBranch":              branch,
-		"Build.SourceBranchName":          branch[strings.LastIndexByte(branch, '/')+1:],
-		"Build.SourceVersion":             o.Repository.Commit,
-		"System.AccessToken":              "",
-		"System.TaskDefinitionsUri":       "",
-		"System.CollectionUri":            "",
-		"System.PullRequest.TargetBranch": "",
+	values := map[string]string{
+		"System":                  "build",
+		"System.HostType":         "build",
+		"System.CollectionId":     localCollectionID,
+		"System.TeamProject":      cmp.Or(o.Project, "local"),
+		"System.TeamProjectId":    o.projectID(),
+		"System.DefinitionId":     strconv.Itoa(o.definitionID()),
+		"System.DefinitionName":   o.Definition,
+		"Build.DefinitionName":    o.Definition,
+		"Build.DefinitionVersion": "1",
+		"Build.QueuedBy":          o.RequestedFor,
+		"Build.QueuedById":        localUserID,
+		"Build.RequestedFor":      o.RequestedFor,
+		"Build.RequestedForEmail": o.RequestedBy,
+		"Build.RequestedForId":    localUserID,
+		"Build.Reason":            cmp.Or(o.Reason, "Manual"),
+		"Build.SourceBranch":      branch,
+		"Build.SourceBranchName":  branch[strings.LastIndexByte(branch, '/')+1:],
+		"Build.SourceVersion":     o.Repository.Commit,
 	}
+	for name, v := range o.Variables {
+		if strings.HasPrefix(strings.ToLower(name), "system.pullrequest.") {
+			values[name] = v.Value
+		}
+	}
+	if _, ok := job.Lookup(values, "System.PullRequest.IsFork"); !ok {
+		values["System.PullRequest.IsFork"] = "False"
+	}
+	return values
 }
 
 // templateVariables returns what ${{ variables }} holds before the file adds its own.

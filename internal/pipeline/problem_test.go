@@ -70,6 +70,8 @@ poool: x
 			"(Line: 3, Col: 14): Unclosed function: 'succeeded'. Located at position 1 within expression: succeeded(.", "(Line: 4, Col: 20): Unexpected value 'maybe'",
 			"(Line: 5, Col: 21): Unexpected value 'soon'", "(Line: 6, Col: 9): Step a-b has an invalid name. Valid names may only contain alphanumeric characters and '_' and may not start with a number.",
 		}},
+		"nothing to run":        {"jobs: []\n", []string{"(Line: 1, Col: 7): At least one job is expected"}},
+		"late fields of a step": {"steps:\n- script: a\n  continueOnError: $[ true ]\n", []string{"(Line: 3, Col: 20): Unexpected value '$[ true ]': a step does not evaluate $[ ]"}},
 		"two steps of one name": {"steps:\n- {script: a, name: x}\n- {script: a, name: X}\n", []string{"(Line: 3, Col: 21): The step name X appears more than once. Step names must be unique within a job."}},
 		"unknown task": {"steps:\n- task: Dokcer@2\n- task: Docker@1\n- task: Docker\n", []string{
 			"(Line: 2, Col: 9): The task 'Dokcer@2' is not known: without its id it cannot run", "(Line: 3, Col: 9): The task 'Docker@1' is not known in this version", "(Line: 4, Col: 9): Unexpected value 'Docker': a task is written Name@Version",

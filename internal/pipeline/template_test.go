@@ -77,6 +77,24 @@ steps:
 			"ci/s.yml":    "stages:\n- stage: s\n  jobs:\n  - template: j.yml\n",
 			"ci/j.yml":    "jobs:\n- job: j\n  steps:\n  - script: ${{ variables.b }}\n",
 		}, []string{"CmdLine: 21"}},
+		"a list of steps is seen as tasks": {map[string]string{
+			"ci/main.yml": "steps:\n- template: t.yml\n  parameters:\n    steps:\n    - script: a\n      workingDirectory: d\n      condition: always()\n    - task: Bash@3\n      inputs: {script: b}\n",
+			"ci/t.yml": `
+parameters: [{name: steps, type: stepList}]
+steps:
+- ${{ each step in parameters.steps }}:
+  - ${{ each pair in step }}:
+      ${{ if ne(pair.key, 'inputs') }}:
+        ${{ pair.key }}: ${{ pair.value }}
+      ${{ else }}:
+        inputs:
+          ${{ each input in pair.value }}:
+            ${{ if eq(input.key, 'script') }}:
+              script: checked ${{ input.value }} of ${{ step.task }} in ${{ pair.value.workingDirectory }}
+            ${{ else }}:
+              ${{ input.key }}: ${{ input.value }}
+`,
+		}, []string{"CmdLine: checked a of CmdLine@2 in d | always()", "Bash: checked b of Bash@3 in"}},
 		"extends": {map[string]string{
 			"ci/main.yml": "trigger: none\nvariables: {a: 1}\nextends:\n  template: e.yml\n  parameters:\n    steps: [{script: mine}]\n",
 			"ci/e.yml":    "parameters:\n- {name: steps, type: stepList}\nextends:\n  template: f.yml\n  parameters:\n    before: [{bash: guard}]\n    steps: ${{ parameters.steps }}\n",
