@@ -170,6 +170,8 @@ container_config() {
 		static_dir = "$state/graph/libpod"
 		volume_path = "$state/graph/volumes"
 		image_copy_tmp_dir = "$state/copy"
+		# The first is for the tests, which keep their services' bridges apart.
+		helper_binaries_dir = ["$state/helpers", "/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman"]
 
 		[network]
 		network_backend = "netavark"

@@ -116,6 +116,7 @@ func (b *Buildkitd) Prune(ctx context.Context) error {
 // Buildctl runs buildctl against this buildkitd and returns its output.
 func (b *Buildkitd) Buildctl(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, b.buildctl, append([]string{"--addr", b.Addr()}, args...)...)
+	cmd.WaitDelay = pipeGrace
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return string(out), fmt.Errorf("running buildctl %s: %w\n%s", strings.Join(args, " "), err, out)

@@ -105,7 +105,7 @@ func (p *Podman) Pid() int { return p.proc.pid }
 // the service between. Stop kills it when it still runs.
 func (p *Podman) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p.binary, args...)
-	cmd.Env = podmanEnv(p.dir.path, nil)
+	cmd.Env, cmd.WaitDelay = podmanEnv(p.dir.path, nil), pipeGrace
 	return cmd
 }
 
@@ -152,7 +152,7 @@ func (p *Podman) configure(opts PodmanOptions) error {
 	if err := os.Mkdir(p.dir.join("copy"), 0o700); err != nil {
 		return fmt.Errorf("configuring Podman: %w", err)
 	}
-	return nil
+	return wrapNetavark(p.dir.path, p.subnet.number)
 }
 
 // registries returns registries.conf. A short name means docker.io, so that
@@ -229,7 +229,7 @@ func removeContainers(ctx context.Context, dir string) error {
 		{"rm", "--all", "--force", "--volumes", "--time=0"},
 	} {
 		cmd := exec.CommandContext(ctx, binary, args...)
-		cmd.Env = podmanEnv(dir, nil)
+		cmd.Env, cmd.WaitDelay = podmanEnv(dir, nil), pipeGrace
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("removing containers: podman %s: %w\n%s", strings.Join(args, " "), err, out)
 		}

@@ -26,6 +26,9 @@ const (
 	// cleanTimeout bounds the removal of everything a component left behind;
 	// stopping a database container is the longest part.
 	cleanTimeout = time.Minute
+	// pipeGrace is how long to read on from a command that was ended: a daemon it
+	// started may hold the pipe for ever.
+	pipeGrace = time.Second
 	// pollEvery is the pause between two looks at something that is starting or
 	// ending: short against its start time, long against a look.
 	pollEvery = 20 * time.Millisecond

@@ -87,18 +87,35 @@ func TestMySQLIsReachedThroughAPublishedPortAndByName(t *testing.T) {
 func TestTwoPodmansShareNothing(t *testing.T) {
 	t.Parallel()
 	mirror := rig.NeedImages(t)
-	for _, name := range []string{"first", "second"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			engine := rig.NeedPodman(t, rig.PodmanOptions{Mirror: mirror.Addr()})
-			podman(t, engine, "network", "create", "net")
-			podman(t, engine, "run", "--detach", "--name=web", "--network=net", "busybox", "sleep", "1000")
-			podman(t, engine, "run", "--rm", "--network=net", "busybox", "ping", "-c1", "web")
-			if got := podman(t, engine, "ps", "--format={{.Names}}"); got != "web\n" {
-				t.Errorf("containers = %q, want only web", got)
-			}
-		})
+	engines := []*rig.Podman{
+		rig.NeedPodman(t, rig.PodmanOptions{Mirror: mirror.Addr()}),
+		rig.NeedPodman(t, rig.PodmanOptions{Mirror: mirror.Addr()}),
 	}
+	// The same names at the same time, as two runs of one example have them.
+	for _, engine := range engines {
+		podman(t, engine, "network", "create", "net")
+	}
+	for _, engine := range engines {
+		podman(t, engine, "run", "--detach", "--name=web", "--network=net", "busybox", "sleep", "1000")
+	}
+	for i, engine := range engines {
+		own := podman(t, engine, "inspect", "--format={{.NetworkSettings.Networks.net.IPAddress}}", "web")
+		if got := podman(t, engine, "run", "--rm", "--network=net", "busybox", "nslookup", "-type=a", "web"); !strings.Contains(got, strings.TrimSpace(own)) {
+			t.Errorf("engine %d: web is not known as %s:\n%s", i, own, got)
+		}
+		if got := podman(t, engine, "ps", "--format={{.Names}}"); got != "web\n" {
+			t.Errorf("engine %d: containers = %q, want only web", i, got)
+		}
+	}
+	// What one takes down, the other still has.
+	podman(t, engines[0], "rm", "--force", "--time=0", "web")
+	podman(t, engines[0], "network", "rm", "net")
+	podman(t, engines[1], "run", "--detach", "--name=db", "--network=net", "busybox", "sleep", "1000")
+	addresses := podman(t, engines[1], "inspect", "--format={{.NetworkSettings.Networks.net.IPAddress}}", "web", "db")
+	if both := strings.Fields(addresses); len(both) != 2 || both[0] == both[1] {
+		t.Errorf("addresses of two containers = %q, want two different ones", both)
+	}
+	podman(t, engines[1], "run", "--rm", "--network=net", "busybox", "ping", "-c1", "web")
 }
 
 func TestStoppingLeavesNothingBehind(t *testing.T) {

@@ -21,6 +21,7 @@ var errNoSubnet = errors.New("10.161.0.0/16 to 10.191.0.0/16 are all in use")
 // subnet is a private /16 for one rig's containers. Two Podmans that do not know
 // each other would both pick the first free network and then share a bridge.
 type subnet struct {
+	number int          // 161
 	prefix string       // "10.161."
 	hold   net.Listener // an abstract socket that says "taken" until this process ends
 }
@@ -39,7 +40,7 @@ func reserveSubnet(ctx context.Context) (*subnet, error) {
 		if err != nil {
 			continue // another rig's
 		}
-		return &subnet{prefix: fmt.Sprintf("10.%d.", octet), hold: hold}, nil
+		return &subnet{number: octet, prefix: fmt.Sprintf("10.%d.", octet), hold: hold}, nil
 	}
 	return nil, fmt.Errorf("choosing a subnet: %w", errNoSubnet)
 }
