@@ -481,6 +481,9 @@ func TestIdentifiersAreThoseOfTheService(t *testing.T) {
 	if got := onlyReady(t, newRun(t, p)).ID; got != "12f1170f-54f2-53f3-20dd-22fc7dff55f9" {
 		t.Errorf("the job of a file of steps has the id %s", got)
 	}
+	if got := newRun(t, p).JobID(DefaultName, "Job"); got != "12f1170f-54f2-53f3-20dd-22fc7dff55f9" {
+		t.Errorf("JobID = %s before the job starts", got)
+	}
 	ids := make(map[job.ID]bool)
 	for range 2 {
 		r, err := NewRun(p, RunOptions{UniqueIDs: true})

@@ -104,6 +104,12 @@ func (r *Run) selects(s *Stage, def *Definition) bool {
 // PlanID returns the id of the run's plan.
 func (r *Run) PlanID() job.PlanID { return r.planID }
 
+// JobID returns the id that the job called name in stage has when it starts as one
+// instance, before it does.
+func (r *Run) JobID(stage, name string) job.ID {
+	return job.ID(r.id(identifier(stage, name, DefaultName)))
+}
+
 // Ready starts every stage and job whose dependencies are complete, skips those whose
 // condition is false, and returns the jobs to run now, each once. A job that cannot be
 // evaluated fails; [Run.Jobs] tells why.
