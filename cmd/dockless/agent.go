@@ -14,6 +14,7 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/podmanrun"
@@ -189,7 +190,7 @@ func openHealth(path string) (*health, error) {
 	}
 	page, err := probe.Create(path)
 	if err != nil {
-		return nil, err
+		return nil, hint.With(err, "set DOCKLESS_PROBE_FILE to a file of this agent's own in a directory that can be written, best in /dev/shm, or to nothing")
 	}
 	h.page = page
 	for _, s := range []struct {

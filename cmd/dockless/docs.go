@@ -13,6 +13,7 @@ import (
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/podmanrun"
+	"github.com/dockless-ci/dockless/runner"
 )
 
 // settingsSection is one heading of docs/configuration.md and the struct its
@@ -25,6 +26,7 @@ type settingsSection struct {
 func settingsSections() []settingsSection {
 	return []settingsSection{
 		{"The agent", "Read by `dockless agent`.", &agent.Config{}},
+		{"Jobs", "Read by `dockless agent` and `replay`.", &runner.Config{}},
 		{"BuildKit", "Read by every command that builds.", &buildxsetup.Config{}},
 		{"Podman", "Read by every command that starts containers.", &podmanrun.Config{}},
 		{"Builds and health", "Read by `dockless agent`, `replay` and `build`.", &jobSettings{}},

@@ -109,7 +109,11 @@ func (f *replayFlags) load(ctx context.Context, file string) (*pipeline.Pipeline
 	options.RequestedFor = gitConfig(ctx, "user.name")
 	options.RequestedBy = gitConfig(ctx, "user.email")
 	options.BuildID = int(time.Now().Unix() % (1 << 30)) // grows, and fits everything that reads it
-	return pipeline.Load(pipeline.Source{File: file, Content: content}, options)
+	p, err := pipeline.Load(pipeline.Source{File: file, Content: content}, options)
+	if err != nil {
+		err = hint.With(usageError{err}, "correct %s there; dockless replay --list checks it without running it", file)
+	}
+	return p, err
 }
 
 // variables collects --env-file, --var and --secret-var; later ones win.

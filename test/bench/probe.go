@@ -23,7 +23,7 @@ func probeRow(ctx context.Context, b *bench) (_ result, err error) {
 	if err != nil {
 		return result{}, err
 	}
-	defer func() { err = errors.Join(err, w.Close(), os.Remove(page)) }()
+	defer func() { err = errors.Join(err, w.Close()) }()
 	slot, err := w.Slot("bench", time.Hour)
 	if err != nil {
 		return result{}, err
@@ -59,7 +59,7 @@ func beatRow(_ context.Context, b *bench) (_ result, err error) {
 	if err != nil {
 		return result{}, err
 	}
-	defer func() { err = errors.Join(err, w.Close(), os.Remove(page)) }()
+	defer func() { err = errors.Join(err, w.Close()) }()
 	slot, err := w.Slot("bench", time.Hour)
 	if err != nil {
 		return result{}, err

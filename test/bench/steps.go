@@ -146,7 +146,9 @@ func logJob() *job.Message {
 	return m
 }
 
-func secretValue(i int) string { return fmt.Sprintf("s3cr3t/%03d+%s", i, uuid.NewSHA1(uuid.Nil, []byte{byte(i)})) }
+func secretValue(i int) string {
+	return fmt.Sprintf("s3cr3t/%03d+%s", i, uuid.NewSHA1(uuid.Nil, []byte{byte(i)}))
+}
 
 // lineMark begins every line of the big log.
 const lineMark = "bench-line "

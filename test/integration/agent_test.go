@@ -163,6 +163,9 @@ func (s testStage) dockless(t *testing.T, name string, env []string, args ...str
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := os.MkdirAll(filepath.Join(s.Dir, name), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), binary, args...)
 	cmd.Env = stage.Environment(append(os.Environ(), append(s.AgentEnv(name), env...)...))
 	out, err := cmd.CombinedOutput()

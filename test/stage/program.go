@@ -174,6 +174,9 @@ func (s *Stage) StartAgent(ctx context.Context, o AgentOptions) (*Program, error
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
+	if err := s.dockerConfig(filepath.Join(dir, "docker")); err != nil {
+		return nil, err
+	}
 	log, err := os.OpenFile(filepath.Join(dir, "agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
@@ -207,4 +210,17 @@ func Environment(entries []string) []string {
 		env = kept
 	}
 	return env
+}
+
+// dockerConfig makes a Docker configuration in which the docker command finds
+// buildx, as it does where buildx was installed.
+func (s *Stage) dockerConfig(dir string) error {
+	content, err := json.Marshal(map[string]any{"cliPluginsExtraDirs": []string{filepath.Dir(s.binary)}})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "config.json"), content, 0o600)
 }

@@ -127,7 +127,11 @@ func (s *Stage) startBuildkitd(ctx context.Context) (err error) {
 }
 
 func (s *Stage) startPodman(ctx context.Context) (err error) {
-	if s.Podman, err = rig.StartPodman(ctx, rig.PodmanOptions{Mirror: s.Mirror}); err == nil {
+	o := rig.PodmanOptions{Mirror: s.Mirror}
+	if s.Registry != nil {
+		o.Insecure = append(o.Insecure, s.Registry.Addr())
+	}
+	if s.Podman, err = rig.StartPodman(ctx, o); err == nil {
 		s.onStop(s.Podman.Stop)
 	}
 	return err
