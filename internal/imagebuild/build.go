@@ -154,7 +154,7 @@ func (s *solver) build(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	if export := s.r.Cache.export(s.r, s.platform); export.Type != "" {
-		result.Export = s.exportCache(ctx, export, known.dead[registryOf(export)])
+		result.Export = s.exportCache(ctx, export, known)
 		result.Stats.Export = result.Export.Duration
 	}
 	if ctx.Err() != nil {

@@ -48,15 +48,17 @@ var errRebuilding = errors.New("the node has dropped a step's result in the mean
 // cache export as the only output. It comes second so that the image is pushed
 // by then, and can be given up without harm.
 //
-// A registry that did not answer before is not tried again: dead says why.
-func (s *solver) exportCache(ctx context.Context, entry CacheEntry, dead error) *CacheExport {
+// It imports what the first solve imported: steps that came from there are not
+// on the node as long as nobody needed their files. A registry that did not
+// answer before is not tried again.
+func (s *solver) exportCache(ctx context.Context, entry CacheEntry, known answers) *CacheExport {
 	start := time.Now()
 	out := &CacheExport{Ref: entry.Attrs["ref"]}
-	if dead != nil {
+	if dead := known.dead[registryOf(entry)]; dead != nil {
 		out.Err = fmt.Errorf("exporting the cache to %s: %w", out.Ref, dead)
 		return out
 	}
-	err := s.solveExport(ctx, entry)
+	err := s.solveExport(ctx, entry, known.usable)
 	out.Duration = time.Since(start)
 	if err != nil {
 		out.Err = fmt.Errorf("exporting the cache to %s: %w", out.Ref, err)
@@ -69,7 +71,7 @@ func (s *solver) exportCache(ctx context.Context, entry CacheEntry, dead error) 
 	return out
 }
 
-func (s *solver) solveExport(ctx context.Context, entry CacheEntry) error {
+func (s *solver) solveExport(ctx context.Context, entry CacheEntry, imports []CacheEntry) error {
 	longest := s.r.Cache.ExportTimeout
 	if longest <= 0 {
 		longest = defaultExportTimeout
@@ -78,7 +80,7 @@ func (s *solver) solveExport(ctx context.Context, entry CacheEntry) error {
 	defer cancelTimeout()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	opt, err := s.options(nil)
+	opt, err := s.options(imports)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 
 	"github.com/tonistiigi/fsutil"
 	"github.com/tonistiigi/fsutil/types"
@@ -17,8 +18,11 @@ type memoryFS struct {
 	text []byte
 }
 
-// Walk visits the file.
-func (m *memoryFS) Walk(_ context.Context, _ string, fn fs.WalkDirFunc) error {
+// Walk visits the file when it is what target names or lies below it.
+func (m *memoryFS) Walk(_ context.Context, target string, fn fs.WalkDirFunc) error {
+	if target = path.Clean("/" + target); target != "/" && target != "/"+m.stat.Path {
+		return nil
+	}
 	return fn(m.stat.Path, &fsutil.DirEntryInfo{Stat: m.stat}, nil)
 }
 
