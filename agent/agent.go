@@ -102,9 +102,6 @@ func New(c Config, run JobFunc, d Deps) (*Agent, error) {
 	}, nil
 }
 
-// errStopped is why things end when Run was told to stop.
-var errStopped = errors.New("the agent was told to stop")
-
 // Run registers the agent, or takes the place of one with its name, opens its
 // session and works until ctx ends, or until one job is done when the settings
 // say so. It then deletes the session and unregisters the agent, so that a pod

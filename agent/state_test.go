@@ -18,7 +18,7 @@ func TestTheKeyIsMadeOnceAndReadableByItsOwnerOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(s.dir, keyFile)
-	if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // the point of the test
+	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	again, err := s.key()

@@ -6,7 +6,7 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // the protocol's padding
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -86,7 +86,7 @@ func TestSessionKeysAreOpenedWithEitherPadding(t *testing.T) {
 		t.Fatal(err)
 	}
 	aesKey := bytes.Repeat([]byte{3}, 32)
-	one, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, &private.PublicKey, aesKey, nil) //nolint:gosec // the protocol's padding
+	one, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, &private.PublicKey, aesKey, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 )
@@ -83,8 +84,6 @@ func (c *Client) DeleteSession(ctx context.Context, session SessionID) error {
 
 func (c *Client) route(more map[string]string) map[string]string {
 	route := map[string]string{"poolId": strconv.Itoa(int(c.pool))}
-	for name, value := range more {
-		route[name] = value
-	}
+	maps.Copy(route, more)
 	return route
 }

@@ -111,16 +111,16 @@ func (s *TokenSource) request(ctx context.Context) (TokenAnswer, error) {
 		"client_assertion_type": {AssertionTypeJWT},
 		"client_assertion":      {assertion},
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.credentials.Endpoint, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.credentials.Endpoint, strings.NewReader(form.Encode())) //nolint:gosec // the endpoint is the server's to name
 	if err != nil {
 		return TokenAnswer{}, errors.New("the token endpoint is not a URL")
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", mediaJSON)
-	resp, err := s.http.Do(req)
+	resp, err := s.http.Do(req) //nolint:gosec // as above
 	if err != nil {
 		err = cleaned(err)
-		if refused, ok := errors.AsType[*tokenRefused](err); ok {
+		if refused, ok := errors.AsType[*tokenError](err); ok {
 			return TokenAnswer{}, refused.cause()
 		}
 		return TokenAnswer{}, err
@@ -173,19 +173,19 @@ func (s *TokenSource) refused(secret string) bool {
 	return true
 }
 
-// tokenRefused is the token endpoint's status 400, which has a body of its own
+// tokenError is the token endpoint's status 400, which has a body of its own
 // shape (protocol §3.2).
-type tokenRefused struct {
+type tokenError struct {
 	code       string // the endpoint's short name for the reason
 	clock      bool
 	serverTime time.Time // zero when the answer does not tell
 }
 
-func (e *tokenRefused) Error() string {
+func (e *tokenError) Error() string {
 	return fmt.Sprintf("the token endpoint refused the assertion: %s", e.code)
 }
 
-func (e *tokenRefused) cause() error {
+func (e *tokenError) cause() error {
 	if e.clock {
 		return &skewError{e.serverTime}
 	}
@@ -207,12 +207,12 @@ func (e *skewError) Is(target error) bool { return target == ErrClockSkew }
 var codeName = regexp.MustCompile(`^[a-z_]{1,64}$`)
 
 // readRefusal reads the body of a 400 of the token endpoint.
-func readRefusal(answer *http.Response, body []byte) *tokenRefused {
+func readRefusal(answer *http.Response, body []byte) *tokenError {
 	var r TokenRefusal
 	if json.Unmarshal(trimBOM(bytes.TrimSpace(body)), &r) != nil || r.Error == "" {
 		return nil
 	}
-	refused := &tokenRefused{code: "with an unreadable reason"}
+	refused := &tokenError{code: "with an unreadable reason"}
 	if codeName.MatchString(r.Error) {
 		refused.code = r.Error
 	}

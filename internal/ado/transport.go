@@ -120,7 +120,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			t.options.Log.WarnContext(req.Context(), "request will be repeated", "error", err, "attempt", attempt, "pause", pause)
 		},
 	}, func(ctx context.Context) (err error) {
-		answer, err = t.challenged(ctx, req)
+		answer, err = t.challenged(ctx, req) //nolint:bodyclose // it is in memory already
 		attempts++
 		if status, ok := errors.AsType[*StatusError](err); ok && status.Temporary() && attempts <= retries {
 			return errors.Join(err, retry.Wait(ctx, min(status.RetryAfter, maxRetryPause)))

@@ -135,7 +135,7 @@ func TestTypeKeysBecomeSentinels(t *testing.T) {
 			if !errors.Is(err, want) {
 				t.Errorf("%s with status %d = %v, want %v", key, status, err, want)
 			}
-			if want != ado.ErrUnauthorized && errors.Is(err, ado.ErrUnauthorized) {
+			if !errors.Is(want, ado.ErrUnauthorized) && errors.Is(err, ado.ErrUnauthorized) {
 				t.Errorf("%s with status %d also means %v", key, status, ado.ErrUnauthorized)
 			}
 		}

@@ -144,7 +144,7 @@ type ServiceError struct {
 // TokenAnswer is what the token endpoint grants (protocol §3.2). AccessToken is
 // a secret; ExpiresIn is seconds, zero when the server does not say.
 type TokenAnswer struct {
-	AccessToken string `json:"access_token"` //nolint:gosec // the wire's name, no value
+	AccessToken string `json:"access_token"`
 	TokenType   string `json:"token_type,omitempty"`
 	ExpiresIn   int    `json:"expires_in,omitempty"`
 	Scope       string `json:"scope,omitempty"`

@@ -24,7 +24,7 @@ const (
 	LocationFeed            LocationID = "858983e4-19bd-4c5e-864c-507b59b58b12"
 	LocationAttachments     LocationID = "7898f959-9cdf-4096-b29e-7f293031629e"
 	LocationPlanAttachments LocationID = "eb55e5d6-2f30-4295-b5ed-38da50b1fc52"
-	LocationOIDCToken       LocationID = "69a319f4-28c1-4bfd-93e6-ea0ff5c6f1a2"
+	LocationOIDCToken       LocationID = "69a319f4-28c1-4bfd-93e6-ea0ff5c6f1a2" //nolint:gosec // an id, no token
 	LocationContainers      LocationID = "e4f5c81e-e250-447b-9fef-bd48471bea5e"
 	LocationBuildArtifacts  LocationID = "1db06c96-014e-44e1-ac91-90b2d4b3e984"
 	LocationBuilds          LocationID = "0cd358e1-9217-4d94-8269-1c1ee6f93dcf"
@@ -42,9 +42,9 @@ const (
 	KeyAgentExists           TypeKey = "TaskAgentExistsException"
 	KeySessionConflict       TypeKey = "TaskAgentSessionConflictException"
 	KeySessionExpired        TypeKey = "TaskAgentSessionExpiredException"
-	KeyAccessTokenExpired    TypeKey = "TaskAgentAccessTokenExpiredException" //nolint:gosec // a name, no token
+	KeyAccessTokenExpired    TypeKey = "TaskAgentAccessTokenExpiredException"
 	KeyJobNotFound           TypeKey = "TaskAgentJobNotFoundException"
-	KeyJobTokenExpired       TypeKey = "TaskAgentJobTokenExpiredException" //nolint:gosec // a name, no token
+	KeyJobTokenExpired       TypeKey = "TaskAgentJobTokenExpiredException"
 	KeyPendingUpdateNotFound TypeKey = "TaskAgentPendingUpdateNotFoundException"
 	KeyAccessDenied          TypeKey = "AccessDeniedException"
 	KeyUnauthorized          TypeKey = "VssUnauthorizedException"

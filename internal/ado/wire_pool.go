@@ -84,7 +84,7 @@ type AgentSession struct {
 	Agent                    TaskAgent         `json:"agent"`
 	EncryptionKey            *SessionKey       `json:"encryptionKey,omitempty"`
 	SystemCapabilities       map[string]string `json:"systemCapabilities,omitempty"`
-	AgentCanHandleOaepSHA256 bool              `json:"agentCanHandleOaepSHA256,omitempty"` //nolint:tagliatelle // the wire's spelling
+	AgentCanHandleOaepSHA256 bool              `json:"agentCanHandleOaepSHA256,omitempty"`
 }
 
 // SessionKey is the AES key of a session's messages. Value is a secret when
