@@ -15,7 +15,7 @@ import (
 
 // S4, §4.1, §4.4: one live session per agent, until it is deleted or expired.
 func TestAnAgentHasOneSession(t *testing.T) {
-	srv := emulatortest.New(t, func(c *emulator.Config) { c.SessionExpiry, c.PollHold = 300*time.Millisecond, 10*time.Millisecond })
+	srv := emulatortest.New(t, func(c *emulator.Config) { c.SessionExpiry, c.PollHold = time.Second, 10*time.Millisecond })
 	p := online(t, srv, "a")
 	p.refused(409, "TaskAgentSessionConflictException", "POST", pool+"/sessions", p.sessionBody(), bearer(p.agentToken))
 	p.want(204, "DELETE", pool+"/sessions/"+p.session, nil, bearer(p.agentToken))
@@ -26,11 +26,11 @@ func TestAnAgentHasOneSession(t *testing.T) {
 	p.refused(403, "TaskAgentSessionExpiredException", "DELETE", pool+"/sessions/"+p.session, nil, bearer(p.agentToken))
 	p.open()
 	// Polling keeps it alive for longer than the expiry.
-	for range 10 {
+	for range 15 {
 		p.poll()
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 	}
-	time.Sleep(400 * time.Millisecond)
+	time.Sleep(1200 * time.Millisecond)
 	p.refused(403, "TaskAgentSessionExpiredException", "GET", p.pollPath(), nil, bearer(p.agentToken))
 	p.open()
 }

@@ -261,7 +261,6 @@ func (s *Server) forget(q *request) {
 	delete(s.jobs, q.job)
 	s.order = slices.DeleteFunc(s.order, isQ)
 	q.run.requests = slices.DeleteFunc(q.run.requests, isQ)
-	q.plan.jobs = slices.DeleteFunc(q.plan.jobs, isQ)
 	q.notify()
 }
 

@@ -18,7 +18,6 @@ type plan struct {
 	timelines   map[job.TimelineID]*timeline
 	logs        map[int]*storedLog
 	attachments []*attachment
-	jobs        []*request
 }
 
 // planOf finds the plan of a route and, for a job token, the job, and checks

@@ -165,7 +165,6 @@ func (s *Server) newRequest(r *run, m *job.Message, need Requirements) (*request
 	s.requests[q.id], s.jobs[q.job] = q, q
 	s.order = append(s.order, q)
 	r.requests = append(r.requests, q)
-	pl.jobs = append(pl.jobs, q)
 	return q, nil
 }
 

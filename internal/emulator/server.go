@@ -113,6 +113,7 @@ func (s *Server) Close() error {
 		close(s.closed)
 		s.mu.Lock()
 		jobs := slices.Clone(s.order)
+		s.unsaved = true // the counters went on
 		s.mu.Unlock()
 		errs := []error{s.save()}
 		for _, q := range jobs {

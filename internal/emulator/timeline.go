@@ -369,7 +369,8 @@ func (s *Server) checkMain(q *request, in recordWire, old *record, running bool,
 	case !running && (value(in.State) == job.InProgress || value(in.State) == job.Completed):
 		return s.wrongOrder(q, "§7.4", "record %s is %s before the job's record is in progress", in.ID, *in.State)
 	}
-	if value(in.State) == job.InProgress && slices.Contains(q.steps, in.ID) {
+	starts := value(in.State) == job.InProgress && (old == nil || value(old.wire.State) != job.InProgress)
+	if starts && slices.Contains(q.steps, in.ID) {
 		for _, step := range q.steps {
 			if !known(step) {
 				s.violate(q, "§7.4, A18", false, "step %s started while step %s has no record", in.ID, step)

@@ -34,14 +34,15 @@ type Server struct {
 }
 
 // New starts an emulator that lives as long as the test. Its waits are those of
-// the service except that an unpolled session expires after two seconds and a
-// job is abandoned two seconds after its last renewal; change may alter that.
+// the service except that an unpolled session expires after five seconds and a
+// job is abandoned five seconds after its last renewal, which a busy machine can
+// keep; change may alter that.
 func New(t testing.TB, change ...func(*emulator.Config)) *Server {
 	t.Helper()
 	cfg := emulator.Defaults()
 	cfg.PAT = mask.NewSecret("pat-" + uuid.NewString())
 	cfg.StateDir = t.TempDir()
-	cfg.SessionExpiry, cfg.LockDuration, cfg.LockGrace = 2*time.Second, 2*time.Second, 0
+	cfg.SessionExpiry, cfg.LockDuration, cfg.LockGrace = 5*time.Second, 5*time.Second, 0
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -75,11 +76,11 @@ func (s *Server) Queue(m *job.Message, demands ...string) job.ID {
 	return run.Jobs[0].ID
 }
 
-// AwaitState waits at most ten seconds for the job to be in the state or past
+// AwaitState waits at most twenty seconds for the job to be in the state or past
 // it, and fails the test when it is not.
 func (s *Server) AwaitState(id job.ID, state emulator.State) emulator.Status {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeoutCause(s.t.Context(), 10*time.Second, errors.New("not within 10s"))
+	ctx, cancel := context.WithTimeoutCause(s.t.Context(), 20*time.Second, errors.New("not within 20s"))
 	defer cancel()
 	status, err := s.Await(ctx, id, state)
 	if err != nil {
