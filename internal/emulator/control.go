@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,6 +46,8 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) int {
 	case route == "GET feed":
 		err = s.controlFeed(w, r, s.jobNamed(parts[1]))
 		value = streamed{}
+	case route == "GET log":
+		value, err = streamed{}, s.controlLog(w, s.jobNamed(parts[1]), job.RecordID(guid(r.URL.Query().Get("record"))))
 	case route == "POST cancel":
 		value, err = s.controlCancel(s.jobNamed(parts[1]))
 	default:
@@ -166,6 +169,25 @@ func (s *Server) controlFeed(w http.ResponseWriter, r *http.Request, id job.ID) 
 			return nil
 		}
 	}
+}
+
+// controlLog writes the stored log of a record, the job's own when none is
+// named, as plain text.
+func (s *Server) controlLog(w http.ResponseWriter, id job.ID, record job.RecordID) error {
+	if s.find(id) == nil {
+		return ErrNoJob
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	out := bufio.NewWriter(w)
+	err := s.EachLogLine(id, job.RecordID(cmp.Or(string(record), string(id))), func(line string) error {
+		_, _ = out.WriteString(line) // the error stays until the next call
+		return out.WriteByte('\n')
+	})
+	if err = errors.Join(err, out.Flush()); err != nil {
+		// The answer has begun; it can only end early.
+		s.log.Debug("log stream ended", "job_id", string(id), "err", err)
+	}
+	return nil
 }
 
 // feedTail reads a growing feed from where it stopped.

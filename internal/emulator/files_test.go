@@ -63,6 +63,11 @@ func TestLogsAreStoredByPage(t *testing.T) {
 	if diff := cmp.Diff([]string{"one", "two", "of two lines", "three", "four"}, report.Records[1].Log); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
+	stream := p.want(200, "GET", "/_emulator/jobs/"+string(id)+"/log?record="+step, nil)
+	if got, want := string(stream.body), "one\ntwo\nof two lines\nthree\nfour\n"; got != want {
+		t.Errorf("log as text = %q, want %q", got, want)
+	}
+	p.want(404, "GET", "/_emulator/jobs/11111111-1111-4111-8111-111111111111/log", nil)
 	p.refused(404, "TaskLogNotFoundException", "POST", p.planURL+"/logs/1", []byte(stamp), own)
 	p.want(415, "POST", fmt.Sprint(last["location"]), "text", own)
 	if got := srv.Violations(); len(got) != 0 {

@@ -141,11 +141,12 @@ func (s *Server) getLogs(c *call) (any, error) {
 	}
 	lines := []string{}
 	n := 0
-	err = l.each(func(line string) {
+	err = l.each(func(line string) error {
 		n++
 		if n >= start && (end < 0 || n <= end) {
 			lines = append(lines, line)
 		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -186,8 +187,9 @@ func (p *plan) sortedLogs() []*storedLog {
 	return out
 }
 
-// each calls yield with every line, without its end and without a byte order mark.
-func (l *storedLog) each(yield func(string)) (err error) {
+// each calls yield with every line, without its end and without a byte order
+// mark, until yield fails.
+func (l *storedLog) each(yield func(string) error) (err error) {
 	file, err := l.file.read()
 	if err != nil {
 		return fmt.Errorf("reading log %d: %w", l.id, err)
@@ -205,7 +207,9 @@ func (l *storedLog) each(yield func(string)) (err error) {
 		if first {
 			line = strings.TrimPrefix(line, bom)
 		}
-		yield(strings.TrimRight(line, "\r\n"))
+		if err := yield(strings.TrimRight(line, "\r\n")); err != nil {
+			return err
+		}
 	}
 }
 

@@ -80,15 +80,40 @@ func (s *Server) snapshot(id job.ID) (q *request, records []recordWire, logs []*
 // The record points at its last page only (§7.6); the pages are found by path.
 func linesOf(r recordWire, logs []*storedLog) ([]string, error) {
 	var lines []string
+	err := eachLine(r, logs, func(line string) error {
+		lines = append(lines, line)
+		return nil
+	})
+	return lines, err
+}
+
+func eachLine(r recordWire, logs []*storedLog, yield func(string) error) error {
 	for _, l := range logs {
 		if l.record() != r.ID && (r.Log == nil || r.Log.ID != l.id) {
 			continue
 		}
-		if err := l.each(func(line string) { lines = append(lines, line[stamped(line):]) }); err != nil {
-			return lines, err
+		if err := l.each(func(line string) error { return yield(line[stamped(line):]) }); err != nil {
+			return err
 		}
 	}
-	return lines, nil
+	return nil
+}
+
+// EachLogLine calls yield with every line of a record's log, without time
+// stamps, and holds no more than one of them. The job's own record has the
+// lines of all steps. It fails with [ErrNoJob], with yield's error, or when a
+// log cannot be read; a record without a log has no lines.
+func (s *Server) EachLogLine(id job.ID, record job.RecordID, yield func(line string) error) error {
+	q, records, logs, _ := s.snapshot(id)
+	if q == nil {
+		return fmt.Errorf("job %s: %w", id, ErrNoJob)
+	}
+	for _, r := range records {
+		if r.ID == record {
+			return eachLine(r, logs, yield)
+		}
+	}
+	return nil
 }
 
 // plain returns the record as the rest of the project knows it.

@@ -106,14 +106,14 @@ func TestNothingRunsBeforeTheFirstRenewal(t *testing.T) {
 
 // Acceptance: a job whose agent died is abandoned after its lock expired.
 func TestAJobIsAbandonedAfterItsLockExpired(t *testing.T) {
-	srv := emulatortest.New(t, func(c *emulator.Config) { c.LockDuration, c.LockGrace = 300*time.Millisecond, 200*time.Millisecond })
+	srv := emulatortest.New(t, func(c *emulator.Config) { c.LockDuration, c.LockGrace = time.Second, 500*time.Millisecond })
 	p := online(t, srv, "a")
 	id := srv.Queue(emulatortest.Script("sleep 60"))
+	began := time.Now()
 	p.running()
 	p.mustPatch(p.step(p.stepIDs()[0], "inProgress", ""))
-	began := time.Now()
 	st := srv.AwaitState(id, emulator.Completed)
-	if took := time.Since(began); st.Result != job.Abandoned || took < 300*time.Millisecond {
+	if took := time.Since(began); st.Result != job.Abandoned || took < 1500*time.Millisecond {
 		t.Errorf("result = %s after %s, want abandoned after the lock and its grace", st.Result, took)
 	}
 	for _, r := range srv.Records(id) {
