@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,7 @@ type dockerStep struct {
 	config   string    // directory of the Docker configuration; empty: none
 	auth     *imagebuild.Auth
 	outputs  []string // files with the output of each command
+	built    *imagebuild.Result
 }
 
 // runDocker is Docker@2 (language §5.4). Builds and pushes go to BuildKit and
@@ -73,7 +75,10 @@ func runDocker(ctx context.Context, a *attempt) (err error) {
 func (d *dockerStep) run(ctx context.Context, what string) error {
 	switch strings.ToLower(what) {
 	case "build":
-		return d.build(ctx, d.in.text("arguments", ""))
+		if err := d.build(ctx, d.in.text("arguments", "")); err != nil {
+			return err
+		}
+		return d.load(ctx)
 	case "push":
 		return d.push(ctx)
 	case "buildandpush":
@@ -130,6 +135,7 @@ func (d *dockerStep) build(ctx context.Context, arguments string) error {
 		}
 		return fmt.Errorf("building the image: %w", err)
 	}
+	d.built = result
 	d.report(result)
 	return nil
 }
@@ -169,6 +175,33 @@ func (d *dockerStep) request(arguments string) (imagebuild.Request, error) {
 		request.Layout = "" // it would have no name to be found by
 	}
 	return request, nil
+}
+
+// load gives an image that was built to Podman, where scripts and stacks find
+// it under its names as they would with a daemon. An image that is pushed comes
+// from its registry.
+func (d *dockerStep) load(ctx context.Context) error {
+	if d.x.cfg.Podman == nil || d.built == nil || len(d.built.Names) == 0 {
+		return nil
+	}
+	for _, name := range d.built.Names {
+		r, w := io.Pipe()
+		written := make(chan error, 1)
+		go func() {
+			err := d.layout().WriteArchive(ctx, name, "", w)
+			written <- errors.Join(err, w.CloseWithError(err))
+		}()
+		_, err := d.x.cfg.Podman.LoadImage(ctx, r)
+		_ = r.CloseWithError(err) // ends the writer; closing a pipe does not fail
+		if err := errors.Join(<-written, err); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			d.node.warning(fmt.Sprintf("Podman did not take %s, so scripts of this job cannot run it: %v", name, err))
+			return nil
+		}
+	}
+	return nil
 }
 
 // cachePolicy says which build caches belong to the branch of the job.
@@ -305,6 +338,19 @@ func (d *dockerStep) output(name string) (w io.Writer, end func() error, err err
 	d.outputs = append(d.outputs, path)
 	return io.MultiWriter(log, masked), func() error {
 		log.finish()
-		return errors.Join(masked.Close(), file.Close())
+		return errors.Join(masked.Close(), file.Close(), disarmFile(path))
 	}, nil
+}
+
+// disarmFile makes logging commands in a file harmless, for the script that
+// shows it.
+func disarmFile(path string) error {
+	data, err := os.ReadFile(path) //nolint:gosec // in our temp directory
+	if err == nil && command.Suspect(bytes.ToLower(data)) {
+		err = os.WriteFile(path, []byte(command.Disarm(string(data))), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("keeping the output of docker: %w", err)
+	}
+	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/shlex"
+
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/podmanrun"
@@ -44,7 +46,11 @@ func (x *execution) startServices(ctx context.Context, a *attempt) error {
 		if !ok {
 			return fmt.Errorf("service %s: the job has no container %s", name, x.m.JobSidecarContainers[name])
 		}
-		services[name] = x.service(c)
+		s, err := x.service(c)
+		if err != nil {
+			return fmt.Errorf("service %s: %w", name, err)
+		}
+		services[name] = s
 	}
 	project, err := podmanrun.Services(x.project(), services)
 	if err != nil {
@@ -69,7 +75,7 @@ func (x *execution) startServices(ctx context.Context, a *attempt) error {
 }
 
 // service returns the container c as podmanrun takes it, with macros expanded.
-func (x *execution) service(c job.Container) podmanrun.Service {
+func (x *execution) service(c job.Container) (podmanrun.Service, error) {
 	expand := func(texts []string) []string {
 		out := make([]string, len(texts))
 		for i, text := range texts {
@@ -85,10 +91,12 @@ func (x *execution) service(c job.Container) podmanrun.Service {
 	for name, value := range p.Env {
 		s.Env[name] = x.expand(value)
 	}
-	if p.Command != "" {
-		s.Command = strings.Fields(x.expand(p.Command))
+	command, err := shlex.Split(x.expand(p.Command))
+	if err != nil {
+		return s, fmt.Errorf("reading its command: %w", err)
 	}
-	return s
+	s.Command = command
+	return s, nil
 }
 
 // event writes what happens to a service into the log.

@@ -1,0 +1,97 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/mask"
+	"github.com/dockless-ci/dockless/runner/internal/vars"
+)
+
+// timed makes a job and an entry whose work is run, without processes or files.
+func timed(step job.Step, run func(ctx context.Context, a *attempt) error) (*execution, *entry, *keeper) {
+	k := &keeper{}
+	x := &execution{rep: k, masks: mask.NewSet(), m: &job.Message{JobID: "j"}, log: slog.New(slog.DiscardHandler), outputs: make(map[string]string)}
+	x.vars = vars.New(func(string) {})
+	return x, &entry{node: x.newNode("r", job.TypeTask, "n", "n", 1), step: step, name: "n", run: run, settings: make(map[string]string)}, k
+}
+
+func TestAStepThatTakesTooLongFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, e, _ := timed(job.Step{TimeoutInMinutes: 5, RetryCountOnTaskFailure: 3}, func(ctx context.Context, _ *attempt) error {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+		x.hard = t.Context()
+		began := time.Now()
+		x.runEntry(t.Context(), e)
+		r := e.node.record
+		if took := time.Since(began); r.Result != job.Failed || took != 5*time.Minute || x.result != job.Failed {
+			t.Errorf("step %s after %s, want failed after 5m without another try", r.Result, took)
+		}
+		if len(r.Issues) != 1 || r.Issues[0].Message != "The task has timed out." {
+			t.Errorf("issues = %+v", r.Issues)
+		}
+	})
+}
+
+// Protocol §8.13: after attempt n, counted from 0, wait (n+1)² seconds.
+func TestRetriesWaitLongerEachTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		retries, failures, tries int
+		took                     time.Duration
+		want                     job.Result
+	}{
+		"third try works":  {5, 2, 3, 5 * time.Second, job.Succeeded},
+		"never works":      {3, 99, 4, 14 * time.Second, job.Failed},
+		"no retries":       {0, 99, 1, 0, job.Failed},
+		"at most ten":      {50, 99, 11, 385 * time.Second, job.Failed},
+		"works at once":    {3, 0, 1, 0, job.Succeeded},
+		"commands may too": {1, -1, 2, time.Second, job.Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tries := 0
+				x, e, _ := timed(job.Step{RetryCountOnTaskFailure: c.retries}, func(_ context.Context, a *attempt) error {
+					tries++
+					if c.failures < 0 {
+						a.node.mu.Lock()
+						defer a.node.mu.Unlock()
+						a.node.failed = true
+						return nil
+					}
+					if tries <= c.failures {
+						return errors.New("no")
+					}
+					return nil
+				})
+				x.hard = t.Context()
+				began := time.Now()
+				x.runEntry(t.Context(), e)
+				if took := time.Since(began); tries != c.tries || took != c.took || e.node.record.Result != c.want {
+					t.Errorf("%d tries in %s, %s; want %d, %s, %s", tries, took, e.node.record.Result, c.tries, c.took, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestAStopEndsTheWaitForARetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, e, _ := timed(job.Step{RetryCountOnTaskFailure: 10}, func(context.Context, *attempt) error { return errors.New("no") })
+		x.hard = t.Context()
+		stop := &job.Stop{Reason: job.StopShutdown, Message: "The agent was told to stop."}
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Second, stop)
+		defer cancel()
+		began := time.Now()
+		x.runEntry(ctx, e)
+		if took := time.Since(began); took != 3*time.Second || e.node.record.Result != job.Canceled {
+			t.Errorf("step %s after %s, want canceled after 3s", e.node.record.Result, took)
+		}
+	})
+}
