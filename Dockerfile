@@ -9,10 +9,12 @@ ARG BASE=docker.io/library/debian:bookworm-slim
 
 FROM ${BASE} AS agent
 # git fetches sources, ca-certificates lets it and the agent trust servers. Nothing
-# else: an agent that carries no tools cannot be wrong about their versions.
+# else: an agent that carries no tools cannot be wrong about their versions. What
+# nobody reads in a container goes; the licences stay.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates git \
- && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /usr/share/man /usr/share/locale \
+ && find /usr/share/doc -type f ! -name copyright -delete
 ARG TARGETARCH=amd64
 COPY .build/dist/linux-${TARGETARCH}/ /usr/local/bin/
 # 10001 is outside the ranges that distributions hand out, so that it never

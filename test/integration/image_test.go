@@ -41,7 +41,7 @@ func TestTheImageIsBuiltByDocklessAndRunsUnderPodman(t *testing.T) {
 		t.Errorf("the image has %d bytes, want at most %d", info.Size(), maxImage)
 	}
 	run := func(args ...string) (string, error) {
-		out, err := s.Podman.Command(t.Context(), append([]string{"run", "--rm", "--read-only"}, args...)...).CombinedOutput()
+		out, err := s.Podman.Command(t.Context(), append([]string{"run", "--rm", "--quiet", "--read-only"}, args...)...).CombinedOutput()
 		return string(out), err
 	}
 	if out, err := run(image, "version"); err != nil || !strings.HasPrefix(out, "dockless ") {

@@ -88,6 +88,7 @@ func TestTheServicesOfAJobAreReachableAndRemoved(t *testing.T) {
   - container: cache
     image: redis:7
     ports: ["6379"]
+    options: --health-cmd "redis-cli ping" --health-interval 1s
 services:
   cache: cache
 steps:
@@ -117,6 +118,7 @@ func TestAServiceThatDiesFailsTheJobAndSaysWhy(t *testing.T) {
 	r := finish(t, s, queue(t, s, `services:
   broken:
     image: mysql:8
+    options: --health-cmd "mysqladmin ping" --health-interval 1s --health-retries 60
 steps:
 - checkout: none
 - bash: echo never
