@@ -96,6 +96,10 @@ func (d *decoder) resources(n *node) {
 	if n.isEmpty() {
 		return
 	}
+	if n.kind == sequenceNode {
+		d.legacyResources(n)
+		return
+	}
 	o := d.object(n)
 	if o == nil {
 		return
@@ -108,6 +112,21 @@ func (d *decoder) resources(n *node) {
 	}
 	o.refuse("pipelines", "builds", "packages", "webhooks")
 	o.finish()
+}
+
+// legacyResources reads the older list form, which only says how self is checked out.
+func (d *decoder) legacyResources(n *node) {
+	for _, item := range n.items {
+		o := d.object(item)
+		if o == nil {
+			continue
+		}
+		if repo := o.text("repo"); repo != "self" {
+			d.add(item, "Unexpected value '%s': the list form of 'resources' knows 'repo: self' only", repo)
+		}
+		o.refuse("clean", "fetchDepth", "lfs", "submodules")
+		o.finish()
+	}
 }
 
 func (d *decoder) containerResource(n *node) {

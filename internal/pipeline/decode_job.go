@@ -105,7 +105,9 @@ func (d *decoder) uses(n *node) {
 		return
 	}
 	for _, alias := range d.items(o.take("repositories")) {
-		d.knownRepository(alias)
+		if name := d.scalar(alias); name != "self" && d.repos[strings.ToLower(name)] == nil {
+			d.add(alias, "The repository '%s' is not declared under resources.repositories", name)
+		}
 	}
 	d.texts(o.take("pools"))
 	o.finish()

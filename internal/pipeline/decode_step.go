@@ -149,6 +149,9 @@ func (d *decoder) shorthand(s *Step, o *object, main *node, short shorthand) {
 			s.Inputs[t.canonical(key)] = d.scalar(value)
 		}
 	}
+	if short.input == "script" {
+		t.title = "" // a script is titled after its task, which the task itself is not
+	}
 	s.DisplayName = cmp.Or(s.DisplayName, t.displayName(s.Inputs))
 }
 

@@ -239,12 +239,16 @@ func (e *expander) directive(n *node) (d directive, ok bool) {
 // checked there: they may exist only when the branch is taken.
 func (e *expander) checkSyntax(n *node) {
 	for _, p := range n.pairs {
-		e.checkSyntax(p.key)
+		e.checkScalar(p.key, true)
 		e.checkSyntax(p.value)
 	}
 	for _, item := range n.items {
 		e.checkSyntax(item)
 	}
+	e.checkScalar(n, false)
+}
+
+func (e *expander) checkScalar(n *node, isKey bool) {
 	if n.kind != scalarNode || !strings.Contains(n.text, "${{") {
 		return
 	}
@@ -254,10 +258,19 @@ func (e *expander) checkSyntax(n *node) {
 		return
 	}
 	for _, part := range parts {
-		if part.expression {
-			if err := checkExpression(part.text); err != nil {
-				e.add(n, "%s", err)
-			}
+		if !part.expression {
+			continue
+		}
+		d, err := directiveOf(part.text)
+		switch {
+		case err != nil:
+		case d.word != "" && (!isKey || len(parts) > 1):
+			e.misplaced(n, d.word, len(parts) > 1)
+		default:
+			err = checkExpression(part.text)
+		}
+		if err != nil {
+			e.add(n, "%s", err)
 		}
 	}
 }

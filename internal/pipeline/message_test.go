@@ -214,11 +214,11 @@ steps:
 		got = append(got, step{s.Name, s.DisplayName, s.reference.Version, s.Inputs})
 	}
 	want := []step{
-		{"PowerShell", "PowerShell", "2.277.0", map[string]string{"targetType": "inline", "script": "a", "pwsh": "true", "errorActionPreference": "continue"}},
-		{"PublishPipelineArtifact", "PublishPipelineArtifact", "1.2.3", map[string]string{"path": "out", "artifactName": "drop"}},
-		{"DownloadPipelineArtifact", "DownloadPipelineArtifact", "2.3.2", map[string]string{"source": "current", "artifact": "drop", "path": "$(Pipeline.Workspace)/drop"}},
+		{"PowerShell", "PowerShell", "2.279.0", map[string]string{"targetType": "inline", "script": "a", "pwsh": "true", "errorActionPreference": "continue"}},
+		{"PublishPipelineArtifact", "Publish Pipeline Artifact", "1.242.0", map[string]string{"path": "out", "artifactName": "drop"}},
+		{"DownloadPipelineArtifact", "Download Pipeline Artifact", "2.198.0", map[string]string{"source": "current", "artifact": "drop", "path": "$(Pipeline.Workspace)/drop"}},
 		{"TestResults", "TestResults", "1.4.2", map[string]string{}},
-		{"PublishTestResults", "Publish Test Results **/TEST-*.xml", "2.270.0", map[string]string{"testRunner": "JUnit"}},
+		{"PublishTestResults", "Publish Test Results **/TEST-*.xml", "2.277.0", map[string]string{"testRunner": "JUnit"}},
 		{"CopyFiles", "Copy Files to: x", "2.100.5", map[string]string{"targetfolder": "x"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

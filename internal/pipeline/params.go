@@ -22,7 +22,7 @@ type Parameter struct {
 var parameterTypes = []string{
 	"string", "number", "boolean", "object", "step", "stepList", "job", "jobList", "deployment",
 	"deploymentList", "stage", "stageList", "container", "containerList", "stringList", "environment",
-	"filePath", "pool", "secureFile", "serviceConnection",
+	"filePath", "pool", "secureFile", "serviceConnection", "legacyObject",
 }
 
 // strictParameters refuses names that nobody declared.
@@ -43,6 +43,9 @@ type given struct {
 // parameters reads the declarations at n and returns what ${{ parameters }} is. at is
 // where the values come from.
 func (d *decoder) parameters(n, at *node, values []given) ([]Parameter, expr.Value) {
+	if n == nil && at != nil { // a template without declarations takes anything
+		n = &node{kind: mappingNode, pos: at.pos}
+	}
 	if n != nil && n.kind == mappingNode {
 		return nil, d.legacyParameters(n, values)
 	}
