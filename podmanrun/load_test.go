@@ -271,3 +271,23 @@ func TestThePlanFollowsDependencies(t *testing.T) {
 		t.Errorf("the plan differs (-want +got):\n%s", diff)
 	}
 }
+
+func FuzzLoad(f *testing.F) {
+	for _, seed := range []string{
+		"services: {a: {image: x}}\n", "x: &a {<<: *a}\n", "a: &a [*a]\nservices: *a\n", "services:\n  a: !reset {image: x}\n",
+		"include: [a, {path: [b]}]\nservices: {a: {extends: a}}\n", "? {a: b}\n: c\n", "services: [1, 2]\n", "---\n---\n", "\"\": 1\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "compose.yml")
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p, err := podmanrun.Load(t.Context(), podmanrun.LoadOptions{Files: []string{file}, Name: "fuzz"})
+		if (p == nil) == (err == nil) {
+			t.Errorf("Load = %v, %v; want exactly one of them", p, err)
+		}
+	})
+}

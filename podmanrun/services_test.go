@@ -40,26 +40,11 @@ services:
     environment:
       A: b c
       MYSQL_DATABASE: shop
-    healthcheck:
-      test:
-        - CMD-SHELL
-        - mysqladmin ping -h localhost
-      interval: 2s
-      retries: 5
     image: mysql:8
     init: true
     mem_limit: "67108864"
     networks:
       default: {}
-    ports:
-      - mode: ingress
-        target: 3306
-        protocol: tcp
-      - mode: ingress
-        host_ip: 127.0.0.1
-        target: 80
-        published: "18080"
-        protocol: udp
     privileged: true
     pull_policy: never
     ulimits:
@@ -79,6 +64,21 @@ services:
       - type: volume
         target: /scratch
         volume: {}
+    healthcheck:
+      test:
+        - CMD-SHELL
+        - mysqladmin ping -h localhost
+      interval: 2s
+      retries: 5
+    ports:
+      - mode: ingress
+        target: 3306
+        protocol: tcp
+      - mode: ingress
+        host_ip: 127.0.0.1
+        target: 80
+        published: "18080"
+        protocol: udp
 networks:
   default:
     name: job_default
@@ -86,21 +86,8 @@ volumes:
   data:
     name: job_data
 `
-	normal := func(s string) []string {
-		var lines []string
-		for line := range strings.Lines(s) {
-			lines = append(lines, strings.TrimSpace(line))
-		}
-		return lines
-	}
-	sorted := cmp.Transformer("lines", normal)
-	for _, line := range normal(want) {
-		if !strings.Contains(got, line) {
-			t.Errorf("line %q is missing", line)
-		}
-	}
-	if t.Failed() {
-		t.Log(cmp.Diff(want, got, sorted))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the service differs (-want +got):\n%s", diff)
 	}
 }
 

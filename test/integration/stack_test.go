@@ -90,6 +90,7 @@ services:
     command: sh -c "test -f /data/migrated && echo hello > /tmp/index.html && exec httpd -f -p 8080 -h /tmp"
     volumes: ["data:/data"]
     ports: ["127.0.0.1::8080"]
+    healthcheck: {test: wget -qO- http://127.0.0.1:8080/, interval: 2s, retries: 20}
     depends_on: {migrate: {condition: service_completed_successfully}}
 volumes: {data: {}}
 `
@@ -113,7 +114,7 @@ func TestAStackComesUpInTheOrderOfItsDependencies(t *testing.T) {
 		return stack
 	}
 	stack := up("the first Up")
-	if diff := cmp.Diff([]string{"db started", "db healthy", "migrate started", "migrate exited0", "web started"}, order); diff != "" {
+	if diff := cmp.Diff([]string{"db started", "db healthy", "migrate started", "migrate exited0", "web started", "web healthy"}, order); diff != "" {
 		t.Errorf("the order differs (-want +got):\n%s", diff)
 	}
 	env := stack.Environment()
@@ -130,7 +131,7 @@ func TestAStackComesUpInTheOrderOfItsDependencies(t *testing.T) {
 	for _, s := range statuses {
 		got = append(got, strings.TrimSpace(s.Service+" "+s.State+" "+s.Health))
 	}
-	if diff := cmp.Diff([]string{"db running healthy", "migrate exited", "web running"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"db running healthy", "migrate exited", "web running healthy"}, got); diff != "" {
 		t.Errorf("Ps differs (-want +got):\n%s", diff)
 	}
 	var lines []string
@@ -358,6 +359,42 @@ services:
 		t.Fatal(err)
 	}
 	wantNoStackLeft(t, client)
+}
+
+func TestWithoutASettingAServiceIsFoundOrStarted(t *testing.T) {
+	engine := rig.NeedPodman(t, rig.PodmanOptions{})
+	// A program that is podman with the state of the rig.
+	script := "#!/bin/sh\n"
+	like := engine.Command(t.Context())
+	for _, kv := range like.Env {
+		if name, value, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "CONTAINERS_") {
+			script += fmt.Sprintf("export %s='%s'\n", name, value)
+		}
+	}
+	script += "exec " + like.Path + ` "$@"` + "\n"
+	program := filepath.Join(t.TempDir(), "podman")
+	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	runtime, err := os.MkdirTemp("", "dl-run-") //nolint:usetesting // the path of a socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(runtime) })
+
+	client, err := podmanrun.Open(t.Context(), podmanrun.Config{RuntimeDir: runtime, Program: program, ConnectTimeout: 20 * time.Second}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if exists, err := client.ImageExists(t.Context(), "nobody/has-this:1"); exists || err != nil {
+		t.Errorf("ImageExists = %t, %v; want false", exists, err)
+	}
+	if err := client.Close(); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+	if left, err := os.ReadDir(runtime); err != nil || len(left) != 0 {
+		t.Errorf("after Close the runtime directory holds %v, %v; want nothing", left, err)
+	}
 }
 
 func TestTheServicesOfAJobRunAsAStack(t *testing.T) {
