@@ -55,7 +55,8 @@ accounts() {
 	host=$(setting ROOT_HOST)
 	host=${host:-%}
 	echo "SET @@SESSION.SQL_LOG_BIN=0;"
-	echo "DROP USER IF EXISTS ''@'localhost', ''@'$(hostname)';"
+	# The installation makes these too, without a password.
+	echo "DROP USER IF EXISTS ''@'localhost', ''@'$(hostname)', 'root'@'127.0.0.1', 'root'@'::1', 'root'@'$(hostname)';"
 	if [ "$host" != localhost ]; then
 		echo "CREATE USER 'root'@$(quoted "$host") IDENTIFIED BY $(quoted "$root_password");"
 		echo "GRANT ALL ON *.* TO 'root'@$(quoted "$host") WITH GRANT OPTION;"

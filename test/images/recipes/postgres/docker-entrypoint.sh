@@ -34,9 +34,10 @@ first_start() {
        superuser, or POSTGRES_HOST_AUTH_METHOD=trust."
 	fi
 	local arguments=(--username="$user")
-	[ -z "$password" ] || arguments+=(--pwfile=<(printf '%s\n' "$password"))
+	# initdb reads the password from the third stream, so that no file holds it.
+	[ -z "$password" ] || arguments+=(--pwfile=/dev/fd/3)
 	# shellcheck disable=SC2086 # the caller's words
-	initdb -D "$PGDATA" "${arguments[@]}" ${POSTGRES_INITDB_ARGS:-}
+	initdb -D "$PGDATA" "${arguments[@]}" ${POSTGRES_INITDB_ARGS:-} 3< <(printf '%s\n' "$password")
 	printf '\nhost all all all %s\n' "${method:-scram-sha-256}" >>"$PGDATA/pg_hba.conf"
 
 	# Without a network address, so that nobody takes this server for the real one.
