@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -103,9 +104,7 @@ func (a *attempt) source() (*gitsource.Source, job.Repository, error) {
 // in it already. Unlike arguments, others cannot read an environment.
 func withGitConfig(env environment, config map[string]string) environment {
 	out := make(environment, len(env)+2*len(config)+1)
-	for name, value := range env {
-		out[name] = value
-	}
+	maps.Copy(out, env)
 	count, err := strconv.Atoi(env["GIT_CONFIG_COUNT"])
 	if err != nil {
 		count = 0

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
-	"net/http/cgi" //nolint:gosec // git's own server is a CGI program
+	"net/http/cgi"
 	"net/http/httptest"
 	"os"
 	"os/exec"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,8 +115,8 @@ func New(cfg Config, log *slog.Logger) (*Runner, error) {
 
 // environ returns the value of an inherited environment entry.
 func (c Config) environ(name string) (string, bool) {
-	for i := len(c.Environment) - 1; i >= 0; i-- {
-		if key, value, ok := strings.Cut(c.Environment[i], "="); ok && key == name {
+	for _, entry := range slices.Backward(c.Environment) {
+		if key, value, ok := strings.Cut(entry, "="); ok && key == name {
 			return value, true
 		}
 	}

@@ -159,7 +159,7 @@ func (d *dockerStep) request(arguments string) (imagebuild.Request, error) {
 		Layout: d.layout().Dir, Auth: d.auth, Insecure: d.x.docker.insecure, Cache: d.x.cachePolicy(),
 	}
 	if d.in.truth("addBaseImageData", true) {
-		if text, err := os.ReadFile(file); err == nil { //nolint:gosec // the Dockerfile of the job
+		if text, err := os.ReadFile(file); err == nil {
 			if base := baseImage(text); base != "" {
 				if request.Labels == nil {
 					request.Labels = make(map[string]string)
@@ -325,7 +325,7 @@ func (d *dockerStep) output(name string) (w io.Writer, end func() error, err err
 		return nil, nil, fmt.Errorf("keeping the output of docker: %w", err)
 	}
 	path := filepath.Join(dir, name+"_"+uuid.NewString()+".txt")
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600) //nolint:gosec // in our temp directory
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, nil, fmt.Errorf("keeping the output of docker: %w", err)
 	}
@@ -345,7 +345,7 @@ func (d *dockerStep) output(name string) (w io.Writer, end func() error, err err
 // disarmFile makes logging commands in a file harmless, for the script that
 // shows it.
 func disarmFile(path string) error {
-	data, err := os.ReadFile(path) //nolint:gosec // in our temp directory
+	data, err := os.ReadFile(path)
 	if err == nil && command.Suspect(bytes.ToLower(data)) {
 		err = os.WriteFile(path, []byte(command.Disarm(string(data))), 0o600)
 	}

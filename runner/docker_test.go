@@ -23,8 +23,10 @@ func dockerStep(name, command string, pairs ...string) job.Step {
 // registries gives m two connections.
 func registries(m *job.Message) *job.Message {
 	for id, host := range map[string]string{"one": "one.example.com", "hub": "https://index.docker.io/v1/"} {
-		m.Resources.Endpoints = append(m.Resources.Endpoints, job.Endpoint{ID: id, Name: id, Type: "dockerregistry",
-			Authorization: job.Authorization{Scheme: "UsernamePassword", Parameters: map[string]string{"registry": host, "username": "bobby-" + id, "password": "pa55word!-" + id}}})
+		m.Resources.Endpoints = append(m.Resources.Endpoints, job.Endpoint{
+			ID: id, Name: id, Type: "dockerregistry",
+			Authorization: job.Authorization{Scheme: "UsernamePassword", Parameters: map[string]string{"registry": host, "username": "bobby-" + id, "password": "pa55word!-" + id}},
+		})
 	}
 	return m
 }
@@ -65,7 +67,7 @@ func TestOtherDockerCommandsGoToTheProgram(t *testing.T) {
 	bin := t.TempDir()
 	program := filepath.Join(bin, "docker")
 	write(t, program, "#!/bin/sh\nfor a in \"$@\"; do echo \"<$a>\"; done; test -s \"$DOCKER_CONFIG/config.json\" && echo config; echo '##vso[task.complete result=Failed]'; test \"$1\" != fail")
-	if err := os.Chmod(program, 0o700); err != nil { //nolint:gosec // a program
+	if err := os.Chmod(program, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	cfg.Path = []string{bin}

@@ -104,7 +104,6 @@ type complaints struct {
 	n      *node
 	masked io.WriteCloser
 	lines  *lines
-	any    bool
 }
 
 func (c *complaints) Write(p []byte) (int, error) {
@@ -133,9 +132,9 @@ func exitError(name string, err error) error {
 	if !ok {
 		return err
 	}
-	//nolint:staticcheck,revive // the service's sentence, shown as it is
+	//nolint:staticcheck // the service's sentence, shown as it is
 	if exit.Code == 137 {
 		return fmt.Errorf("%s exited with code '137'. The process was killed, most often because the memory ran out.", name)
 	}
-	return fmt.Errorf("%s exited with code '%d'.", name, exit.Code) //nolint:staticcheck,revive // as above
+	return fmt.Errorf("%s exited with code '%d'.", name, exit.Code) //nolint:staticcheck // as above
 }

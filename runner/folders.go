@@ -106,7 +106,7 @@ func removeAll(dir string) error {
 func (x *execution) pipelineNumber() (int, error) {
 	file := filepath.Join(x.cfg.Work, "SourceRootMapping", "mapping.json")
 	known := mapping{Folders: make(map[string]int)}
-	data, err := os.ReadFile(file) //nolint:gosec // in our work folder
+	data, err := os.ReadFile(file)
 	if err == nil {
 		err = json.Unmarshal(data, &known)
 	}

@@ -147,7 +147,7 @@ func (x *execution) agentEntry(name string, run func(*execution, context.Context
 
 // flatten returns the errors that were joined into err.
 func flatten(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // exactly what errors.Join returned
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}
 	}

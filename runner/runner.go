@@ -47,6 +47,8 @@ type execution struct {
 	repos   map[string]string // alias of a repository → its checkout directory
 	entries []*entry
 
+	stopWatching func() // ends the watch over the services; nil while there is none
+
 	mu      sync.Mutex // guards what follows
 	result  job.Result
 	outputs map[string]string
@@ -154,6 +156,9 @@ func (x *execution) outcome() Outcome {
 func (x *execution) finalize(ctx context.Context) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cleanupTimeout, errCleanup)
 	defer cancel()
+	if x.stopWatching != nil {
+		x.stopWatching()
+	}
 	n := x.child(job.NewRecordID(), "Finalize Job", "JobExtension_Final")
 	n.start()
 	n.print("##[section]Starting: Finalize Job")

@@ -121,29 +121,34 @@ func TestConditionsAndResults(t *testing.T) {
 	}{
 		"failure skips the rest but not always": {
 			[]job.Step{script("a", "false"), script("b", "true"), script("c", "true", condition("always()")), script("d", "true", condition("failed()"))},
-			map[string]job.Result{"a": job.Failed, "b": job.Skipped, "c": job.Succeeded, "d": job.Succeeded}, job.Failed,
+			map[string]job.Result{"a": job.Failed, "b": job.Skipped, "c": job.Succeeded, "d": job.Succeeded},
+			job.Failed,
 		},
 		"continueOnError": {
 			[]job.Step{script("a", "false", failing), script("b", "true")},
-			map[string]job.Result{"a": job.SucceededWithIssues, "b": job.Succeeded}, job.SucceededWithIssues,
+			map[string]job.Result{"a": job.SucceededWithIssues, "b": job.Succeeded},
+			job.SucceededWithIssues,
 		},
 		"only the last command counts": {
 			[]job.Step{script("a", "false\ntrue")}, map[string]job.Result{"a": job.Succeeded}, job.Succeeded,
 		},
 		"without a status function": {
 			[]job.Step{script("a", "false"), script("b", "true", condition("eq(1, 1)"))},
-			map[string]job.Result{"a": job.Failed, "b": job.Succeeded}, job.Failed,
+			map[string]job.Result{"a": job.Failed, "b": job.Succeeded},
+			job.Failed,
 		},
 		"disabled": {
 			[]job.Step{script("a", "false", disabled), script("b", "true")}, map[string]job.Result{"b": job.Succeeded}, job.Succeeded,
 		},
 		"a variable of an earlier step": {
 			[]job.Step{script("a", "echo '##vso[task.setvariable variable=x]1'"), script("b", "true", condition("eq(variables.x, '1')")), script("c", "true", condition("eq(variables.x, '2')"))},
-			map[string]job.Result{"a": job.Succeeded, "b": job.Succeeded, "c": job.Skipped}, job.Succeeded,
+			map[string]job.Result{"a": job.Succeeded, "b": job.Succeeded, "c": job.Skipped},
+			job.Succeeded,
 		},
 		"claimed results": {
 			[]job.Step{script("a", "echo '##vso[task.complete result=SucceededWithIssues;]fine'"), script("b", "echo '##vso[task.complete result=Failed;]no'"), script("c", "true", condition("succeededOrFailed()"))},
-			map[string]job.Result{"a": job.SucceededWithIssues, "b": job.Failed, "c": job.Succeeded}, job.Failed,
+			map[string]job.Result{"a": job.SucceededWithIssues, "b": job.Failed, "c": job.Succeeded},
+			job.Failed,
 		},
 		"a failing command": {
 			[]job.Step{script("a", "echo '##vso[task.setprogress value=x]'")}, map[string]job.Result{"a": job.Failed}, job.Failed,

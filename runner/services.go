@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/google/shlex"
 
@@ -71,7 +72,33 @@ func (x *execution) startServices(ctx context.Context, a *attempt) error {
 		}
 		return fmt.Errorf("starting the services of the job: %w", err)
 	}
+	x.watchServices(stack)
 	return x.publish(a, stack, services)
+}
+
+// watchServices keeps the healthchecks of the services going while the steps
+// run, and notes on the job when one of them fails. It goes on until
+// stopWatching.
+func (x *execution) watchServices(stack *podmanrun.Stack) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(x.hard))
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		err := stack.Watch(ctx, func(e podmanrun.Event) {
+			switch e.Kind {
+			case podmanrun.EventExited:
+				x.node.warning(fmt.Sprintf("Service %s ended with exit code %s while the steps ran.", e.Service, e.Text))
+			case podmanrun.EventUnhealthy:
+				x.node.warning(fmt.Sprintf("Service %s turned unhealthy while the steps ran.", e.Service))
+			}
+		})
+		if err != nil && ctx.Err() == nil {
+			x.node.warning(fmt.Sprintf("The services are no longer watched: %v", err))
+		}
+	})
+	x.stopWatching = func() {
+		cancel()
+		watch.Wait()
+	}
 }
 
 // service returns the container c as podmanrun takes it, with macros expanded.
@@ -143,6 +170,9 @@ func (x *execution) publish(a *attempt, stack *podmanrun.Stack, services map[str
 func (x *execution) stopServices(ctx context.Context, a *attempt) error {
 	if x.cfg.Podman == nil {
 		return nil
+	}
+	if x.stopWatching != nil {
+		x.stopWatching()
 	}
 	err := x.cfg.Podman.Down(ctx, x.project(), podmanrun.DownOptions{Volumes: true, Progress: func(e podmanrun.Event) { a.event(e) }})
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 const mostRetries = 10
 
 var (
-	errTimeout = errors.New("The task has timed out.") //nolint:staticcheck,revive // the service's sentence, shown as it is
+	errTimeout = errors.New("The task has timed out.") //nolint:staticcheck // the service's sentence, shown as it is
 	errDone    = errors.New("the task said that it is done")
 	errRetry   = errors.New("a step that failed is tried again")
 )
@@ -229,6 +229,6 @@ func (x *execution) ended(ctx context.Context, n *node, err error) job.Result {
 	if !errors.Is(err, cause) && !errors.Is(err, errRetry) {
 		n.print("The step ended with: " + err.Error())
 	}
-	n.error(fmt.Errorf("The operation was canceled: %w", cause)) //nolint:staticcheck,revive // the service's words
+	n.error(fmt.Errorf("The operation was canceled: %w", cause)) //nolint:staticcheck // the service's words
 	return job.Canceled
 }

@@ -78,7 +78,7 @@ func marked(lookupID string) ([]Leftover, error) {
 }
 
 func carries(dir, lookupID string) bool {
-	environ, err := os.ReadFile(filepath.Join(dir, "environ")) //nolint:gosec // a path of /proc
+	environ, err := os.ReadFile(filepath.Join(dir, "environ"))
 	if err != nil {
 		return false // it is gone, or belongs to somebody else
 	}
@@ -98,7 +98,7 @@ func kill(pid int, dir, lookupID string) (*Leftover, error) {
 	if !carries(dir, lookupID) {
 		return nil, nil //nolint:nilnil // another process by now
 	}
-	name, _ := os.ReadFile(filepath.Join(dir, "comm")) //nolint:gosec // a path of /proc; the name is for people
+	name, _ := os.ReadFile(filepath.Join(dir, "comm"))
 	err = p.Kill()
 	switch {
 	case errors.Is(err, os.ErrProcessDone), errors.Is(err, fs.ErrPermission):
