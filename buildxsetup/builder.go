@@ -32,6 +32,13 @@ type Builder struct {
 // with [Builder.Close].
 func (b *Builder) Owned() bool { return b.own != nil }
 
+// Environment returns the variables, as NAME=value, that make `docker buildx` in
+// a step use this builder even when the step has a Docker configuration of its
+// own, as it has after a login.
+func (b *Builder) Environment() []string {
+	return []string{"BUILDX_BUILDER=" + b.Name, "BUILDX_CONFIG=" + b.storeDir}
+}
+
 // Close ends a buildkitd that [Ensure] started, takes its builder out of
 // buildx's records and makes current what was current before. A builder that
 // points at somebody else's buildkitd stays.

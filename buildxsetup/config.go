@@ -64,16 +64,22 @@ func (c Config) dockerDir() (string, error) {
 		"set DOCKER_CONFIG to a directory that can be written")
 }
 
-// storeDir returns the directory in which buildx keeps its builders.
+// storeDir returns the directory in which buildx keeps its builders, absolute
+// because steps work in other directories.
 func (c Config) storeDir() (string, error) {
-	if c.BuildxConfig != "" {
-		return c.BuildxConfig, nil
+	dir := c.BuildxConfig
+	if dir == "" {
+		docker, err := c.dockerDir()
+		if err != nil {
+			return "", err
+		}
+		dir = filepath.Join(docker, "buildx")
 	}
-	dir, err := c.dockerDir()
+	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("finding buildx's directory: %w", err)
 	}
-	return filepath.Join(dir, "buildx"), nil
+	return dir, nil
 }
 
 // host is one entry of BUILDKIT_HOST.

@@ -180,7 +180,7 @@ func TestABuildkitdThatStartsLateIsWaitedFor(t *testing.T) {
 	c := settings(t, "unix://"+socket)
 	go func() {
 		time.Sleep(200 * time.Millisecond)
-		l, err := net.Listen("unix", socket) //nolint:noctx // a test's listener, closed by its server
+		l, err := net.Listen("unix", socket)
 		if err != nil {
 			t.Error(err)
 			return

@@ -85,7 +85,7 @@ func startDaemon(dir string) (*daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting buildkitd: %w", err)
 	}
-	d.cmd = exec.Command(argv[0], argv[1:]...) //nolint:gosec,noctx // found in PATH by name; it outlives the context that started it, until stop
+	d.cmd = exec.Command(argv[0], argv[1:]...) //nolint:noctx // found in PATH by name; it outlives the context that started it, until stop
 	d.cmd.Stdout, d.cmd.Stderr = out, out
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setpgid:   true,            // an interrupt on the terminal is for us; we end it in order

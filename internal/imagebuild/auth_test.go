@@ -55,7 +55,7 @@ func TestBuildkitdKnowsTheHolderOfCredentialsAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := attachable.(*authServer) //nolint:errcheck,forcetypeassert // as made above
+		s := attachable.(*authServer) //nolint:forcetypeassert // as made above
 		resp, err := s.GetTokenAuthority(t.Context(), &auth.GetTokenAuthorityRequest{Host: "reg.example", Salt: []byte("salt")})
 		if err != nil {
 			t.Fatal(err)

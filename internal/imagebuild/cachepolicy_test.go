@@ -28,16 +28,22 @@ func TestABuildReadsItsBranchTheTargetAndTheDefaultBranch(t *testing.T) {
 		"nothing known":  {CachePolicy{}, "", []string{"c/team/shop:default"}, "c/team/shop:default"},
 		"default branch": {CachePolicy{Branch: "refs/heads/main", DefaultBranch: "main"}, "", []string{"c/team/shop:main"}, "c/team/shop:main"},
 		"a branch": {
-			CachePolicy{Branch: "fix-1", DefaultBranch: "main"}, "",
-			[]string{"c/team/shop:fix-1", "c/team/shop:main"}, "c/team/shop:fix-1",
+			CachePolicy{Branch: "fix-1", DefaultBranch: "main"},
+			"",
+			[]string{"c/team/shop:fix-1", "c/team/shop:main"},
+			"c/team/shop:fix-1",
 		},
 		"a pull request": {
-			CachePolicy{Branch: "refs/pull/42/merge", TargetBranch: "refs/heads/release", DefaultBranch: "main"}, "",
-			[]string{"c/team/shop:pull-42-merge-d060d3f1", "c/team/shop:release", "c/team/shop:main"}, "c/team/shop:pull-42-merge-d060d3f1",
+			CachePolicy{Branch: "refs/pull/42/merge", TargetBranch: "refs/heads/release", DefaultBranch: "main"},
+			"",
+			[]string{"c/team/shop:pull-42-merge-d060d3f1", "c/team/shop:release", "c/team/shop:main"},
+			"c/team/shop:pull-42-merge-d060d3f1",
 		},
 		"a platform": {
-			CachePolicy{Branch: "main", DefaultBranch: "main"}, "linux/arm64,linux/amd64",
-			[]string{"c/team/shop:main-linux-arm64-linux-amd64"}, "c/team/shop:main-linux-arm64-linux-amd64",
+			CachePolicy{Branch: "main", DefaultBranch: "main"},
+			"linux/arm64,linux/amd64",
+			[]string{"c/team/shop:main-linux-arm64-linux-amd64"},
+			"c/team/shop:main-linux-arm64-linux-amd64",
 		},
 		"a name": {CachePolicy{Name: "Mono Repo/api", Branch: "main"}, "", []string{"c/mono-repo/api:main"}, "c/mono-repo/api:main"},
 	}

@@ -66,7 +66,7 @@ func startRegistry(tb testing.TB, guard func(http.Handler) http.Handler) string 
 	srv := httptest.NewServer(handler)
 	tb.Cleanup(srv.Close)
 	tb.Cleanup(http.DefaultClient.CloseIdleConnections)
-	tb.Cleanup(remote.DefaultTransport.(*http.Transport).CloseIdleConnections) //nolint:errcheck // go-containerregistry's own
+	tb.Cleanup(remote.DefaultTransport.(*http.Transport).CloseIdleConnections)
 	return strings.TrimPrefix(srv.URL, "http://")
 }
 
