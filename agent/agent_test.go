@@ -79,7 +79,7 @@ func lasting(d time.Duration) body {
 	}
 }
 
-func config(t *testing.T, srv *emulatortest.Server) agent.Config {
+func config(t testing.TB, srv *emulatortest.Server) agent.Config {
 	t.Helper()
 	return agent.Config{
 		URL: srv.URL, Token: srv.PAT, Pool: srv.Pool, Name: "build-01", Work: t.TempDir(), Auth: "pat",
@@ -87,7 +87,7 @@ func config(t *testing.T, srv *emulatortest.Server) agent.Config {
 	}
 }
 
-func newAgent(t *testing.T, c agent.Config, run agent.JobFunc, change ...func(*agent.Deps)) *agent.Agent {
+func newAgent(t testing.TB, c agent.Config, run agent.JobFunc, change ...func(*agent.Deps)) *agent.Agent {
 	t.Helper()
 	d := agent.Deps{Log: slog.New(slog.DiscardHandler), Product: "dockless/test"}
 	if testing.Verbose() {
@@ -105,7 +105,7 @@ func newAgent(t *testing.T, c agent.Config, run agent.JobFunc, change ...func(*a
 }
 
 // started runs a until the test ends or stop is called; stop returns what Run did.
-func started(t *testing.T, a *agent.Agent) (stop func() error) {
+func started(t testing.TB, a *agent.Agent) (stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
