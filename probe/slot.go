@@ -18,7 +18,7 @@ type Slot struct {
 }
 
 // Beat says that the loop has come round again: one store, no system call. The
-// time stored is that of the writer's clock, so up to 100 ms old, which the
+// time stored is that of the writer's clock, so up to half a second old, which the
 // page's reader allows for; a clock that stands still with its process makes
 // beats look older than they are, never younger.
 func (s *Slot) Beat() {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -163,6 +164,7 @@ func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.
 		return "", err
 	}
 	outcome, err := r.Run(ctx, m, c.Reporter)
+	debug.FreeOSMemory() // an idle agent is small, whatever its last job was
 	return outcome.Result, err
 }
 
@@ -172,6 +174,8 @@ const (
 	// answer: often enough to leave the pool within a minute, rarely enough to
 	// stay below a thousandth of a core.
 	dependencyPeriod = 20 * time.Second
+	// settleTime is when an agent that has booted is idle.
+	settleTime = 2 * time.Second
 	// dependencyAge allows one question to take its longest.
 	dependencyAge = 2 * dependencyPeriod
 )
@@ -245,6 +249,8 @@ func (h *health) watch(ctx context.Context, shop *workshop, log *slog.Logger) er
 	}
 	tick := time.NewTicker(dependencyPeriod)
 	defer tick.Stop()
+	settled := time.NewTimer(settleTime)
+	defer settled.Stop()
 	for {
 		if shop.builder != nil {
 			h.judge(ctx, h.builder, probe.ReasonBuilder, "builder", shop.pingBuilder, log)
@@ -254,6 +260,9 @@ func (h *health) watch(ctx context.Context, shop *workshop, log *slog.Logger) er
 		}
 		select {
 		case <-tick.C:
+		case <-settled.C:
+			// What booting needed is not needed again: give it back.
+			debug.FreeOSMemory()
 		case <-ctx.Done():
 			return nil
 		}

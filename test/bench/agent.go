@@ -31,7 +31,7 @@ func withAgent(ctx context.Context, b *bench, name string, use func(*stage.Progr
 }
 
 // sessionLine is what the agent logs once its session is open.
-const sessionLine = `"msg":"session open"`
+const sessionLine = `"msg":"session opened"`
 
 // waitForSession reads the agent's log until its session is open.
 func waitForSession(ctx context.Context, a *stage.Program) error {
