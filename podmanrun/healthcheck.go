@@ -25,7 +25,7 @@ const (
 	// check costs one runtime exec, about 60 ms of CPU.
 	firstPause = 100 * time.Millisecond
 	// startPause is the longest pause while a service starts within seconds.
-	startPause = 300 * time.Millisecond
+	startPause = 200 * time.Millisecond
 	// patience is the part of the waiting time so far that one pause may take
 	// when a start takes long: a minute's wait is lengthened by 3 s at most.
 	patience = 20
