@@ -82,7 +82,7 @@ func lasting(d time.Duration) body {
 func config(t testing.TB, srv *emulatortest.Server) agent.Config {
 	t.Helper()
 	return agent.Config{
-		URL: srv.URL, Token: srv.PAT, Pool: srv.Pool, Name: "build-01", Work: t.TempDir(), Auth: "pat",
+		URL: srv.URL, Token: srv.PAT, Pool: srv.Pool, Name: "build-01", Auth: "pat",
 		DrainTimeout: 5 * time.Second, StateDir: t.TempDir(),
 	}
 }
@@ -475,12 +475,12 @@ func hasHint(err error, setting string) bool {
 
 func TestValidateReportsEveryProblem(t *testing.T) {
 	err := agent.Config{URL: "ftp://x", Auth: "pat", DrainTimeout: -1}.Validate()
-	for _, setting := range []string{"AZP_URL", "AZP_TOKEN", "AZP_POOL", "AZP_WORK", "DOCKLESS_STATE_DIR", "DOCKLESS_DRAIN_TIMEOUT"} {
+	for _, setting := range []string{"AZP_URL", "AZP_TOKEN", "AZP_POOL", "DOCKLESS_STATE_DIR", "DOCKLESS_DRAIN_TIMEOUT"} {
 		if !hasHint(err, setting) {
 			t.Errorf("Validate() = %v, hints %q, want one at %s", err, hint.All(err), setting)
 		}
 	}
-	if err := (agent.Config{URL: "https://x", Auth: "azure", Pool: "p", Work: "w", StateDir: "s"}).Validate(); !hasHint(err, "AZP_AUTH") {
+	if err := (agent.Config{URL: "https://x", Auth: "azure", Pool: "p", StateDir: "s"}).Validate(); !hasHint(err, "AZP_AUTH") {
 		t.Errorf("Validate() = %v, want a hint at AZP_AUTH", err)
 	}
 }

@@ -16,7 +16,6 @@ type Config struct {
 	Token mask.Secret `envconfig:"AZP_TOKEN" desc:"personal access token with the scope Agent Pools (read & manage); registers and unregisters the agent, and is used for nothing else"`
 	Pool  string      `envconfig:"AZP_POOL" default:"Default" desc:"name of the agent pool"`
 	Name  string      `envconfig:"AZP_AGENT_NAME" desc:"name of the agent in its pool; empty is the host name. An agent of this name is replaced"`
-	Work  string      `envconfig:"AZP_WORK" default:"_work" desc:"directory of the jobs' files"`
 	Auth  string      `envconfig:"AZP_AUTH" default:"pat" desc:"how the agent registers: pat, with AZP_TOKEN"`
 
 	Once         bool          `envconfig:"DOCKLESS_ONCE" default:"false" desc:"take one job, unregister and exit"`
@@ -56,9 +55,6 @@ func (c Config) Validate() error {
 	}
 	if c.Pool == "" {
 		add("set AZP_POOL to an existing pool", "the pool is not set")
-	}
-	if c.Work == "" {
-		add("set AZP_WORK to a directory", "the work directory is not set")
 	}
 	if c.StateDir == "" {
 		add("set DOCKLESS_STATE_DIR to a directory that only this agent uses", "the state directory is not set")

@@ -50,7 +50,7 @@ func example() (err error) {
 	}
 
 	a, err := agent.New(agent.Config{
-		URL: web.URL, Token: settings.PAT, Pool: "Default", Name: "build-01", Work: dir, Auth: "pat", StateDir: dir, Once: true,
+		URL: web.URL, Token: settings.PAT, Pool: "Default", Name: "build-01", Auth: "pat", StateDir: dir, Once: true,
 	}, func(_ context.Context, m *job.Message, c agent.Conn) (job.Result, error) {
 		fmt.Printf("running %q as %s\n", m.JobDisplayName, c.AgentName)
 		c.Reporter.WriteLine(m.JobID.Record(), []byte("hello"))
