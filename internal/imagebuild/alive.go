@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,7 +17,9 @@ import (
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/identity"
 	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/grpcerrors"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
 )
 
 // errImportSlow says that a cache registry was waited for long enough.
@@ -25,6 +29,63 @@ var errImportSlow = errors.New("the cache registry does not answer")
 type answers struct {
 	usable []CacheEntry     // imports that exist, and those nobody could ask about
 	dead   map[string]error // registries that cannot be reached, and why
+}
+
+// deadFor is how long a registry that did not answer is not asked again, so that
+// a job of ten builds waits for it once.
+const deadFor = time.Minute
+
+// deadRegistries remembers which registries did not answer. Its zero value
+// remembers none.
+type deadRegistries struct {
+	mu    sync.Mutex
+	until map[string]time.Time
+	why   map[string]error
+}
+
+func (d *deadRegistries) add(registry string, why error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.until == nil {
+		d.until, d.why = make(map[string]time.Time), make(map[string]error)
+	}
+	d.until[registry], d.why[registry] = time.Now().Add(deadFor), why
+}
+
+// check returns why a registry is taken for dead, or nil.
+func (d *deadRegistries) check(registry string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if time.Now().Before(d.until[registry]) {
+		return d.why[registry]
+	}
+	return nil
+}
+
+// known finds out which of the imports can be used now.
+func (s *solver) known(ctx context.Context, imports []CacheEntry) (answers, error) {
+	dead := make(map[string]error)
+	var open []CacheEntry
+	for _, e := range imports {
+		registry := registryOf(e)
+		if why := s.b.dead.check(registry); registry != "" && why != nil {
+			dead[registry] = why
+			continue
+		}
+		open = append(open, e)
+	}
+	out, err := s.ask(ctx, open, s.r.Cache.ImportTimeout)
+	if err != nil {
+		return out, err
+	}
+	for registry, why := range out.dead {
+		s.b.dead.add(registry, why)
+	}
+	maps.Copy(out.dead, dead)
+	for registry, why := range out.dead {
+		s.b.log.WarnContext(ctx, "building without the caches of a registry", "registry", registry, "error", why)
+	}
+	return out, nil
 }
 
 // ask lets buildkitd look up every cache reference before the build imports it.
@@ -54,8 +115,12 @@ func (s *solver) ask(ctx context.Context, refs []CacheEntry, longest time.Durati
 	}
 	found := make([]error, len(lookups))
 	err := s.gateway(ctx, func(ctx context.Context, gw gateway.Client) {
-		ctx, cancel := context.WithTimeoutCause(ctx, longest, fmt.Errorf("%w within %s", errImportSlow, longest))
-		defer cancel()
+		// Not a deadline: gRPC would hand it on, and buildkitd's answer to it can
+		// arrive before our own context has ended.
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		timer := time.AfterFunc(longest, func() { cancel(fmt.Errorf("%w within %s", errImportSlow, longest)) })
+		defer timer.Stop()
 		var g errgroup.Group
 		for i, e := range lookups {
 			g.Go(func() error {
@@ -122,9 +187,21 @@ func lookUp(ctx context.Context, gw gateway.Client, e CacheEntry) error {
 
 // isUnreachable reports whether asking again is pointless in this build. The
 // reasons that buildkitd's connection failed for reach us as text.
+// In doubt it is so: a build without a cache is slow, one that imports from a
+// registry that does not answer never ends.
 func isUnreachable(err error) bool {
-	return errors.Is(err, errImportSlow) || strings.Contains(err.Error(), "dial tcp") || strings.Contains(err.Error(), "i/o timeout")
+	switch grpcerrors.Code(err) {
+	case codes.DeadlineExceeded, codes.Canceled, codes.Unavailable:
+		return true
+	}
+	if errors.Is(err, errImportSlow) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return true
+	}
+	return slices.ContainsFunc(connectionFailures, func(text string) bool { return strings.Contains(err.Error(), text) })
 }
+
+// connectionFailures are what net/http says inside buildkitd.
+var connectionFailures = []string{"dial tcp", "i/o timeout", "context deadline exceeded", "context canceled", "EOF", "connection reset"}
 
 // isAbsent reports whether the registry answered that there is no such cache.
 // Of an existing cache BuildKit says that it is no image, which is as good as

@@ -27,6 +27,7 @@ type Builder struct {
 	name  string
 	nodes []buildxsetup.Node
 	log   *slog.Logger
+	dead  deadRegistries
 }
 
 // New returns a Builder on the nodes of b, which stays the caller's to close.
@@ -128,12 +129,9 @@ func (s *solver) build(ctx context.Context) (*Result, error) {
 	if !s.r.NoCache {
 		imports = append(imports, s.r.Cache.imports(s.r, s.platform)...)
 	}
-	known, err := s.ask(ctx, imports, s.r.Cache.ImportTimeout)
+	known, err := s.known(ctx, imports)
 	if err != nil {
 		return nil, explain(ctx, err, s.node, s.dockerfileName())
-	}
-	for registry, reason := range known.dead {
-		s.b.log.WarnContext(ctx, "building without the caches of a registry", "registry", registry, "error", reason)
 	}
 	id := identity.NewID()
 	response, err := s.solveImage(ctx, id, known.usable)
