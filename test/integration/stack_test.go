@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/test/rig"
 )
@@ -356,6 +358,42 @@ services:
 		t.Errorf("events differ (-want +got):\n%s", diff)
 	}
 	if err := client.Down(t.Context(), "watched", podmanrun.DownOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	wantNoStackLeft(t, client)
+}
+
+func TestImagesArePulledWithTheCredentialsOfTheDockerConfiguration(t *testing.T) {
+	images, err := rig.ImagesDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := rig.NeedRegistry(t, rig.RegistryOptions{Dir: filepath.Join(images, "store"), ReadOnly: true, User: "me", Password: "secret"})
+	engine := rig.NeedPodman(t, rig.PodmanOptions{Insecure: []string{registry.Addr()}})
+	client, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: engine.Addr(), Program: "podman", ConnectTimeout: 10 * time.Second}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	dockerConfig := t.TempDir()
+	auth := base64.StdEncoding.EncodeToString([]byte("me:secret"))
+	file := fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, registry.Addr(), auth)
+	if err := os.WriteFile(filepath.Join(dockerConfig, "config.json"), []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	project := loadStack(t, "name: private\nservices: {a: {image: "+registry.Addr()+"/library/busybox, init: true, command: sleep 1000}}\n")
+
+	_, err = client.Up(t.Context(), project, podmanrun.UpOptions{Owner: stackOwner(t), WaitTimeout: time.Minute})
+	if err == nil || !strings.Contains(err.Error(), "service a: pulling "+registry.Addr()) {
+		t.Errorf("Up without credentials = %v, want a refused pull", err)
+	}
+	if hints := hint.All(err); len(hints) != 1 || !strings.Contains(hints[0], "credentials") {
+		t.Errorf("hints = %q, want one about credentials", hints)
+	}
+	if _, err := client.Up(t.Context(), project, podmanrun.UpOptions{Owner: stackOwner(t), WaitTimeout: time.Minute, DockerConfig: dockerConfig}); err != nil {
+		t.Errorf("Up with credentials = %v, want nil", err)
+	}
+	if err := client.Down(t.Context(), "private", podmanrun.DownOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	wantNoStackLeft(t, client)
