@@ -104,8 +104,8 @@ func stanzaSources(text, suite string) []string {
 		if field["enabled"] == "no" || !slices.Contains(strings.Fields(field["types"]), "deb") {
 			continue
 		}
-		for _, uri := range strings.Fields(field["uris"]) {
-			for _, of := range strings.Fields(field["suites"]) {
+		for uri := range strings.FieldsSeq(field["uris"]) {
+			for of := range strings.FieldsSeq(field["suites"]) {
 				if ofRelease(of, suite) && field["components"] != "" {
 					lines = append(lines, "deb "+uri+" "+of+" "+field["components"])
 				}

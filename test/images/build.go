@@ -56,7 +56,7 @@ func build(ctx context.Context, out, goroot string, names []string) (err error) 
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.work)) }()
 	// mmdebstrap's apt reads its files as an unprivileged user.
-	if err := os.Chmod(b.work, 0o755); err != nil {
+	if err := os.Chmod(b.work, 0o755); err != nil { //nolint:gosec // as the line above says
 		return fmt.Errorf("building images: %w", err)
 	}
 	if b.registry, err = rig.StartRegistry(ctx, rig.RegistryOptions{Dir: filepath.Join(out, "store")}); err != nil {
@@ -140,7 +140,7 @@ func (b *builder) timed(ctx context.Context, t todo, make func(context.Context, 
 		return err
 	}
 	file := b.hashFile(t.recipe)
-	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(t.hash), 0o644)); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o750), os.WriteFile(file, []byte(t.hash), 0o600)); err != nil {
 		return fmt.Errorf("remembering %s: %w", t.name, err)
 	}
 	fmt.Printf("image %-9s built in %4.0fs\n", t.name, time.Since(start).Seconds())
@@ -150,7 +150,7 @@ func (b *builder) timed(ctx context.Context, t todo, make func(context.Context, 
 // makeBase makes an image that stands on nothing and pushes it.
 func (b *builder) makeBase(ctx context.Context, r recipe) (err error) {
 	dir := filepath.Join(b.work, r.name)
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // apt's unprivileged user reads in it
 		return fmt.Errorf("making %s: %w", r.name, err)
 	}
 	var image v1.Image
@@ -214,7 +214,7 @@ func (r recipe) unpack(dir string) error {
 		to := filepath.Join(dir, filepath.FromSlash(strings.TrimPrefix(name, path.Join("recipes", r.name))))
 		// Executable, because an embedded file has no mode; Dockerfiles copy
 		// scripts only.
-		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, text, 0o755)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, text, 0o755)); err != nil { //nolint:gosec // see above
 			return fmt.Errorf("unpacking the recipe of %s: %w", r.name, err)
 		}
 	}
@@ -226,7 +226,7 @@ func (b *builder) markComplete(names []string) error {
 	if names != nil {
 		return nil
 	}
-	if err := os.WriteFile(filepath.Join(b.out, "complete"), nil, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(b.out, "complete"), nil, 0o600); err != nil {
 		return fmt.Errorf("finishing the images: %w", err)
 	}
 	return nil

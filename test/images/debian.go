@@ -24,7 +24,7 @@ func makeDebian(ctx context.Context, sources aptSources, dir string) (v1.Image, 
 	list, conf := filepath.Join(dir, "sources.list"), filepath.Join(dir, "apt.conf")
 	certificates := filepath.Join(dir, "added.crt")
 	for name, text := range map[string]string{list: sources.list, conf: sources.settings, certificates: sources.certificates} {
-		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil { //nolint:gosec // apt's unprivileged user reads them, and an image's users
 			return nil, fmt.Errorf("making debian: %w", err)
 		}
 	}

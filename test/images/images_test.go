@@ -164,17 +164,13 @@ func status(t *testing.T, url string) error {
 	if err != nil {
 		return err
 	}
+	if err := resp.Body.Close(); err != nil {
+		return err
+	}
 	if resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("status %s", resp.Status)
+		return fmt.Errorf("status %s", resp.Status)
 	}
-	return joinClose(err, resp.Body.Close)
-}
-
-func joinClose(err error, closing func() error) error {
-	if closed := closing(); err == nil {
-		return closed
-	}
-	return err
+	return nil
 }
 
 // eventually calls check until it returns nil, for up to a minute.

@@ -52,10 +52,10 @@ func (r recipe) made() bool { return r.name == "debian" || r.name == "busybox" }
 // change within a release do not change it.
 func (r recipe) hash(sources aptSources, base string) (string, error) {
 	sum := sha256.New()
-	fmt.Fprintln(sum, r.name, r.tags, base, recipeVersion, runtime.GOARCH)
-	fmt.Fprintln(sum, sources.suite, sources.list, sources.settings, sources.certificates)
+	sum.Write(fmt.Appendln(nil, r.name, r.tags, base, recipeVersion, runtime.GOARCH))
+	sum.Write(fmt.Appendln(nil, sources.suite, sources.list, sources.settings, sources.certificates))
 	if r.goroot {
-		fmt.Fprintln(sum, runtime.Version())
+		sum.Write(fmt.Appendln(nil, runtime.Version()))
 	}
 	if !r.made() {
 		files, err := r.files()
@@ -67,7 +67,7 @@ func (r recipe) hash(sources aptSources, base string) (string, error) {
 			if err != nil {
 				return "", fmt.Errorf("hashing the recipe of %s: %w", r.name, err)
 			}
-			fmt.Fprintf(sum, "%s %d\n%s", name, len(text), text)
+			sum.Write(fmt.Appendf(nil, "%s %d\n%s", name, len(text), text))
 		}
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil

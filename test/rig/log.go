@@ -35,14 +35,14 @@ func keep(name, log string) (path string, err error) {
 		return "", err
 	}
 	dir := filepath.Join(root, ".build", "logs")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return "", fmt.Errorf("making a place for logs: %w", err)
 	}
 	from, err := os.Open(log)
 	if err != nil {
 		return "", err
 	}
-	defer from.Close()
+	defer func() { err = errors.Join(err, from.Close()) }()
 	to, err := os.CreateTemp(dir, name+"-*.log")
 	if err != nil {
 		return "", fmt.Errorf("copying a log: %w", err)

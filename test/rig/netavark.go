@@ -53,7 +53,7 @@ func wrapNetavark(dir string, number int) error {
 		}
 	}
 	script := fmt.Sprintf(netavarkScript, program, number, dir)
-	if err := os.WriteFile(filepath.Join(dir, "helpers", "netavark"), []byte(script), 0o700); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "helpers", "netavark"), []byte(script), 0o700); err != nil { //nolint:gosec // a program
 		return fmt.Errorf("configuring Podman's network: %w", err)
 	}
 	return nil

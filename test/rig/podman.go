@@ -206,7 +206,9 @@ func (p *Podman) ping(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("pinging Podman: %w", err)
 	}
-	defer resp.Body.Close()
+	if err := resp.Body.Close(); err != nil {
+		return fmt.Errorf("pinging Podman: %w", err)
+	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("pinging Podman: status %s", resp.Status)
 	}

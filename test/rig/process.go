@@ -130,7 +130,7 @@ func tail(path string) string {
 	if err != nil {
 		return fmt.Sprintf("(no log: %v)", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // only read
 	if info, err := file.Stat(); err == nil && info.Size() > tailBytes {
 		if _, err := file.Seek(-tailBytes, io.SeekEnd); err != nil {
 			return fmt.Sprintf("(no log: %v)", err)

@@ -186,7 +186,8 @@ func withPassword(user, password string, next http.Handler) http.Handler {
 			w.Header().Set("WWW-Authenticate", `Basic realm="rig"`)
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusUnauthorized)
-			fmt.Fprintln(w, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`)
+			// A client that is gone needs no answer.
+			_, _ = fmt.Fprintln(w, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -76,7 +76,11 @@ func TestMySQLIsReachedThroughAPublishedPortAndByName(t *testing.T) {
 	if err != nil {
 		t.Fatalf("connecting to the published port: %v", err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			t.Errorf("closing the connection: %v", err)
+		}
+	})
 	// The server speaks first: packet length, number 0, protocol version 10.
 	greeting := make([]byte, 5)
 	if _, err := conn.Read(greeting); err != nil || greeting[4] != 10 {
