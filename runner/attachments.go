@@ -66,6 +66,9 @@ func (a *attempt) attach(kind, name, file string) error {
 	if len(content) > maxAttachment {
 		return fmt.Errorf("attaching %s: it is larger than %d MiB", file, maxAttachment>>20)
 	}
+	if kind == job.AttachmentSummary || kind == job.AttachmentLog {
+		content = a.x.masks.MaskBytes(content) // shown as text on the page of the run
+	}
 	a.x.rep.Attach(a.node.record.ID, job.Attachment{Type: kind, Name: a.x.masks.Mask(name), Content: content})
 	return nil
 }

@@ -68,14 +68,18 @@ func BenchmarkLog(b *testing.B) {
 	}
 }
 
-// BenchmarkTrueSteps is a job of 200 steps that do nothing.
+// BenchmarkTrueSteps is a job of 200 steps that do nothing, with 100 secrets.
 func BenchmarkTrueSteps(b *testing.B) {
 	var steps []job.Step
 	for i := range 200 {
 		steps = append(steps, script(fmt.Sprintf("s%d", i), "true"))
 	}
+	m := message(steps...)
+	for i := range 100 {
+		m.Variables[fmt.Sprintf("secret%d", i)] = job.Variable{Value: fmt.Sprintf("s3cr3t-%03d-Value-%x", i, i*7919), IsSecret: true}
+	}
 	for b.Loop() {
-		benchRun(b, message(steps...))
+		benchRun(b, m)
 	}
 	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N)/200, "ms/step")
 }

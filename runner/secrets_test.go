@@ -170,3 +170,21 @@ func TestVariablesCannotCommandTheAgent(t *testing.T) {
 		t.Errorf("job %s, output %q", out.Result, rec.output(t, "s"))
 	}
 }
+
+func TestAttachmentsShowNoSecret(t *testing.T) {
+	const password = "hunter22"
+	file := filepath.Join(t.TempDir(), password+".md")
+	write(t, file, "it is "+password)
+	m := message(script("s", "echo '##vso[task.uploadsummary]"+file+"'; echo '##vso[task.uploadfile]"+file+"'; ls "+filepath.Dir(file)))
+	m.Variables["pw"] = job.Variable{Value: password, IsSecret: true}
+	rec, out := run(t, config(t), m)
+	if out.Result != job.Succeeded || len(rec.attachments) != 2 {
+		t.Fatalf("job %s with %d attachments", out.Result, len(rec.attachments))
+	}
+	if a := rec.attachments[0]; a.Name != "***.md" || string(a.Content) != "it is ***" {
+		t.Errorf("summary = %s %q", a.Name, a.Content)
+	}
+	if got := rec.output(t, "s"); len(got) != 1 || got[0] != "***.md" {
+		t.Errorf("output = %q, want the masked name", got)
+	}
+}

@@ -40,8 +40,8 @@ func (s *Store) Recompute() []error {
 			v = s.raw[key]
 			problems = append(problems, fmt.Errorf("expanding variable %s: %w", v.Name, err))
 		}
-		if v.Secret {
-			s.onSecret(v.Value)
+		if v.Secret && s.expanded[key] != v {
+			s.onSecret(v.Value) // registering what is known already is not free
 		}
 		s.expanded[key] = v
 	}

@@ -56,6 +56,9 @@ func (s *Store) Set(v Variable) {
 	if old, ok := s.raw[key]; ok {
 		v.Secret = v.Secret || old.Secret
 		v.ReadOnly = v.ReadOnly || old.ReadOnly
+		if v == old {
+			return
+		}
 	}
 	if v.Secret {
 		s.onSecret(v.Value)
