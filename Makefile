@@ -31,7 +31,8 @@ demo: setup build ## a real pipeline job through every part of the system, twice
 	@go run ./test/demo
 
 .PHONY: test
-test: setup build ## everything: unit tests with the race detector, then the integration tests
+test: setup build dist ## everything: unit tests with the race detector, then the integration tests
+	@hack/setup.sh deploy
 	go test -race $(UNIT)
 	$(MAKE) --no-print-directory integration
 
@@ -44,7 +45,7 @@ race: ## unit tests with the race detector
 	go test -race $(UNIT)
 
 .PHONY: integration
-integration: build ## real Podman, buildkitd and registry; needs `make setup`
+integration: build dist ## real Podman, buildkitd and registry; needs `make setup`
 	go test -race -count=1 -timeout 20m -p 1 ./test/...
 
 .PHONY: check
@@ -83,6 +84,7 @@ docs: ## regenerate docs/configuration.md
 
 .PHONY: bench
 bench: setup build ## measure the budgets against their peers, write docs/benchmarks.md
+	@hack/setup.sh bench
 	go run ./test/bench -out docs/benchmarks.md
 
 .PHONY: images
@@ -90,8 +92,8 @@ images: setup ## build the base images of the tests
 	go run ./test/images
 
 .PHONY: image
-image: setup build ## the container image, as an OCI archive in .build
-	go run ./test/demo -image-only
+image: setup build dist ## the container image of the agent, as an OCI archive in .build
+	dockless build . --target agent -o type=oci,dest=.build/dockless-image.tar
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for a short while

@@ -1,12 +1,13 @@
 #!/bin/sh
 # Prepares a Debian or Ubuntu machine for this repository's tests and demo.
 #
-#   hack/setup.sh [tests|lint|deploy]...
+#   hack/setup.sh [tests|lint|deploy|bench]...
 #
 # tests   (default) Debian packages, buildkitd, buildctl, docker and buildx, the
 #         container configuration of the test host, and the base images
 # lint    golangci-lint
-# deploy  kustomize and kubeconform
+# deploy  kustomize, kubeconform and the Kubernetes API description
+# bench   the peers that the benchmarks compare with
 #
 # It needs Go and root, or sudo for the packages. It may be repeated: what is
 # there already is left alone, and with nothing to do it ends at once. All it
@@ -22,9 +23,9 @@ stamps=$build/stamps
 
 # What the real components of the tests need. mmdebstrap makes the base images.
 packages="podman runc conmon netavark aardvark-dns containernetworking-plugins iptables
-fuse-overlayfs slirp4netns uidmap catatonit mmdebstrap git ca-certificates"
+fuse-overlayfs slirp4netns uidmap catatonit mmdebstrap git ca-certificates nodejs"
 # A program of each package that has one, to see quickly that all is there.
-programs="podman runc conmon iptables fuse-overlayfs slirp4netns newuidmap catatonit mmdebstrap git
+programs="podman runc conmon iptables fuse-overlayfs slirp4netns newuidmap catatonit mmdebstrap git node
 /usr/lib/podman/netavark /usr/lib/podman/aardvark-dns /usr/lib/cni/bridge"
 
 buildkit=0.34.2
@@ -255,6 +256,17 @@ deploy_stage() {
 	need_go
 	go_tool kustomize kustomize sigs.k8s.io/kustomize/kustomize/v5 -ldflags "-s -w"
 	go_tool kubeconform kubeconform github.com/yannh/kubeconform/cmd/kubeconform -ldflags "-s -w"
+	inputs=$(digest tools/kubernetes/go.mod tools/kubernetes/go.sum)
+	if ! current kubernetes; then
+		say "fetching the Kubernetes API description"
+		(cd tools/kubernetes && go mod download k8s.io/kubernetes)
+		done_with kubernetes
+	fi
+}
+
+bench_stage() {
+	packages="$packages podman-compose" programs="$programs podman-compose"
+	debian_packages
 }
 
 [ $# -gt 0 ] || set -- tests
@@ -263,7 +275,8 @@ for stage in "$@"; do
 	tests) tests_stage ;;
 	lint) lint_stage ;;
 	deploy) deploy_stage ;;
-	*) fail "unknown stage $stage: tests, lint or deploy" ;;
+	bench) bench_stage ;;
+	*) fail "unknown stage $stage: tests, lint, deploy or bench" ;;
 	esac
 done
 say "ready ($*)"

@@ -217,7 +217,7 @@ func unzip(t *testing.T, body []byte) map[string][]byte {
 func TestTheCmdLineTaskRunsUnderNode(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil {
-		t.Skip("node is not installed (Debian: apt-get install nodejs), so the task is not run")
+		t.Fatal("node is not installed (Debian: apt-get install nodejs), so the task is not run")
 	}
 	srv := emulatortest.New(t)
 	p := online(t, srv, "a")
