@@ -43,9 +43,12 @@ func records(do body) agent.JobFunc {
 		now := func() *job.Time { t := job.At(time.Now()); return &t }
 		own := m.JobID.Record()
 		c.Reporter.UpdateRecord(job.Record{ID: own, Type: job.TypeJob, Name: m.JobDisplayName, RefName: m.JobName, State: job.InProgress, StartTime: now(), Attempt: 1})
-		result := job.Succeeded
 		for i, step := range m.Steps {
-			c.Reporter.UpdateRecord(job.Record{ID: step.ID, ParentID: own, Type: job.TypeTask, Name: step.DisplayName, RefName: step.Name, Order: i + 1, State: job.InProgress, StartTime: now(), Attempt: 1})
+			c.Reporter.UpdateRecord(job.Record{ID: step.ID, ParentID: own, Type: job.TypeTask, Name: step.DisplayName, RefName: step.Name, Order: i + 1, State: job.Pending, Attempt: 1})
+		}
+		result := job.Succeeded
+		for _, step := range m.Steps {
+			c.Reporter.UpdateRecord(job.Record{ID: step.ID, State: job.InProgress, StartTime: now()})
 			c.Reporter.WriteLine(step.ID, []byte("##[section]Starting: "+step.DisplayName))
 			result = do(ctx, c)
 			c.Reporter.WriteLine(step.ID, []byte("##[section]Finishing: "+step.DisplayName))

@@ -115,13 +115,14 @@ func (a *Agent) enter(r *registered, key *rsa.PrivateKey, pollConnections http.R
 	}
 	r.options.Timeout = a.timings.request
 	tokens := ado.NewTokenSource(c, r.options)
-	if r.client, err = ado.NewClient(a.config.URL, r.pool.ID, tokens, r.options); err != nil {
+	address := r.agent.ServerURL(a.config.URL)
+	if r.client, err = ado.NewClient(address, r.pool.ID, tokens, r.options); err != nil {
 		return err
 	}
 	poll := r.options
 	poll.Timeout = a.timings.poll
 	poll.HTTP = pollConnections
-	r.polls, err = ado.NewClient(a.config.URL, r.pool.ID, tokens, poll)
+	r.polls, err = ado.NewClient(address, r.pool.ID, tokens, poll)
 	return err
 }
 

@@ -1,6 +1,10 @@
 package ado
 
-import "github.com/dockless-ci/dockless/internal/job"
+import (
+	"encoding/json"
+
+	"github.com/dockless-ci/dockless/internal/job"
+)
 
 // Pool is a named group of agents (protocol §2.1).
 type Pool struct {
@@ -43,6 +47,37 @@ type TaskAgent struct {
 	CreatedOn          job.Time            `json:"createdOn,omitzero"`
 	StatusChangedOn    job.Time            `json:"statusChangedOn,omitzero"`
 	AssignedRequest    *JobRequest         `json:"assignedRequest,omitempty"`
+	Properties         map[string]Property `json:"properties,omitempty"`
+}
+
+// Property is one value of an agent's property bag.
+type Property struct {
+	Type  string `json:"$type,omitempty"`
+	Value any    `json:"$value"`
+}
+
+// UnmarshalJSON also accepts a bare value.
+func (p *Property) UnmarshalJSON(data []byte) error {
+	type plain Property
+	if err := json.Unmarshal(data, (*plain)(p)); err == nil {
+		return nil
+	}
+	return json.Unmarshal(data, &p.Value)
+}
+
+// PropertyServerURL names the address that an agent is told to use from its
+// registration on (protocol §1.1).
+const PropertyServerURL = "ServerUrl"
+
+// ServerURL returns the address to use from registration on: configured, or its
+// scheme, host and port with the path that the server named.
+func (a TaskAgent) ServerURL(configured string) string {
+	if p, ok := job.Lookup(a.Properties, PropertyServerURL); ok {
+		if address, ok := p.Value.(string); ok && address != "" {
+			return AtConfiguredHost(address, configured)
+		}
+	}
+	return configured
 }
 
 // AgentStateProvisioned is the provisioning state of a self-hosted agent.

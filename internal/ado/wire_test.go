@@ -83,3 +83,21 @@ func TestAResourceThatIsNotAnnouncedIsNamed(t *testing.T) {
 		t.Errorf("Complete = %v, want an error that names the resource", err)
 	}
 }
+
+// Protocol §1.1: the path is the server's, everything in front of it is what the
+// administrator typed.
+func TestTheServerMayNameAnotherPathOnly(t *testing.T) {
+	for body, want := range map[string]string{
+		`{}`:                   "https://typed:8443/tfs",
+		`{"properties": null}`: "https://typed:8443/tfs",
+		`{"properties": {"ServerUrl": {"$type": "System.String", "$value": "http://own/tfs/Other"}}}`: "https://typed:8443/tfs/Other",
+		`{"properties": {"serverurl": "http://own/tfs/Bare"}}`:                                        "https://typed:8443/tfs/Bare",
+		`{"properties": {"ServerUrl": {"$value": 5}}}`:                                                "https://typed:8443/tfs",
+	} {
+		var agent ado.TaskAgent
+		read(t, body, &agent)
+		if got := agent.ServerURL("https://typed:8443/tfs"); got != want {
+			t.Errorf("%s: %s, want %s", body, got, want)
+		}
+	}
+}
