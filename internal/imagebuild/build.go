@@ -125,13 +125,12 @@ func newSolver(ctx context.Context, b *Builder, node buildxsetup.Node, r *Reques
 // build solves for the image and then for the cache.
 func (s *solver) build(ctx context.Context) (*Result, error) {
 	start := time.Now()
-	imports := slices.Clone(s.r.CacheFrom)
-	if !s.r.NoCache {
-		imports = append(imports, s.r.Cache.imports(s.r, s.platform)...)
-	}
-	known, err := s.known(ctx, imports)
+	known, err := s.known(ctx, slices.Concat(s.r.CacheFrom, s.r.Cache.imports(s.r, s.platform)))
 	if err != nil {
 		return nil, explain(ctx, err, s.node, s.dockerfileName())
+	}
+	if s.r.NoCache {
+		known.usable = nil // asked all the same, because the export goes there
 	}
 	id := identity.NewID()
 	response, err := s.solveImage(ctx, id, known.usable)

@@ -202,12 +202,21 @@ func TestADeadCacheRegistryNeitherFailsNorHoldsUpABuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = silent.Close() }()
-	for name, addr := range map[string]string{"that refuses": "127.0.0.1:1", "that says nothing": silent.Addr().String()} {
+	quiet := silent.Addr().String()
+	for name, test := range map[string]struct {
+		addr    string
+		noCache bool
+	}{
+		"that refuses":                   {"127.0.0.1:1", false},
+		"that says nothing":              {quiet, false},
+		"that says nothing to an export": {quiet, true},
+	} {
 		t.Run(name, func(t *testing.T) {
+			h := &buildHost{Builder: imagebuild.New(h.setup, buildLog(t)), registry: h.registry} // one that remembers nothing
 			start := time.Now()
 			result, shown := h.build(t, imagebuild.Request{
-				Context: shop(t), Tags: []string{h.registry + "/shop:1"}, Push: true, Secrets: []imagebuild.Secret{token()}, NoCache: false,
-				Cache: imagebuild.CachePolicy{Repo: addr + "/cache", Branch: "main", TargetBranch: "release", DefaultBranch: "main", ImportTimeout: 2 * time.Second, ExportTimeout: 4 * time.Second},
+				Context: shop(t), Tags: []string{h.registry + "/shop:1"}, Push: true, Secrets: []imagebuild.Secret{token()}, NoCache: test.noCache,
+				Cache: imagebuild.CachePolicy{Repo: test.addr + "/cache", Branch: "main", TargetBranch: "release", DefaultBranch: "main", ImportTimeout: 2 * time.Second, ExportTimeout: 4 * time.Second},
 			})
 			if result.Digest == "" || result.Export == nil || result.Export.Err == nil {
 				t.Errorf("result = %+v, want an image and the reason of the missing export\n%s", result, shown)
