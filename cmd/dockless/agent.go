@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -73,6 +72,9 @@ docs/configuration.md has them all.`,
 // runAgent boots in the order that lets a predecessor's leftovers go before
 // anything new starts, and runs the agent until it ends.
 func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err error) {
+	if err := makeWorkFolder(s.runner.Work); err != nil {
+		return err
+	}
 	health, err := openHealth(s.job.ProbeFile)
 	if err != nil {
 		return err
@@ -164,7 +166,7 @@ func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.
 		return "", err
 	}
 	outcome, err := r.Run(ctx, m, c.Reporter)
-	debug.FreeOSMemory() // an idle agent is small, whatever its last job was
+	warnIf(ctx, j.log, "cannot give memory back", releaseMemory())
 	return outcome.Result, err
 }
 
@@ -261,8 +263,7 @@ func (h *health) watch(ctx context.Context, shop *workshop, log *slog.Logger) er
 		select {
 		case <-tick.C:
 		case <-settled.C:
-			// What booting needed is not needed again: give it back.
-			debug.FreeOSMemory()
+			warnIf(ctx, log, "cannot give memory back", releaseMemory())
 		case <-ctx.Done():
 			return nil
 		}
@@ -292,4 +293,11 @@ func (w *workshop) pingBuilder(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// warnIf logs an error that changes nothing for anybody.
+func warnIf(ctx context.Context, log *slog.Logger, msg string, err error) {
+	if err != nil {
+		log.WarnContext(ctx, msg, "error", err) //nolint:sloglint // the two callers pass constants
+	}
 }

@@ -37,7 +37,7 @@ dockless keeps. With --cache-repo or DOCKLESS_CACHE_REPO it imports the caches o
 this branch, of the branch a pull request goes to and of the default branch, and
 exports this branch's after the image is where it shall be. A cache registry that
 is down never fails a build.`,
-		Args: atMostOneArg,
+		Args: maxArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := "."
 			if len(args) == 1 {
@@ -180,13 +180,13 @@ func (f *buildFlags) request(cmd *cobra.Command, dir string) (imagebuild.Request
 		entry, err := imagebuild.ParseCache(flag)
 		r.CacheTo, errs = append(r.CacheTo, entry), append(errs, err)
 	}
-	for kind, flag := range map[string]string{"sbom": f.sbom, "provenance": f.provenance} {
-		if flag == "" {
+	for _, a := range []struct{ kind, flag string }{{"sbom", f.sbom}, {"provenance", f.provenance}} {
+		if a.flag == "" {
 			continue
 		}
-		attest, wanted, err := imagebuild.ParseAttestation(flag)
+		attest, wanted, err := imagebuild.ParseAttestation(a.flag)
 		if errs = append(errs, err); wanted {
-			r.Attestations[kind] = attest
+			r.Attestations[a.kind] = attest
 		}
 	}
 	return r, errors.Join(errs...)

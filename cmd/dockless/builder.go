@@ -23,8 +23,8 @@ func newBuilderCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "builder",
 		Short: "The buildx builder that points at BuildKit",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:  knownCommand,
+		RunE:  showHelp,
 	}
 	cmd.AddCommand(newBuilderEnsureCommand(), newBuilderInspectCommand(), newBuilderPruneCommand(), newBuilderRemoveCommand())
 	return cmd
@@ -100,15 +100,6 @@ func withBuilder(cmd *cobra.Command, use func(context.Context, *buildxsetup.Buil
 	return use(ctx, b)
 }
 
-// quieter keeps the log of short commands to warnings: what they did is their output.
-func quieter(c logging.Config) logging.Config {
-	const warn = 4
-	if c.Level == 0 {
-		c.Level = warn
-	}
-	return c
-}
-
 // nodeView is one node as `builder inspect` shows it.
 type nodeView struct {
 	Name      string   `json:"name"`
@@ -127,8 +118,8 @@ func newBuilderInspectCommand() *cobra.Command {
 		Short: "Show the builder's nodes, their platforms and their caches",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != "table" && output != "json" {
-				return badOutput(output, "table", "json")
+			if err := oneOf("--output", output, "table", "json"); err != nil {
+				return err
 			}
 			return withBuilder(cmd, func(ctx context.Context, b *buildxsetup.Builder) error {
 				views := make([]nodeView, 0, len(b.Nodes))

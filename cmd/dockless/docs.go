@@ -39,8 +39,8 @@ func newDocsCommand() *cobra.Command {
 		Use:    "docs",
 		Short:  "Print generated documentation",
 		Hidden: true, // for `make docs`
-		Args:   noArgs,
-		RunE:   func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:   knownCommand,
+		RunE:   showHelp,
 	}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "settings",
@@ -67,12 +67,8 @@ func writeSettings(w io.Writer, sections []settingsSection) error {
 	b.WriteString(settingsIntro)
 	for _, s := range sections {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| variable | type | default | meaning |\n|---|---|---|---|\n", s.title, s.intro)
-		for _, f := range reflect.VisibleFields(reflect.TypeOf(s.config).Elem()) {
-			name := f.Tag.Get("envconfig")
-			if name == "" {
-				continue
-			}
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, typeName(f), defaultText(f), cell(f.Tag.Get("desc")))
+		for _, f := range settingsOf(s.config) {
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Tag.Get("envconfig"), typeName(f), defaultText(f), cell(f.Tag.Get("desc")))
 		}
 	}
 	b.WriteString(`

@@ -41,7 +41,7 @@ Read its report:    curl URL/_emulator/jobs/ID/report`,
 			}
 			srv, err := emulator.New(config, logging.New(cmd.ErrOrStderr(), quieter(logConfig)))
 			if err != nil {
-				return err
+				return hint.With(err, "set --state to a directory that can be written")
 			}
 			return serveEmulator(cmd, addr, srv)
 		},

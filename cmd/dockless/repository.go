@@ -24,7 +24,7 @@ func localRepository(ctx context.Context, dir string) pipeline.Repository {
 	}
 	top := git("rev-parse", "--show-toplevel")
 	if top == "" {
-		abs, err := absolute(dir)
+		abs, err := filepath.Abs(dir)
 		if err != nil {
 			abs = dir
 		}

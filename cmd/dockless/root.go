@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -21,17 +22,14 @@ Podman API, and any pipeline can be replayed on this machine.
 Settings come from the environment; docs/configuration.md lists them.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return hint.With(usagef("unknown command %q", args[0]), "run dockless --help for the list of commands")
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          knownCommand,
+		RunE:          showHelp,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return hint.With(usageError{err}, "run %s --help for its flags", cmd.CommandPath())
 	})
+	root.SetHelpCommand(newHelpCommand())
+	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
 		newAgentCommand(),
 		newReplayCommand(),
@@ -40,6 +38,7 @@ Settings come from the environment; docs/configuration.md lists them.`,
 		newBuilderCommand(),
 		newEmulatorCommand(),
 		newVersionCommand(),
+		newCompletionCommand(),
 		newDocsCommand(),
 	)
 	return root
@@ -52,39 +51,19 @@ func newVersionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			facts := map[string]string{"version": version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
-			switch output {
-			case "json":
-				return printJSON(cmd.OutOrStdout(), facts)
-			case "text":
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "dockless %s %s %s\n", facts["version"], facts["platform"], facts["go"])
+			if err := oneOf("--output", output, "text", "json"); err != nil {
 				return err
 			}
-			return badOutput(output, "text", "json")
+			platform := runtime.GOOS + "/" + runtime.GOARCH
+			if output == "json" {
+				return printJSON(cmd.OutOrStdout(), map[string]string{"version": version, "go": runtime.Version(), "platform": platform})
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "dockless %s %s %s\n", version, platform, runtime.Version())
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&output, "output", "text", "text or json")
 	return cmd
-}
-
-// noArgs refuses arguments with a usage error.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return hint.With(usagef("%s takes no arguments, got %q", cmd.CommandPath(), args[0]), "run %s --help", cmd.CommandPath())
-	}
-	return nil
-}
-
-// atMostOneArg refuses a second argument with a usage error.
-func atMostOneArg(cmd *cobra.Command, args []string) error {
-	if len(args) > 1 {
-		return hint.With(usagef("%s takes one argument, got %d", cmd.CommandPath(), len(args)), "run %s --help", cmd.CommandPath())
-	}
-	return nil
-}
-
-func badOutput(got string, known ...string) error {
-	return usagef("--output %q is none of %v", got, known)
 }
 
 // dockerConfigDir is where the Docker command line keeps its configuration.
@@ -96,5 +75,5 @@ func dockerConfigDir() string {
 	if err != nil {
 		return ".docker"
 	}
-	return home + "/.docker"
+	return filepath.Join(home, ".docker")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"reflect"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/kelseyhightower/envconfig"
 
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/internal/mask"
 )
 
@@ -19,6 +21,9 @@ type validator interface{ Validate() error }
 // unchecked is a Config that is validated later, when the caller has set the
 // rest of it.
 type unchecked struct{ config any }
+
+// fileSuffix makes the name of the variable that names a secret's file.
+const fileSuffix = "_FILE"
 
 // loadSettings fills the Config structs that to points at from the environment.
 // A secret X may come from the file that X_FILE names. It reports every problem
@@ -30,15 +35,14 @@ func loadSettings(to ...any) error {
 		if u, ok := c.(unchecked); ok {
 			c, skip = u.config, true
 		}
-		if err := envconfig.Process("", c); err != nil {
-			problems = append(problems, settingProblem(err))
-			continue
+		v, checks := c.(validator)
+		checks = checks && !skip
+		for _, field := range settingsOf(c) {
+			if err := loadField(reflect.ValueOf(c).Elem(), field, checks); err != nil {
+				problems = append(problems, err)
+			}
 		}
-		if err := loadSecretFiles(reflect.ValueOf(c).Elem()); err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		if v, ok := c.(validator); ok && !skip {
+		if checks {
 			if err := v.Validate(); err != nil {
 				problems = append(problems, err)
 			}
@@ -50,50 +54,100 @@ func loadSettings(to ...any) error {
 	return nil
 }
 
-// settingProblem turns envconfig's errors into ours: the value is left out,
-// because it may be a secret in the wrong variable.
-func settingProblem(err error) error {
-	var parse *envconfig.ParseError
-	if errors.As(err, &parse) {
-		return hint.With(fmt.Errorf("setting %s cannot be read as %s", parse.KeyName, parse.TypeName),
-			"see docs/configuration.md for the form of %s", parse.KeyName)
+// settingsOf returns the fields of a Config struct that the environment sets.
+func settingsOf(config any) []reflect.StructField {
+	var fields []reflect.StructField
+	for _, field := range reflect.VisibleFields(reflect.TypeOf(config).Elem()) {
+		if field.Tag.Get("envconfig") != "" {
+			fields = append(fields, field)
+		}
 	}
-	return err
+	return fields
 }
 
-var secretType = reflect.TypeFor[mask.Secret]()
-
-// loadSecretFiles fills empty secrets from the files that their _FILE variables name.
-func loadSecretFiles(config reflect.Value) error {
-	for _, field := range reflect.VisibleFields(config.Type()) {
-		name := field.Tag.Get("envconfig")
-		if field.Type != secretType || name == "" {
-			continue
-		}
-		path := os.Getenv(name + "_FILE")
-		value := config.FieldByIndex(field.Index)
-		if path == "" {
-			continue
-		}
-		if !value.Interface().(mask.Secret).IsZero() {
-			return fmt.Errorf("both %s and %s_FILE are set", name, name)
-		}
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return hint.With(fmt.Errorf("reading the file of %s: %w", name, err), "set %s_FILE to a file that this user may read", name)
-		}
-		value.Set(reflect.ValueOf(mask.NewSecret(strings.TrimRight(string(content), "\r\n"))))
+// loadField fills one field of config. A field that cannot be read keeps its
+// default, so that Validate has no second complaint about it. With checks,
+// Validate is left to say that a required one is missing: it has better hints.
+func loadField(config reflect.Value, field reflect.StructField, checks bool) error {
+	name := field.Tag.Get("envconfig")
+	err := process(config, field)
+	var parse *envconfig.ParseError
+	switch {
+	case err == nil:
+	case errors.As(err, &parse):
+		// The value is left out: it may be a secret in the wrong variable.
+		err = hint.With(fmt.Errorf("%s is no %s", name, typeName(field)), "%s", formHint(name, typeName(field)))
+		byDefault := field
+		byDefault.Tag = reflect.StructTag(fmt.Sprintf(`envconfig:"=" default:%q`, field.Tag.Get("default"))) // no variable is called =
+		return errors.Join(err, process(config, byDefault))
+	case checks:
+	default:
+		return hint.With(fmt.Errorf("%s is not set", name), "set %s: %s", name, field.Tag.Get("desc"))
+	}
+	if field.Type == secretType {
+		return loadSecretFile(name, config.FieldByIndex(field.Index))
 	}
 	return nil
 }
 
-// secretNames lists the variables of the Config structs that hold secrets.
+// process has envconfig fill one field: given a whole struct, it stops at the
+// first problem.
+func process(config reflect.Value, field reflect.StructField) error {
+	index := field.Index
+	field.Index, field.Offset = nil, 0
+	one := reflect.New(reflect.StructOf([]reflect.StructField{field}))
+	err := envconfig.Process("", one.Interface())
+	if err == nil {
+		config.FieldByIndex(index).Set(one.Elem().Field(0))
+	}
+	return err
+}
+
+// formHint says how a value of a type is written.
+func formHint(name, typeName string) string {
+	switch typeName {
+	case "duration":
+		return fmt.Sprintf("set %s to a duration such as 90s or 1h30m", name)
+	case "level":
+		return fmt.Sprintf("set %s to debug, info, warn or error", name)
+	case "bool":
+		return fmt.Sprintf("set %s to true or false", name)
+	default:
+		return fmt.Sprintf("docs/configuration.md says how %s is written", name)
+	}
+}
+
+var secretType = reflect.TypeFor[mask.Secret]()
+
+// loadSecretFile fills an empty secret from the file that its _FILE variable names.
+func loadSecretFile(name string, secret reflect.Value) error {
+	path := os.Getenv(name + fileSuffix)
+	if path == "" {
+		return nil
+	}
+	if !secret.Interface().(mask.Secret).IsZero() {
+		return hint.With(fmt.Errorf("both %s and %s%s are set", name, name, fileSuffix), "unset one of %s and %s%s", name, name, fileSuffix)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return hint.With(fmt.Errorf("reading the file of %s: %w", name, err), "set %s%s to a file that this user may read", name, fileSuffix)
+	}
+	value := strings.TrimRight(string(content), "\r\n")
+	if value == "" {
+		return hint.With(fmt.Errorf("the file of %s is empty", name), "write the value of %s to %s", name, path)
+	}
+	secret.Set(reflect.ValueOf(mask.NewSecret(value)))
+	return nil
+}
+
+// secretNames lists the variables of the Config structs that hold secrets or
+// name a secret's file.
 func secretNames(configs ...any) []string {
 	var names []string
 	for _, c := range configs {
-		for _, field := range reflect.VisibleFields(reflect.TypeOf(c).Elem()) {
-			if field.Type == secretType && field.Tag.Get("envconfig") != "" {
-				names = append(names, field.Tag.Get("envconfig"))
+		for _, field := range settingsOf(c) {
+			if name := field.Tag.Get("envconfig"); field.Type == secretType {
+				names = append(names, name, name+fileSuffix)
 			}
 		}
 	}
@@ -113,4 +167,13 @@ func hideSecrets(names []string) error {
 		}
 	}
 	return nil
+}
+
+// quieter keeps the log of short commands to warnings, unless LOG_LEVEL says
+// otherwise: what they did is their output.
+func quieter(c logging.Config) logging.Config {
+	if os.Getenv("LOG_LEVEL") == "" {
+		c.Level = slog.LevelWarn
+	}
+	return c
 }

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -43,8 +43,8 @@ their dependencies allow, and waits until they are healthy. A service that dies
 or never turns healthy ends the wait at once and says why.
 
 Inside a job everything it makes belongs to the job and is removed with it.`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: knownCommand,
+		RunE: showHelp,
 	}
 	f.register(cmd)
 	cmd.AddCommand(newStackUpCommand(f), newStackDownCommand(f), newStackPsCommand(f), newStackLogsCommand(f), newStackConfigCommand(f))
@@ -111,6 +111,9 @@ func newStackUpCommand(f *stackFlags) *cobra.Command {
 		Short: "Start the services and wait until they are healthy",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf("--output", output, "text", "json"); err != nil {
+				return err
+			}
 			owner := jobOwner()
 			p, err := f.load(cmd.Context(), owner)
 			if err != nil {
@@ -123,15 +126,15 @@ func newStackUpCommand(f *stackFlags) *cobra.Command {
 				return printPlan(cmd.OutOrStdout(), output, podmanrun.Plan(p))
 			}
 			return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error {
-				progress := func(podmanrun.Event) {}
-				if !quiet {
-					progress = eventPrinter(cmd.ErrOrStderr())
+				events, err := newStackDisplay(cmd.ErrOrStderr(), quiet)
+				if err != nil {
+					return err
 				}
 				start := time.Now()
 				stack, err := c.Up(ctx, p, podmanrun.UpOptions{
-					Owner: owner, WaitTimeout: wait, DockerConfig: dockerConfigDir(), RemoveOrphans: removeOrphans, Progress: progress,
+					Owner: owner, WaitTimeout: wait, DockerConfig: dockerConfigDir(), RemoveOrphans: removeOrphans, Progress: events.event,
 				})
-				if err != nil {
+				if err := errors.Join(err, events.close()); err != nil {
 					return err
 				}
 				env := stack.Environment()
@@ -158,23 +161,10 @@ func newStackUpCommand(f *stackFlags) *cobra.Command {
 	return cmd
 }
 
-// eventPrinter returns a progress function that prints one line per event, with
-// the time since the start in front.
-func eventPrinter(w io.Writer) func(podmanrun.Event) {
-	start := time.Now()
-	return func(e podmanrun.Event) {
-		text := ""
-		if e.Text != "" {
-			text = "  " + oneLine(e.Text)
-		}
-		fmt.Fprintf(w, "%6.2fs  %-12s %s%s\n", time.Since(start).Seconds(), e.Service, e.Kind, text)
-	}
-}
-
 // writeEnv writes variables so that a shell can source them.
 func writeEnv(path string, env map[string]string) error {
 	var b strings.Builder
-	for _, name := range sortedKeys(env) {
+	for _, name := range slices.Sorted(maps.Keys(env)) {
 		fmt.Fprintf(&b, "export %s='%s'\n", name, strings.ReplaceAll(env[name], "'", `'\''`))
 	}
 	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil { //nolint:gosec // hosts and ports are no secret
@@ -213,7 +203,8 @@ func newStackDownCommand(f *stackFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			options := podmanrun.DownOptions{Volumes: volumes, Progress: eventPrinter(cmd.ErrOrStderr())}
+			lines := &stackLines{w: cmd.ErrOrStderr(), start: time.Now()}
+			options := podmanrun.DownOptions{Volumes: volumes, Progress: lines.event}
 			if cmd.Flags().Changed("timeout") {
 				options.Timeout = &timeout
 			}
@@ -244,8 +235,8 @@ func newStackPsCommand(f *stackFlags) *cobra.Command {
 		Short: "List the project's containers",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if format != "table" && format != "json" {
-				return usagef("--format %q is none of table, json", format)
+			if err := oneOf("--format", format, "table", "json"); err != nil {
+				return err
 			}
 			name, err := f.name(cmd.Context())
 			if err != nil {
@@ -327,22 +318,4 @@ func newStackConfigCommand(f *stackFlags) *cobra.Command {
 			return err
 		},
 	}
-}
-
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-// absolute makes path absolute against the working directory.
-func absolute(path string) (string, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return "", fmt.Errorf("finding %s: %w", path, err)
-	}
-	return abs, nil
 }

@@ -1,20 +1,14 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/moby/buildkit/client"
-	"github.com/moby/buildkit/util/progress/progressui"
-	"github.com/opencontainers/go-digest"
-	"golang.org/x/term"
-
+	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 )
 
@@ -81,27 +75,56 @@ func (t *terminal) reported() []job.ReportRecord {
 	return out
 }
 
+// summarize ends a replay of more than one job, or one that did not succeed,
+// with a line that says how it went. With json, the records have said it.
+func (t *terminal) summarize(w io.Writer, output string, result job.Result) {
+	if output == "json" {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	jobs, ok := 0, 0
+	var failed []string
+	for _, id := range t.order {
+		switch r := t.records[id]; {
+		case r.Type == job.TypeJob:
+			jobs++
+			if r.Result.OK() {
+				ok++
+			}
+		case r.Type == job.TypeTask && r.State == job.Completed && r.Result == job.Failed:
+			failed = append(failed, r.Name)
+		}
+	}
+	if len(failed) > 0 {
+		fmt.Fprintf(w, "failed: %s\n", strings.Join(failed, ", "))
+	}
+	fmt.Fprintf(w, "%s: %d of %d jobs succeeded\n", result, ok, jobs)
+}
+
 // newDisplay returns the display that --output names: auto, tty, plain or json.
 func newDisplay(mode string, w io.Writer) (display, error) {
-	f, isFile := w.(*os.File)
-	tty := isFile && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor fits an int
+	if err := oneOf("--output", mode, "auto", "tty", "plain", "json"); err != nil {
+		return nil, err
+	}
+	f, tty := terminalOf(w)
+	if mode == "auto" && !tty {
+		mode = "plain"
+	}
 	switch mode {
-	case "auto":
-		if !tty {
-			return &plainDisplay{w: w}, nil
-		}
-	case "tty":
 	case "plain":
 		return &plainDisplay{w: w}, nil
 	case "json":
 		return &jsonDisplay{enc: json.NewEncoder(w)}, nil
-	default:
-		return nil, badOutput(mode, "auto", "tty", "plain", "json")
 	}
-	if !isFile {
-		return nil, usagef("--output tty needs a terminal")
+	if !tty {
+		return nil, hint.With(usagef("--output tty needs a terminal"), "set --output to plain when the output goes to a file or a pipe")
 	}
-	return newTTYDisplay(f)
+	v, err := drawVertices(f, "Running")
+	if err != nil {
+		return nil, err
+	}
+	return &ttyDisplay{v}, nil
 }
 
 // plainDisplay prints the log as the web page of a job would show it.
@@ -142,61 +165,33 @@ func (j *jsonDisplay) line(record job.RecordID, l []byte) {
 func (j *jsonDisplay) close() error { return nil }
 
 // ttyDisplay draws steps as vertices of BuildKit's progress display.
-type ttyDisplay struct {
-	status chan *client.SolveStatus // closed by close
-	done   chan error
-}
-
-func newTTYDisplay(f *os.File) (*ttyDisplay, error) {
-	d, err := progressui.NewDisplay(f, progressui.TtyMode, progressui.WithDesc("", "Running"))
-	if err != nil {
-		return nil, usageError{err}
-	}
-	t := &ttyDisplay{status: make(chan *client.SolveStatus, 64), done: make(chan error, 1)}
-	go func() {
-		// The display ends with the channel: an interrupted replay still shows its clean-up.
-		_, err := d.UpdateFrom(context.Background(), t.status)
-		t.done <- err
-	}()
-	return t, nil
-}
-
-func vertexOf(id job.RecordID) digest.Digest { return digest.FromString(string(id)) }
+type ttyDisplay struct{ vertices *vertices }
 
 func (t *ttyDisplay) record(now, _ job.Record) {
-	if now.Type != job.TypeTask || (now.State == job.Pending) {
+	if now.Type != job.TypeTask || now.State == job.Pending {
 		return
 	}
-	v := &client.Vertex{Digest: vertexOf(now.ID), Name: now.Name}
+	v := vertex{id: string(now.ID), name: now.Name}
 	if now.StartTime != nil {
-		v.Started = &now.StartTime.Time
+		v.started = now.StartTime.Time
 	}
 	if now.State == job.Completed {
-		end := time.Now()
+		v.completed = time.Now()
 		if now.FinishTime != nil {
-			end = now.FinishTime.Time
+			v.completed = now.FinishTime.Time
 		}
-		if v.Started == nil {
-			v.Started = &end
-		}
-		v.Completed = &end
 		switch {
 		case now.Result == job.Skipped:
-			v.Name += " (skipped)"
+			v.name += " (skipped)"
 		case !now.Result.OK():
-			v.Error = string(now.Result)
+			v.failed = string(now.Result)
 		}
 	}
-	t.status <- &client.SolveStatus{Vertexes: []*client.Vertex{v}}
+	t.vertices.draw(v)
 }
 
 func (t *ttyDisplay) line(record job.RecordID, l []byte) {
-	t.status <- &client.SolveStatus{Logs: []*client.VertexLog{{
-		Vertex: vertexOf(record), Stream: 1, Data: []byte(strings.TrimRight(string(l), "\r") + "\n"), Timestamp: time.Now(),
-	}}}
+	t.vertices.log(string(record), strings.TrimRight(string(l), "\r"))
 }
 
-func (t *ttyDisplay) close() error {
-	close(t.status)
-	return <-t.done
-}
+func (t *ttyDisplay) close() error { return t.vertices.close() }
