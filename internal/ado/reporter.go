@@ -123,10 +123,15 @@ func (r *Reporter) Complete(ctx context.Context, result job.Result) error {
 	var lost error
 	if err := r.records.drain(ctx); err != nil {
 		r.log.WarnContext(ctx, "records are incomplete", "error", err)
-		if r.records.holdsOutputs() {
-			lost = fmt.Errorf("%w: %w", ErrOutputsLost, err)
-			result = result.Merge(job.Failed)
+		lost = fmt.Errorf("%w: %w", ErrOutputsLost, err)
+	}
+	if r.records.holdsOutputs() {
+		if lost == nil {
+			lost = fmt.Errorf("%w: the server refused them", ErrOutputsLost)
 		}
+		result = result.Merge(job.Failed)
+	} else {
+		lost = nil
 	}
 	if !r.byEvent {
 		return lost

@@ -2,7 +2,9 @@ package ado
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -32,6 +34,7 @@ type recordQueue struct {
 	pending map[job.RecordID]job.Record
 	order   []job.RecordID // of pending, oldest first
 	failing bool           // the last batch failed and this was logged
+	lost    bool           // a record with output variables was refused for good
 }
 
 func newRecordQueue(send func(context.Context, []job.Record) error, log *slog.Logger) *recordQueue {
@@ -104,6 +107,9 @@ func (q *recordQueue) flush(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	err = q.send(ctx, batch)
+	if refusedForGood(err) {
+		batch, err = q.sift(ctx, batch)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if err != nil {
@@ -116,6 +122,31 @@ func (q *recordQueue) flush(ctx context.Context) (more bool, err error) {
 	}
 	q.failing = err != nil
 	return len(q.order) > 0, err
+}
+
+// refusedForGood reports whether the server objects to what was sent, rather
+// than to the moment or to who sent it.
+func refusedForGood(err error) bool {
+	status, ok := errors.AsType[*StatusError](err)
+	return ok && (status.Code == http.StatusBadRequest || status.Code == http.StatusConflict || status.Code == http.StatusUnprocessableEntity) && !errors.Is(err, ErrPlanGone)
+}
+
+// sift sends the records of a batch that was refused one by one, so that one bad
+// record does not hold up the others for the rest of the job. It drops what is
+// refused again, and returns what has to be tried later.
+func (q *recordQueue) sift(ctx context.Context, batch []job.Record) (left []job.Record, err error) {
+	for i, r := range batch {
+		switch serr := q.send(ctx, batch[i:i+1]); {
+		case refusedForGood(serr):
+			q.log.WarnContext(ctx, "a record was refused and is dropped", "record_id", r.ID, "error", serr)
+			q.mu.Lock()
+			q.lost = q.lost || len(r.Variables) > 0
+			q.mu.Unlock()
+		case serr != nil:
+			left, err = append(left, r), serr
+		}
+	}
+	return left, err
 }
 
 func (q *recordQueue) take() []job.Record {
@@ -151,10 +182,13 @@ func (q *recordQueue) restore(batch []job.Record) {
 	q.order = order
 }
 
-// holdsOutputs reports whether output variables are still unsent.
+// holdsOutputs reports whether output variables are still unsent, or were refused.
 func (q *recordQueue) holdsOutputs() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.lost {
+		return true
+	}
 	for _, r := range q.pending {
 		if len(r.Variables) > 0 {
 			return true

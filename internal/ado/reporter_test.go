@@ -142,6 +142,27 @@ func TestDrainingSendsEverythingOrTellsOfLostOutputs(t *testing.T) {
 	}
 }
 
+func TestARefusedRecordDoesNotHoldUpTheOthers(t *testing.T) {
+	var accepted []string
+	q := newRecordQueue(func(_ context.Context, batch []job.Record) error {
+		if slices.Contains(ids(batch), "bad") {
+			return &StatusError{Code: 400}
+		}
+		accepted = append(accepted, ids(batch)...)
+		return nil
+	}, slog.New(slog.DiscardHandler))
+	for _, id := range []job.RecordID{"a", "bad", "b"} {
+		q.add(job.Record{ID: id})
+	}
+	if err := q.drain(t.Context()); err != nil || !slices.Equal(accepted, []string{"a", "b"}) || q.holdsOutputs() {
+		t.Errorf("drain = %v, accepted %v, want a and b", err, accepted)
+	}
+	q.add(job.Record{ID: "bad", Variables: map[string]job.Variable{"tag": {Value: "1"}}})
+	if err := q.drain(t.Context()); err != nil || !q.holdsOutputs() {
+		t.Errorf("drain = %v, outputs lost = %t, want them lost", err, q.holdsOutputs())
+	}
+}
+
 // post is one request of a feed.
 type post struct {
 	At    time.Duration
