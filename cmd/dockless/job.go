@@ -89,7 +89,7 @@ func (w *workshop) equip(c *runner.Config, log *slog.Logger) {
 	c.Environment = append(c.Environment, os.Environ()...)
 	if w.builder != nil {
 		// Scripts that call buildx use the same builder, whatever is current.
-		c.Environment = append(c.Environment, "BUILDX_BUILDER="+w.builder.Name)
+		c.Environment = append(c.Environment, w.builder.Environment()...)
 	}
 	if w.podman != nil {
 		// For dockless stack and podman --remote, and for the docker command.

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/pipeline"
@@ -31,6 +33,9 @@ const (
 )
 
 func main() {
+	// Libraries of the container world write to logrus' global logger; what they
+	// have to say reaches us as errors and warnings of their calls.
+	logrus.SetOutput(io.Discard)
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
