@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -51,10 +52,34 @@ func (o *object) refuse(keys ...string) {
 	}
 }
 
-// accept takes keys that have no effect on a run outside the service.
+// accept takes keys that were read before.
 func (o *object) accept(keys ...string) {
 	for _, key := range keys {
 		o.taken[key] = true
+	}
+}
+
+// idle takes a key that changes nothing outside the service, and warns when it is there.
+// why says what does not happen.
+func (o *object) idle(key, why string) {
+	if o.take(key) != nil {
+		o.d.warn(o.key(key), "'%s' has no effect here: %s", key, why)
+	}
+}
+
+// idleChoice is idle for a key with few values, which are checked.
+func (o *object) idleChoice(key, why string, values ...string) {
+	if text := o.d.scalar(o.n.get(key)); text != "" && !slices.Contains(values, text) {
+		o.d.add(o.n.get(key), "Unexpected value '%s'", text)
+	}
+	o.idle(key, why)
+}
+
+// idleBool is idle for a boolean, of which only the value active does something on the
+// service.
+func (o *object) idleBool(key, why string, active bool) {
+	if n := o.take(key); o.d.boolean(n, !active) == active {
+		o.idle(key, why)
 	}
 }
 

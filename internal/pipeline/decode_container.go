@@ -136,7 +136,7 @@ func (d *decoder) containerResource(n *node) {
 	}
 	alias := o.take("container")
 	c := d.container(o)
-	o.accept("trigger") // a new image starts runs on the service only
+	o.idle("trigger", noStarts)
 	o.finish()
 	if alias.isEmpty() {
 		d.add(n, "There's not enough info to determine what you meant. Add one of these properties: container")
@@ -166,14 +166,18 @@ func (d *decoder) repositoryResource(n *node) {
 	alias := o.take("repository")
 	r := &repository{alias: d.scalar(alias)}
 	r.Type, r.Name, r.Ref = o.text("type"), o.text("name"), o.text("ref")
-	o.accept("endpoint", "trigger")
+	o.idle("endpoint", "the repository is fetched with the credentials given for this run")
+	o.idle("trigger", noStarts)
 	o.finish()
 	if alias.isEmpty() {
 		d.add(n, "There's not enough info to determine what you meant. Add one of these properties: repository")
 		return
 	}
 	if strings.EqualFold(r.alias, "self") {
-		return // only old files say so, and it adds nothing
+		if r.Type+r.Name+r.Ref != "" { // old files may declare it
+			d.warn(n, "what is said about 'self' has no effect here: it is the repository that the run was started for")
+		}
+		return
 	}
 	key := strings.ToLower(r.alias)
 	if d.repos[key] != nil {

@@ -53,7 +53,7 @@ func (d *decoder) job(n *node, pool *node) *Definition {
 	def.cancelTimeout = d.lateInt(o.take("cancelTimeoutInMinutes"))
 	def.variables = d.variables(o.take("variables"))
 	d.uses(o.take("uses"))
-	o.accept("templateContext")
+	o.idle("templateContext", noContext)
 	if own := o.take("pool"); own != nil {
 		pool = own
 	}
@@ -94,7 +94,10 @@ func (d *decoder) pool(def *Definition, n *node) {
 	if o == nil {
 		return
 	}
-	def.Pool = Pool{Name: o.text("name"), VMImage: o.text("vmImage"), Demands: d.texts(o.take("demands"))}
+	def.Pool = Pool{Name: o.text("name"), Demands: d.texts(o.take("demands"))}
+	if image := o.take("vmImage"); image != nil {
+		d.warn(image, "the image '%s' is not used: the job runs on the machine of the agent that takes it", d.scalar(image))
+	}
 	o.finish()
 }
 
@@ -109,7 +112,8 @@ func (d *decoder) uses(n *node) {
 			d.add(alias, "The repository '%s' is not declared under resources.repositories", name)
 		}
 	}
-	d.texts(o.take("pools"))
+	d.texts(o.n.get("pools"))
+	o.idle("pools", "there is nothing to authorise")
 	o.finish()
 }
 

@@ -16,7 +16,9 @@ func (d *decoder) root(n *node) *Pipeline {
 	}
 	form := d.form(o)
 	p := &Pipeline{Name: o.text("name"), containers: d.containers, repos: d.repos}
-	o.accept("parameters", "appendCommitMessageToRunName", "lockBehavior")
+	o.accept("parameters")
+	o.idleBool("appendCommitMessageToRunName", "the run has the name that 'name' gives it", true)
+	o.idleChoice("lockBehavior", noLocks, "sequential", "runLatest")
 	p.Trigger = d.trigger(o.take("trigger"))
 	p.PR = d.pullRequest(o.take("pr"))
 	p.Schedules = d.schedules(o.take("schedules"))
@@ -76,6 +78,13 @@ func (d *decoder) onlyJob(o *object, pool *node) []*Definition {
 	return []*Definition{def}
 }
 
+// Why keys have no effect.
+const (
+	noLocks   = "there are no environments to lock"
+	noContext = "nothing reads it once the templates are expanded"
+	noStarts  = "nothing but a person starts a run"
+)
+
 func (d *decoder) stage(n *node, pool *node) *Stage {
 	if n.get("template") != nil {
 		d.add(n, "'template' is not supported yet")
@@ -104,8 +113,13 @@ func (d *decoder) stage(n *node, pool *node) *Stage {
 	default:
 		d.add(n.get("trigger"), "Unexpected value '%s'", trigger)
 	}
-	d.boolean(o.take("isSkippable"), true)
-	o.accept("lockBehavior", "templateContext", "group")
+	if s.Manual {
+		d.warn(o.key("trigger"), "the stage '%s' runs only when it is asked for by name", s.Name)
+	}
+	o.idleBool("isSkippable", "whoever starts the run chooses its stages", false)
+	o.idleChoice("lockBehavior", noLocks, "sequential", "runLatest")
+	o.idle("templateContext", noContext)
+	o.idle("group", "stages are shown one by one")
 	if own := o.take("pool"); own != nil {
 		pool = own
 	}

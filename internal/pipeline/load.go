@@ -3,7 +3,6 @@ package pipeline
 import (
 	"cmp"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +61,6 @@ func Load(source Source, options Options) (*Pipeline, error) {
 	}
 	pipeline.Name = cmp.Or(options.BuildNumber, pipeline.runName())
 	pipeline.options.BuildNumber = pipeline.Name
-	slices.Sort(p.warnings)
-	pipeline.Warnings = slices.Compact(p.warnings)
+	pipeline.Warnings = p.warningTexts()
 	return pipeline, nil
 }

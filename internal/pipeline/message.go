@@ -52,7 +52,7 @@ func (j *Job) prepare(around *surroundings) error {
 }
 
 func (j *Job) preparePool(own *surroundings) error {
-	texts := []*string{&j.Pool.Name, &j.Pool.VMImage}
+	texts := []*string{&j.Pool.Name}
 	j.Pool.Demands = slices.Clone(j.Pool.Demands)
 	for i := range j.Pool.Demands {
 		texts = append(texts, &j.Pool.Demands[i])

@@ -116,7 +116,6 @@ type Definition struct {
 // Pool says which agents may take a job.
 type Pool struct {
 	Name    string
-	VMImage string
 	Demands []string
 }
 

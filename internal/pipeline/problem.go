@@ -31,7 +31,7 @@ const maxProblems = 50
 type problems struct {
 	file     string
 	found    []error
-	warnings []string
+	warnings []error
 }
 
 func newProblems(file string) *problems {
@@ -64,24 +64,39 @@ func (p *problems) addError(err error) {
 
 // warn keeps something the author should know that does not stop the run.
 func (p *problems) warn(n *node, format string, args ...any) {
-	p.warnings = append(p.warnings, p.at(n.pos, format, args...).Error())
+	p.warnings = append(p.warnings, p.at(n.pos, format, args...))
+}
+
+// warningTexts returns the warnings so far, in the order of the file and each once.
+func (p *problems) warningTexts() []string {
+	p.sort(p.warnings)
+	var texts []string
+	for _, w := range p.warnings {
+		texts = append(texts, w.Error())
+	}
+	return slices.Compact(texts)
 }
 
 // err returns everything found so far, in the order of the file and each text once.
 func (p *problems) err() error {
+	p.sort(p.found)
+	p.found = slices.CompactFunc(p.found, func(a, b error) bool { return a.Error() == b.Error() })
+	return errors.Join(p.found...)
+}
+
+// sort puts what was found in the order of the file.
+func (p *problems) sort(found []error) {
 	rank := map[string]int{p.file: 0} // the file that is loaded comes before its templates
-	for _, err := range p.found {
+	for _, err := range found {
 		if e, ok := errors.AsType[*Error](err); ok {
 			if _, known := rank[e.File]; !known {
 				rank[e.File] = len(rank)
 			}
 		}
 	}
-	slices.SortStableFunc(p.found, func(a, b error) int {
+	slices.SortStableFunc(found, func(a, b error) int {
 		x, _ := errors.AsType[*Error](a)
 		y, _ := errors.AsType[*Error](b)
 		return cmp.Or(cmp.Compare(rank[x.File], rank[y.File]), cmp.Compare(x.Line, y.Line), cmp.Compare(x.Column, y.Column))
 	})
-	p.found = slices.CompactFunc(p.found, func(a, b error) bool { return a.Error() == b.Error() })
-	return errors.Join(p.found...)
 }

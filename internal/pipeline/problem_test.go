@@ -143,12 +143,68 @@ func TestWhatTheRunDoesNotDoIsAWarning(t *testing.T) {
 	o := testOptions()
 	p := load(t, "variables:\n- group: g\n- {name: password, value: x}\njobs:\n- job: a\n  pool: server\n- job: b\n  steps:\n  - script: a\n    target: nowhere\n", o)
 	want := []string{
-		"/azure-pipelines.yml (Line: 10, Col: 13): the target 'nowhere' is not declared under resources.containers: the step runs where the job runs",
 		"/azure-pipelines.yml (Line: 2, Col: 10): the variable group 'g' is unknown here: its variables are not set",
 		"/azure-pipelines.yml (Line: 3, Col: 27): the variable 'password' is declared in the file and cannot be set when the run starts",
 		"/azure-pipelines.yml (Line: 5, Col: 3): the job 'a' runs on the server and is skipped here",
+		"/azure-pipelines.yml (Line: 10, Col: 13): the target 'nowhere' is not declared under resources.containers: the step runs where the job runs",
 	}
 	if diff := cmp.Diff(want, p.Warnings); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
+
+// A key that is read and does nothing here is never passed over in silence.
+func TestKeysWithoutEffectAreWarnings(t *testing.T) {
+	p := load(t, `lockBehavior: runLatest
+appendCommitMessageToRunName: true
+pool: {vmImage: windows-latest}
+resources:
+  repositories:
+  - {repository: self, type: git}
+  - repository: other
+    type: git
+    name: other
+    endpoint: hub
+    trigger: none
+  containers:
+  - {container: db, image: redis, trigger: true}
+stages:
+- stage: a
+  group: g
+  isSkippable: false
+  lockBehavior: sequential
+  templateContext: {a: b}
+  jobs:
+  - job: j
+    templateContext: {}
+    uses: {repositories: [other], pools: [p]}
+  - job: k
+- stage: b
+  trigger: manual
+  isSkippable: true
+  jobs: [{job: l}]
+`, testOptions())
+	want := []string{
+		"(Line: 1, Col: 1): 'lockBehavior' has no effect here: there are no environments to lock",
+		"(Line: 2, Col: 1): 'appendCommitMessageToRunName' has no effect here: the run has the name that 'name' gives it",
+		"(Line: 3, Col: 17): the image 'windows-latest' is not used: the job runs on the machine of the agent that takes it",
+		"(Line: 6, Col: 5): what is said about 'self' has no effect here: it is the repository that the run was started for",
+		"(Line: 10, Col: 5): 'endpoint' has no effect here: the repository is fetched with the credentials given for this run",
+		"(Line: 11, Col: 5): 'trigger' has no effect here: nothing but a person starts a run",
+		"(Line: 13, Col: 35): 'trigger' has no effect here: nothing but a person starts a run",
+		"(Line: 16, Col: 3): 'group' has no effect here: stages are shown one by one",
+		"(Line: 17, Col: 3): 'isSkippable' has no effect here: whoever starts the run chooses its stages",
+		"(Line: 18, Col: 3): 'lockBehavior' has no effect here: there are no environments to lock",
+		"(Line: 19, Col: 3): 'templateContext' has no effect here: nothing reads it once the templates are expanded",
+		"(Line: 22, Col: 5): 'templateContext' has no effect here: nothing reads it once the templates are expanded",
+		"(Line: 23, Col: 35): 'pools' has no effect here: there is nothing to authorise",
+		"(Line: 26, Col: 3): the stage 'b' runs only when it is asked for by name",
+	}
+	var got []string
+	for _, w := range p.Warnings {
+		got = append(got, strings.TrimPrefix(w, "/azure-pipelines.yml "))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
 	}
 }
