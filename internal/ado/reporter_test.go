@@ -406,8 +406,8 @@ func TestNoLineIsLostAndPagesKeepTheirOrder(t *testing.T) {
 			t.Errorf("the log of step %d has %d lines, want %d in order", w, len(lines), each)
 		}
 	}
-	if n := len(s.texts["step0"]); n != 2 {
-		t.Errorf("13 MB became %d pages, want 2", n)
+	if n := len(s.texts["step0"]); n < 2 || n > 8 {
+		t.Errorf("13 MB became %d pages, want two, or some more when memory was short", n)
 	}
 	if p.made > chunkBudget || len(p.free)+1 < p.made {
 		t.Errorf("%d chunks were made and %d are free, want at most %d and all but one", p.made, len(p.free), chunkBudget)
