@@ -1,5 +1,7 @@
 package job
 
+import "maps"
+
 // Record is one node of a timeline (protocol §7.2). A zero member means
 // "unchanged": records are merged member by member.
 type Record struct {
@@ -79,12 +81,8 @@ func (r Record) Merge(next Record) Record {
 	}
 	if len(next.Variables) > 0 {
 		merged := make(map[string]Variable, len(r.Variables)+len(next.Variables))
-		for name, v := range r.Variables {
-			merged[name] = v
-		}
-		for name, v := range next.Variables {
-			merged[name] = v
-		}
+		maps.Copy(merged, r.Variables)
+		maps.Copy(merged, next.Variables)
 		r.Variables = merged
 	}
 	return r

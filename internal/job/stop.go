@@ -19,7 +19,7 @@ const (
 // Stop is the cause with which the context of a job is canceled. Message is one
 // sentence for the job's record. Grace is how long the job may take to end
 // before it is killed; zero means the runner's own ladder only.
-type Stop struct {
+type Stop struct { //nolint:errname // it is the cause of a context, never a failure
 	Reason  StopReason
 	Message string
 	Grace   time.Duration

@@ -22,8 +22,8 @@ func buildRow(ctx context.Context, b *bench) (result, error) {
 	for i := range 8 {
 		fmt.Fprintf(&file, "RUN echo %d > /%d && sha256sum /data > /sum%d\n", i, i, i)
 	}
-	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(file.String()), 0o644),
-		os.WriteFile(filepath.Join(dir, "data"), make([]byte, 4<<20), 0o644)); err != nil {
+	if err := errors.Join(os.MkdirAll(dir, 0o750), os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(file.String()), 0o600),
+		os.WriteFile(filepath.Join(dir, "data"), make([]byte, 4<<20), 0o600)); err != nil {
 		return result{}, err
 	}
 	ours := func() (time.Duration, error) {

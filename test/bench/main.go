@@ -111,7 +111,7 @@ func run(ctx context.Context, out, only string, quick bool) (err error) {
 		fmt.Printf("  ours %s, peer %s, ratio %s, met %t (%s)\n", res.ours, res.peer, res.ratio, res.met, time.Since(start).Round(time.Second))
 		table = append(table, measured{r, res})
 	}
-	text := report(table, quick)
+	text := report(ctx, table, quick)
 	if out == "" {
 		fmt.Print(text)
 		return nil
@@ -119,5 +119,5 @@ func run(ctx context.Context, out, only string, quick bool) (err error) {
 	if wanted != nil || quick {
 		return errors.New("-out writes whole, full runs only; leave -row and -quick away")
 	}
-	return os.WriteFile(out, []byte(text), 0o644)
+	return os.WriteFile(out, []byte(text), 0o644) //nolint:gosec // a document
 }

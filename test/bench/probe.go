@@ -35,7 +35,7 @@ func probeRow(ctx context.Context, b *bench) (_ result, err error) {
 		return result{}, err
 	}
 	file := filepath.Join(b.stage.Dir, "alive")
-	if err := os.WriteFile(file, []byte("ok\n"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte("ok\n"), 0o600); err != nil {
 		return result{}, err
 	}
 	ours := func() (time.Duration, error) {
@@ -70,7 +70,7 @@ func beatRow(_ context.Context, b *bench) (_ result, err error) {
 		}
 	})
 	file := filepath.Join(b.stage.Dir, "touched")
-	if err := os.WriteFile(file, nil, 0o644); err != nil {
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		return result{}, err
 	}
 	peer := testing.Benchmark(func(tb *testing.B) {

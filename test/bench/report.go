@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,10 +30,10 @@ cores are few: everything that takes part in a row shares them, the peer's serve
 `
 
 // report writes the table as Markdown.
-func report(table []measured, quick bool) string {
+func report(ctx context.Context, table []measured, quick bool) string {
 	var b strings.Builder
 	b.WriteString(reportIntro)
-	fmt.Fprintf(&b, "Measured %s on %s.\n", time.Now().UTC().Format(time.DateOnly), machine())
+	fmt.Fprintf(&b, "Measured %s on %s.\n", time.Now().UTC().Format(time.DateOnly), machine(ctx))
 	if quick {
 		b.WriteString("\n**A quick run: too few repetitions to mean anything.**\n")
 	}
@@ -48,14 +49,14 @@ func report(table []measured, quick bool) string {
 }
 
 // machine describes where the figures come from.
-func machine() string {
+func machine(ctx context.Context) string {
 	var uts unix.Utsname
 	kernel := "unknown"
 	if unix.Uname(&uts) == nil {
 		kernel = unix.ByteSliceToString(uts.Release[:])
 	}
 	return fmt.Sprintf("%d × %s, %.0f GiB of memory, Linux %s, %s, %s",
-		runtime.NumCPU(), firstField("/proc/cpuinfo", "model name"), memoryGiB(), kernel, runtime.Version(), version("podman", "--version"))
+		runtime.NumCPU(), firstField("/proc/cpuinfo", "model name"), memoryGiB(), kernel, runtime.Version(), version(ctx, "podman", "--version"))
 }
 
 func firstField(path, name string) string {
@@ -79,8 +80,8 @@ func memoryGiB() float64 {
 	return kib / (1 << 20)
 }
 
-func version(program string, args ...string) string {
-	out, err := exec.Command(program, args...).Output()
+func version(ctx context.Context, program string, args ...string) string {
+	out, err := exec.CommandContext(ctx, program, args...).Output()
 	if err != nil {
 		return program + " unknown"
 	}

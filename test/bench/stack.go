@@ -45,7 +45,7 @@ const readyTimeout = 2 * time.Minute
 func (b *bench) composeFile() (string, error) {
 	dir := filepath.Join(b.stage.Dir, "bench-stack")
 	path := filepath.Join(dir, "compose.yml")
-	return path, errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(path, []byte(composeFile), 0o644))
+	return path, errors.Join(os.MkdirAll(dir, 0o750), os.WriteFile(path, []byte(composeFile), 0o600))
 }
 
 // oursUp times `dockless stack up` until all are healthy, and takes it down.
