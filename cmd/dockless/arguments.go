@@ -18,6 +18,8 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	err := usagef("%s has no command %q", cmd.CommandPath(), args[0])
+	const typos = 2 // letters that may differ for "did you mean"
+	cmd.SuggestionsMinimumDistance = typos
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		err = hint.With(err, "did you mean %s %s?", cmd.CommandPath(), near[0])
 	}
