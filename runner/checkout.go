@@ -94,7 +94,7 @@ func (a *attempt) source() (*gitsource.Source, job.Repository, error) {
 	}
 	s.Run = func(ctx context.Context, dir string, config map[string]string, args ...string) error {
 		a.node.print("##[command]git " + strings.Join(args, " "))
-		err := a.process(ctx, program{path: git, args: args, dir: dir, env: withGitConfig(a.env, config)})
+		err := a.process(ctx, program{path: git, args: args, dir: dir, env: withGitConfig(a.env, config), redraws: true})
 		return exitError("git", err)
 	}
 	return s, repository, nil

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -133,6 +134,32 @@ func TestCheckout(t *testing.T) {
 				t.Errorf("output (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// The log of a checkout has no advice about git itself and of each progress
+// only the end.
+func TestTheLogOfACheckoutIsShort(t *testing.T) {
+	o := newOrigin(t)
+	for i := range 300 {
+		write(t, filepath.Join(o.dir, "many", strconv.Itoa(i)), strconv.Itoa(i))
+	}
+	git(t, o.dir, "add", ".")
+	git(t, o.dir, "commit", "-q", "-m", "many")
+	m := message(getSources("self", nil))
+	m.Resources.Repositories = []job.Repository{o.repository("self", "refs/heads/main", "")}
+	cfg := gitConfig(t)
+	cfg.Environment = append(cfg.Environment, "GIT_PROGRESS_DELAY=0")
+	rec, out := run(t, cfg, m)
+	log := rec.log(t, "Checkout self")
+	text := strings.Join(log, "\n")
+	if out.Result != job.Succeeded || len(log) > 40 || strings.Contains(text, "hint:") || strings.ContainsAny(text, "\r") {
+		t.Errorf("job %s with %d lines of log, want a short one:\n%s", out.Result, len(log), text)
+	}
+	for _, want := range []string{"git -c init.defaultBranch=main init ", "Counting objects: 100% (", "Receiving objects: 100% ("} {
+		if n := strings.Count(text, want); n != 1 {
+			t.Errorf("%q is there %d times, want once:\n%s", want, n, text)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ type program struct {
 	env      environment
 	commands bool // its output may contain logging commands
 	noStderr bool // anything on standard error is an error of the step
+	redraws  bool // it draws progress over itself: only the last state of a line is kept
 }
 
 // process runs p with its output in the log of the step. Its errors are those of
@@ -36,6 +37,10 @@ func (a *attempt) process(ctx context.Context, p program) error {
 		execute = a.commands()
 	}
 	out := &splitter{n: a.node, execute: execute}
+	if p.redraws {
+		a.node.redrawn(true)
+		defer a.node.redrawn(false)
+	}
 	c := process.Command{
 		Path: p.path, Args: p.args, Dir: p.dir, Env: p.env.list(), Stdout: out,
 		Ladder: func() process.Ladder { return a.x.ladder(ctx) },
@@ -80,6 +85,14 @@ func (x *execution) ladder(ctx context.Context) process.Ladder {
 		l = l.Within(stop.Grace / 2)
 	}
 	return l
+}
+
+// redrawn chooses what a CR means in what is printed from now on.
+func (n *node) redrawn(on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.console.flush()
+	n.console.lines.redrawn = on
 }
 
 // mute drops all further output of processes.

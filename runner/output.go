@@ -14,16 +14,23 @@ const maxLine = 1 << 20
 
 // lines cuts masked text into lines. It comes behind the masker, because a cut
 // in front of it could go through the middle of a secret. A line ends with CR,
-// LF or CR LF.
+// LF or CR LF, as in the official agent: a script that draws progress with CR
+// shows each state as a line of its own. Only for programs of the agent's own,
+// redrawn turns that off.
 type lines struct {
 	emit    func(line []byte)
 	partial []byte // the beginning of a line
 	afterCR bool   // the last byte was a CR: an LF now belongs to it
 	count   int    // lines emitted so far
+	redrawn bool   // a line ends with LF, and a CR starts it again: its last state counts, as on a terminal
 }
 
 func (l *lines) Write(p []byte) (int, error) {
 	n := len(p)
+	if l.redrawn {
+		l.redraw(p)
+		return n, nil
+	}
 	plain := bytes.IndexByte(p, '\r') < 0
 	for len(p) > 0 {
 		if l.afterCR {
@@ -46,6 +53,30 @@ func (l *lines) Write(p []byte) (int, error) {
 		p = p[end+1:]
 	}
 	return n, nil
+}
+
+// redraw takes text in which a CR starts the line again.
+func (l *lines) redraw(p []byte) {
+	for {
+		text, rest, ended := bytes.Cut(p, []byte("\n"))
+		l.keep(text)
+		l.partial = lastState(l.partial)
+		if !ended {
+			return
+		}
+		if line := bytes.TrimRight(l.partial, " \r"); len(line) > 0 {
+			l.count++
+			l.emit(line)
+		}
+		l.partial, p = l.partial[:0], rest
+	}
+}
+
+// lastState drops from a line that is being drawn what was drawn over. A CR at
+// its very end has drawn nothing over yet.
+func lastState(line []byte) []byte {
+	cr := bytes.LastIndexByte(bytes.TrimRight(line, "\r"), '\r')
+	return append(line[:0], line[cr+1:]...)
 }
 
 func (l *lines) line(line []byte) {
@@ -71,6 +102,9 @@ func (l *lines) keep(p []byte) {
 
 // finish ends a line that has no ending.
 func (l *lines) finish() {
+	if l.redrawn {
+		l.redraw([]byte("\n"))
+	}
 	if len(l.partial) > 0 {
 		l.line(nil)
 	}

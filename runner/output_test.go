@@ -63,6 +63,38 @@ func TestOutputIsCutIntoLinesAndCommands(t *testing.T) {
 	}
 }
 
+// What git draws over itself is one line of the log: its last state.
+func TestOfProgressOnlyTheLastStateIsKept(t *testing.T) {
+	text := "remote: Counting objects:  50% (1/2)\rremote: Counting objects: 100% (2/2), done.        \n" +
+		"plain\r\n\r\n\rstart\r\nto the token at the end\rReceiving: 1%\rReceiving: 100%\r"
+	want := []string{"remote: Counting objects: 100% (2/2), done.", "plain", "start", "Receiving: 100%"}
+	for size := 1; size <= len(text); size++ {
+		var got []string
+		l := &lines{redrawn: true, emit: func(line []byte) { got = append(got, string(line)) }}
+		for piece := range slices.Chunk([]byte(text), size) {
+			if _, err := l.Write(piece); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.finish()
+		if diff := cmp.Diff(want, got); diff != "" || l.count != len(want) {
+			t.Errorf("in pieces of %d: %d lines (-want +got):\n%s", size, l.count, diff)
+		}
+	}
+}
+
+func TestProgressWithoutEndIsBounded(t *testing.T) {
+	l := &lines{redrawn: true, emit: func([]byte) { t.Error("a line was shown, want the last state only") }}
+	for range 100_000 {
+		if _, err := l.Write([]byte("Receiving objects: 1% of a very large repository\r")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(l.partial) > 1000 {
+		t.Errorf("%d bytes are kept of a line that is drawn again and again", len(l.partial))
+	}
+}
+
 func TestALongLineIsCutBehindTheMask(t *testing.T) {
 	secret := "the-secret-value"
 	text := strings.Repeat("x", maxLine-5) + secret + strings.Repeat("y", maxLine) + "\nend\n"

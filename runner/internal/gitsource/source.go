@@ -97,7 +97,9 @@ func (s *Source) prepare(ctx context.Context) error {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil { //nolint:gosec // containers of the job read it as other users
 		return fmt.Errorf("making the directory of the sources: %w", err)
 	}
-	if err := s.Run(ctx, filepath.Dir(s.Dir), nil, "init", s.Dir); err != nil {
+	// Without a name for its first branch git explains at length how to choose
+	// one. No branch is ever made here.
+	if err := s.Run(ctx, filepath.Dir(s.Dir), nil, "-c", "init.defaultBranch=main", "init", s.Dir); err != nil {
 		return fmt.Errorf("making the repository: %w", err)
 	}
 	if err := s.Run(ctx, s.Dir, nil, "remote", "add", "origin", s.URL); err != nil {
