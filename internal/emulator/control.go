@@ -88,9 +88,9 @@ func (s *Server) controlCancel(id job.ID) (any, error) {
 
 // controlQueue takes a job message as JSON or a pipeline as YAML.
 func (s *Server) controlQueue(r *http.Request) (any, error) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxJSON))
+	body, err := readBody(r, maxJSON)
 	if err != nil {
-		return nil, badRequest("The body ended early: %v.", err)
+		return nil, err
 	}
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	query := r.URL.Query()
@@ -105,7 +105,7 @@ func (s *Server) controlQueue(r *http.Request) (any, error) {
 		return nil, refuse(http.StatusUnsupportedMediaType, "VssRequestContentException", "Send application/yaml or application/json, not %q.", kind)
 	}
 	if err != nil {
-		return nil, badRequest("%v", err)
+		return nil, refuseQueued(err)
 	}
 	return out, nil
 }

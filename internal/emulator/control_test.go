@@ -3,11 +3,13 @@ package emulator_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -213,6 +215,29 @@ func TestMistakesInAPipelineAreExplained(t *testing.T) {
 			t.Errorf("answer to %q = %s, want it to contain %s", text, a.body, want)
 		}
 	}
+	var explained struct {
+		Errors []struct {
+			File, Message string
+			Line, Column  int
+			Hints         []string
+		}
+	}
+	p.want(400, "POST", control, "pool: {vmimage: x}\nsteps:\n- task: Dokcer@2\n", yaml).into(t, &explained)
+	type mistake struct {
+		place, message string
+		hints          []string
+	}
+	var got []mistake
+	for _, e := range explained.Errors {
+		got = append(got, mistake{fmt.Sprintf("%s:%d:%d", e.File, e.Line, e.Column), e.Message, e.Hints})
+	}
+	want := []mistake{
+		{"/azure-pipelines.yml:1:8", "Unexpected value 'vmimage'", []string{"write 'vmImage': keys have exactly this case"}},
+		{"/azure-pipelines.yml:3:9", "The task 'Dokcer@2' is not known: without its id it cannot run", []string{"did you mean Docker?"}},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(mistake{})); diff != "" {
+		t.Errorf("errors (-want +got):\n%s", diff)
+	}
 	a := p.want(400, "POST", control+"?repo=/nonexistent", "steps: [{script: x}]", yaml)
 	if !strings.Contains(string(a.body), "/nonexistent") {
 		t.Errorf("answer = %s, want it to name the directory", a.body)
@@ -316,4 +341,108 @@ func TestControlCalls(t *testing.T) {
 		t.Errorf("report = %v", st)
 	}
 	p.want(404, "GET", control+"/4711", nil)
+}
+
+// A job that cannot start fails with a reason, in its state and on its record; one
+// that is skipped tells why in its state. What depends on them follows.
+func TestJobsThatDoNotRunTellWhy(t *testing.T) {
+	srv := emulatortest.New(t)
+	p := newPeer(t, srv, "a")
+	run := p.queueYAML(`
+lockBehavior: sequential
+jobs:
+- job: late
+  timeoutInMinutes: $[ variables.soon ]
+  variables: {soon: tomorrow}
+- job: never
+  condition: eq(1, 2)
+- job: after
+  dependsOn: late
+`, "")
+	if len(run.Warnings) != 1 || !strings.Contains(run.Warnings[0], "lockBehavior") {
+		t.Errorf("warnings = %q, want one about lockBehavior", run.Warnings)
+	}
+	want := []struct {
+		result job.Result
+		reason string
+	}{
+		{job.Failed, "timeoutInMinutes: Unexpected value 'tomorrow'"},
+		{job.Skipped, "Evaluating: eq(1, 2)"},
+		{job.Skipped, "Evaluating: succeeded()"},
+	}
+	for i, st := range srv.Jobs() {
+		if st.State != emulator.Completed || st.Result != want[i].result || !strings.Contains(st.Reason, want[i].reason) {
+			t.Errorf("job %s is %s, %s because %q; want %+v", st.Name, st.State, st.Result, st.Reason, want[i])
+		}
+	}
+	report, err := srv.Report(run.Jobs[0].ID)
+	if err != nil || len(report.Records) != 1 || len(report.Records[0].Issues) != 1 {
+		t.Fatalf("report = %+v, %v, want one issue", report, err)
+	}
+	if got := report.Records[0].Issues[0].Message; !strings.Contains(got, want[0].reason) {
+		t.Errorf("issue = %q, want %q", got, want[0].reason)
+	}
+}
+
+// A matrix that is canceled while it waits does not start when it may.
+func TestCancellingAMatrixThatWaitsForOthers(t *testing.T) {
+	srv := emulatortest.New(t)
+	p := online(t, srv, "a")
+	run := p.queueYAML("jobs:\n- job: a\n  steps: [{script: 'true'}]\n- job: b\n  dependsOn: a\n  strategy: {matrix: {x: {v: 1}, y: {v: 2}}}\n- job: c\n  dependsOn: b\n", "")
+	srv.Cancel(run.Jobs[1].ID)
+	p.take()
+	p.mustRenew()
+	p.runWhole("succeeded")
+	want := []string{"a completed succeeded", "b completed canceled", "c completed skipped"}
+	if diff := cmp.Diff(want, states(srv)); diff != "" {
+		t.Errorf("jobs (-want +got):\n%s", diff)
+	}
+}
+
+// repo=PATH has the templates, file=PATH the place they are named from; nothing
+// outside of the repository can be read.
+func TestTemplatesComeFromTheRepository(t *testing.T) {
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "shop")
+	write := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(parent, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("shop/ci/steps.yml", "parameters: [{name: who}]\nsteps:\n- script: echo ${{ parameters.who }}\n")
+	write("outside.yml", "steps:\n- script: stolen\n")
+	if err := os.Symlink("../outside.yml", filepath.Join(dir, "link.yml")); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.yml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"init", "-q"}, {"commit", "-q", "--allow-empty", "-m", "first"}} {
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir, "-c", "user.name=A", "-c", "user.email=a@example.test"}, args...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+	}
+	srv := emulatortest.New(t)
+	p := online(t, srv, "a")
+	query := "?file=ci/main.yml&repo=" + dir
+	p.queueYAML("steps:\n- template: steps.yml\n  parameters: {who: you}\n", query)
+	p.take()
+	if steps, _ := json.Marshal(p.message["steps"]); !strings.Contains(string(steps), "echo you") {
+		t.Errorf("steps = %s, want those of the template", steps)
+	}
+	for name, want := range map[string]string{
+		"/link.yml": "escapes", "/pipe.yml": "not a file", "../../outside.yml": "outside of its repository", "nothing.yml": "not in the repository",
+		"steps.yml@other": "the repository 'other' is not here",
+	} {
+		a := p.want(400, "POST", control+query, "steps:\n- template: "+name+"\n", header{"Content-Type", "application/yaml"})
+		if !strings.Contains(string(a.body), want) {
+			t.Errorf("answer to the template %s = %s, want it to contain %q", name, a.body, want)
+		}
+	}
 }

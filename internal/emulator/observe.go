@@ -22,7 +22,7 @@ type Status struct {
 	TimelineID job.TimelineID `json:"timelineId"`
 	State      State          `json:"state"`
 	Result     job.Result     `json:"result,omitempty"`
-	Reason     string         `json:"reason,omitempty"` // why it was skipped or could not start
+	Reason     string         `json:"reason,omitempty"` // why it was skipped, could not start or was canceled by the server
 	Agent      string         `json:"agent,omitempty"`
 	QueuedAt   job.Time       `json:"queuedAt"`
 	AssignedAt job.Time       `json:"assignedAt"`

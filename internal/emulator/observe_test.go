@@ -31,6 +31,29 @@ func TestAJobThatRunsTooLongIsCanceled(t *testing.T) {
 	if a := p.complete("canceled"); a.status != 204 {
 		t.Errorf("completion = %d %s", a.status, a.body)
 	}
+	const reason = "the job ran for longer than 50ms, its timeoutInMinutes"
+	if st, _ := srv.Job(id); st.Reason != reason {
+		t.Errorf("reason = %q, want %q", st.Reason, reason)
+	}
+	for _, r := range srv.Records(id) {
+		if r.ID == id.Record() && (len(r.Issues) != 1 || r.Issues[0].Message != reason || r.ErrorCount != 1) {
+			t.Errorf("issues of the job = %+v, want the reason", r.Issues)
+		}
+	}
+}
+
+// A job that was canceled before its agent started it is not given to another one.
+func TestACanceledJobIsNotGivenBack(t *testing.T) {
+	srv := emulatortest.New(t, func(c *emulator.Config) { c.PollHold = 50 * time.Millisecond })
+	p := online(t, srv, "a")
+	id := srv.Queue(emulatortest.Script("true"))
+	srv.Cancel(id)
+	p.want(204, "DELETE", pool+"/sessions/"+p.session, nil, bearer(p.agentToken))
+	if st, _ := srv.Job(id); st.State != emulator.Completed || st.Result != job.Canceled {
+		t.Errorf("job = %+v, want completed, canceled", st)
+	}
+	p.open()
+	p.want(204, "GET", p.pollPath(), nil, bearer(p.agentToken)) // nothing about a job that is over
 }
 
 // §5.6: an expired session is told so on the poll that is being held.

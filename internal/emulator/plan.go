@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -123,6 +124,7 @@ func (p *plan) settle(q *request, now time.Time) {
 		kind, pending := job.TypeJob, job.Pending
 		t.merge(recordWire{ID: q.job.Record(), Type: &kind, Name: &q.title, RefName: &q.name, State: &pending}, q, now)
 	}
+	t.explain(q, now)
 	for _, r := range t.order {
 		if r.job != q || value(r.wire.State) == job.Completed {
 			continue
@@ -133,4 +135,16 @@ func (p *plan) settle(q *request, now time.Time) {
 		}
 		t.merge(recordWire{ID: r.wire.ID, State: &done, Result: &result, FinishTime: date(now)}, q, now)
 	}
+}
+
+// explain adds why the server ended the job to the job's record, as an error that
+// a user sees. Why a job was skipped is no error.
+func (t *timeline) explain(q *request, now time.Time) {
+	if q.reason == "" || q.result == job.Skipped {
+		return
+	}
+	own := t.records[q.job.Record()].wire
+	issues := append(slices.Clone(value(own.Issues)), job.Issue{Type: job.Error, Message: q.reason})
+	count := value(own.ErrorCount) + 1
+	t.merge(recordWire{ID: own.ID, Issues: &issues, ErrorCount: &count}, q, now)
 }

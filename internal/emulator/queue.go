@@ -24,8 +24,9 @@ type Requirements struct {
 
 // Run is what queuing answers (design §9).
 type Run struct {
-	Run  int         `json:"run"`
-	Jobs []QueuedJob `json:"jobs"`
+	Run      int         `json:"run"`
+	Jobs     []QueuedJob `json:"jobs"`
+	Warnings []string    `json:"warnings,omitempty"` // what the pipeline says and nobody here does
 }
 
 // QueuedJob names one job of a run.
@@ -47,6 +48,7 @@ type run struct {
 	artifacts  []artifact
 	items      map[string]*containerItem
 	requests   []*request
+	warnings   []string
 	finished   func(*request) // told when a job ended; nil: the jobs are independent
 }
 
@@ -106,7 +108,7 @@ func (s *Server) QueueJSON(body []byte, need Requirements) (Run, error) {
 }
 
 func (r *run) info() Run {
-	out := Run{Run: r.id, Jobs: []QueuedJob{}}
+	out := Run{Run: r.id, Jobs: []QueuedJob{}, Warnings: r.warnings}
 	for _, q := range r.requests {
 		out.Jobs = append(out.Jobs, QueuedJob{ID: q.job, Name: q.label, RequestID: q.id, PlanID: q.plan.id, TimelineID: q.plan.timeline})
 	}

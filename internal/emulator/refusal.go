@@ -7,15 +7,16 @@ import (
 
 // refusal is an answer other than success (§1.8). Clients branch on its key.
 type refusal struct {
-	status  int
-	key     string
-	message string
+	status   int
+	key      string
+	message  string
+	problems []problem // of a control call
 }
 
 func (r *refusal) Error() string { return r.message }
 
 func refuse(status int, key, format string, args ...any) error {
-	return &refusal{status, key, fmt.Sprintf(format, args...)}
+	return &refusal{status: status, key: key, message: fmt.Sprintf(format, args...)}
 }
 
 // The keys of §1.8 that this server uses, with the suggested status.
@@ -44,7 +45,7 @@ func lockLost(id any) error {
 }
 
 func accessDenied(format string, args ...any) error {
-	return &refusal{http.StatusForbidden, "AccessDeniedException", fmt.Sprintf(format, args...)}
+	return refuse(http.StatusForbidden, "AccessDeniedException", format, args...)
 }
 
 func planNotFound(id string) error {
@@ -52,7 +53,7 @@ func planNotFound(id string) error {
 }
 
 func planForbidden(format string, args ...any) error {
-	return &refusal{http.StatusForbidden, "TaskOrchestrationPlanSecurityException", fmt.Sprintf(format, args...)}
+	return refuse(http.StatusForbidden, "TaskOrchestrationPlanSecurityException", format, args...)
 }
 
 func planJobNotFound(id string) error {
@@ -68,7 +69,7 @@ func recordNotFound(id string) error {
 }
 
 func badRequest(format string, args ...any) error {
-	return &refusal{http.StatusBadRequest, "VssRequestContentException", fmt.Sprintf(format, args...)}
+	return refuse(http.StatusBadRequest, "VssRequestContentException", format, args...)
 }
 
 // OrderRefused is the typeKey with which calls in a wrong order are refused.

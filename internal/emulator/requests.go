@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -28,7 +29,7 @@ type request struct {
 	title   string        // display name
 	label   string        // what control calls show: the name within the run
 	group   string        // of a pipeline's job: the label without the leg
-	reason  string        // why it was skipped or could not start
+	reason  string        // why it was skipped, could not start or was canceled by the server
 	timeout time.Duration // canceled when it runs for longer; 0: never
 	grace   time.Duration // time for graceful exit in a cancellation
 	pool    *pool
@@ -185,6 +186,7 @@ func (s *Server) finishRequest(q *request, result job.Result) (any, error) {
 func (s *Server) expireJob(q *request, now time.Time) {
 	if q.state == Running && !q.canceled && q.timeout > 0 && now.Sub(q.started) > q.timeout {
 		s.log.Info("job timed out", "request_id", int64(q.id), "job_id", string(q.job), "timeout", q.timeout)
+		q.reason = fmt.Sprintf("the job ran for longer than %s, its timeoutInMinutes", q.timeout)
 		s.cancel(q)
 	}
 }
@@ -242,8 +244,14 @@ func (s *Server) takeMessage(q *request) bool {
 	return len(q.agent.messages) < before
 }
 
-// requeue makes an assigned job wait again, in front of the others.
+// requeue makes an assigned job wait again, in front of the others. One that was
+// canceled meanwhile is over instead.
 func (s *Server) requeue(q *request) {
+	if q.canceled {
+		q.agent.messages = slices.DeleteFunc(q.agent.messages, func(m *message) bool { return m.request == q })
+		s.finish(q, job.Canceled)
+		return
+	}
 	q.agent.request = nil
 	q.state, q.agent, q.assigned, q.lockedUntil = Queued, nil, time.Time{}, time.Time{}
 	q.pool.waiting = slices.Insert(q.pool.waiting, 0, q)

@@ -81,28 +81,32 @@ func write(w http.ResponseWriter, status int, contentType string, body []byte) i
 
 // errorBody is the error envelope of §1.8.
 type errorBody struct {
-	ID        string  `json:"$id"`
-	Inner     *string `json:"innerException"`
-	Message   string  `json:"message"`
-	TypeName  string  `json:"typeName"`
-	TypeKey   string  `json:"typeKey"`
-	ErrorCode int     `json:"errorCode"`
-	EventID   int     `json:"eventId"`
+	ID        string    `json:"$id"`
+	Inner     *string   `json:"innerException"`
+	Message   string    `json:"message"`
+	TypeName  string    `json:"typeName"`
+	TypeKey   string    `json:"typeKey"`
+	ErrorCode int       `json:"errorCode"`
+	EventID   int       `json:"eventId"`
+	Problems  []problem `json:"errors,omitempty"` // ours, for control calls
 }
+
+// maxHeader bounds the message in a header: clients refuse headers of a few kilobytes.
+const maxHeader = 1024
 
 func answerError(w http.ResponseWriter, err error) int {
 	r, ok := errors.AsType[*refusal](err)
 	if !ok {
-		r = &refusal{http.StatusInternalServerError, "VssServiceException", err.Error()}
+		r = &refusal{status: http.StatusInternalServerError, key: "VssServiceException", message: err.Error()}
 	}
 	if r.status == http.StatusUnauthorized {
 		// §1.6: a challenge that contains Bearer makes the client get a new token.
 		w.Header().Add("WWW-Authenticate", "Bearer")
 		w.Header().Add("WWW-Authenticate", `Basic realm="dockless emulator"`)
 	}
-	w.Header().Set("X-TFS-ServiceError", url.QueryEscape(r.message))
+	w.Header().Set("X-TFS-ServiceError", url.QueryEscape(r.message[:min(len(r.message), maxHeader)]))
 	return answerJSON(w, r.status, errorBody{
-		ID: "1", Message: r.message, TypeKey: r.key, EventID: 3000,
+		ID: "1", Message: r.message, TypeKey: r.key, EventID: 3000, Problems: r.problems,
 		TypeName: "Microsoft.TeamFoundation.DistributedTask.WebApi." + r.key + ", Microsoft.TeamFoundation.DistributedTask.WebApi",
 	})
 }
@@ -120,9 +124,11 @@ func (c *call) decode(to any) error {
 	return nil
 }
 
-// body reads at most limit bytes.
-func (c *call) body(limit int64) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(c.r.Body, limit+1))
+func (c *call) body(limit int64) ([]byte, error) { return readBody(c.r, limit) }
+
+// readBody reads at most limit bytes.
+func readBody(r *http.Request, limit int64) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
 	if err != nil {
 		return nil, badRequest("The body ended early: %v.", err)
 	}

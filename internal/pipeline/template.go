@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/dockless-ci/dockless/internal/expr"
+	"github.com/dockless-ci/dockless/internal/hint"
 )
 
 // Limits of the service on templates.
@@ -193,7 +194,7 @@ func (e *expander) read(name *node, file templateFile) *node {
 	}
 	content, err := e.open(file.repository, file.path)
 	if err != nil {
-		e.add(name, "File %s cannot be read: %s", file.shown(), err)
+		e.advise(name, strings.Join(hint.All(err), "; "), "File %s cannot be read: %s", file.shown(), err)
 		return nil
 	}
 	root := read(e.problems, file.shown(), content)
