@@ -1,12 +1,15 @@
 package runner
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"unicode/utf8"
 
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/runner/internal/command"
@@ -46,12 +49,16 @@ func validFileName(name string) bool {
 	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\\:*?\"<>|\x00\r\n")
 }
 
+func isText(content []byte) bool { return utf8.Valid(content) && bytes.IndexByte(content, 0) < 0 }
+
 // attach reads a file of the step and adds it to the record.
 func (a *attempt) attach(kind, name, file string) error {
 	if file == "" {
 		return errors.New("the path of the file is missing")
 	}
-	f, err := os.Open(a.x.path(file))
+	// Not blocking: opening a pipe would wait for its writer, and with the step's
+	// log held up even the step's own timeout could not end that.
+	f, err := os.OpenFile(a.x.path(file), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return fmt.Errorf("attaching a file: %w", err)
 	}
@@ -66,8 +73,8 @@ func (a *attempt) attach(kind, name, file string) error {
 	if len(content) > maxAttachment {
 		return fmt.Errorf("attaching %s: it is larger than %d MiB", file, maxAttachment>>20)
 	}
-	if kind == job.AttachmentSummary || kind == job.AttachmentLog {
-		content = a.x.masks.MaskBytes(content) // shown as text on the page of the run
+	if isText(content) {
+		content = a.x.masks.MaskBytes(content) // a changed byte would break anything else, such as an archive
 	}
 	a.x.rep.Attach(a.node.record.ID, job.Attachment{Type: kind, Name: a.x.masks.Mask(name), Content: content})
 	return nil

@@ -137,6 +137,19 @@ func TestFilesBecomeAttachments(t *testing.T) {
 	}
 }
 
+// Opening a pipe that nobody writes to must not hold up the step for ever.
+func TestOnlyRegularFilesBecomeAttachments(t *testing.T) {
+	rec, _ := run(t, config(t), message(
+		script("pipe", `mkfifo "$AGENT_TEMPDIRECTORY/p"; echo "##vso[task.uploadfile]$AGENT_TEMPDIRECTORY/p"`),
+		script("device", "echo '##vso[task.uploadfile]/dev/zero'", condition("always()")),
+		script("directory", "echo '##vso[task.uploadfile]/'", condition("always()"))))
+	for _, name := range []string{"pipe", "device", "directory"} {
+		if r := rec.record(t, name); r.Result != job.Failed || len(r.Issues) != 1 || !strings.Contains(r.Issues[0].Message, "no regular file") {
+			t.Errorf("%s: %s, issues %+v", name, r.Result, r.Issues)
+		}
+	}
+}
+
 func TestLinesThatOnlyLookLikeCommandsAreShown(t *testing.T) {
 	rec, _ := run(t, config(t), message(script("s", `echo "##vso[broken"; echo "##[group]title"; echo "##[error]just text"; printf 'a\rb\r\nc'`)))
 	got := rec.output(t, "s")

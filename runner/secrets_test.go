@@ -181,10 +181,25 @@ func TestAttachmentsShowNoSecret(t *testing.T) {
 	if out.Result != job.Succeeded || len(rec.attachments) != 2 {
 		t.Fatalf("job %s with %d attachments", out.Result, len(rec.attachments))
 	}
-	if a := rec.attachments[0]; a.Name != "***.md" || string(a.Content) != "it is ***" {
-		t.Errorf("summary = %s %q", a.Name, a.Content)
+	for _, a := range rec.attachments {
+		if a.Name != "***.md" || string(a.Content) != "it is ***" {
+			t.Errorf("attachment of type %s = %s %q", a.Type, a.Name, a.Content)
+		}
 	}
 	if got := rec.output(t, "s"); len(got) != 1 || got[0] != "***.md" {
 		t.Errorf("output = %q, want the masked name", got)
+	}
+}
+
+// An archive with a byte changed is no archive any more.
+func TestAttachmentsThatAreNoTextStayAsTheyAre(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "archive")
+	content := "PK\x03\x04\x00hunter22\xff"
+	write(t, file, content)
+	m := message(script("s", "echo '##vso[task.uploadfile]"+file+"'"))
+	m.Variables["pw"] = job.Variable{Value: "hunter22", IsSecret: true}
+	rec, _ := run(t, config(t), m)
+	if len(rec.attachments) != 1 || string(rec.attachments[0].Content) != content {
+		t.Errorf("attachments = %q, want the file as it is", rec.attachments)
 	}
 }
