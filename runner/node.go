@@ -150,7 +150,8 @@ func (n *node) issue(i job.Issue) {
 // lock is held.
 func (n *node) debug(text string) {
 	if n.x.vars.Bool("system.debug", false) {
-		for line := range strings.Lines(text) {
+		// Masked first: a secret of several lines is not found with a tag in each.
+		for line := range strings.Lines(n.x.masks.Mask(text)) {
 			n.console.print("##[debug]" + strings.TrimRight(line, "\r\n"))
 		}
 	}

@@ -148,6 +148,16 @@ func TestASecretWithLineBreaksIsRefused(t *testing.T) {
 	}
 }
 
+// A tag in front of each line would hide such a secret from the masks.
+func TestASecretWithLineBreaksIsMaskedInDebugLines(t *testing.T) {
+	m := message(script("s", `echo '##vso[task.setsecret]line one%0Aline two'; echo '##vso[task.debug]line one%0Aline two'; printf 'line one\nline two\n'`))
+	m.Variables["system.debug"] = job.Variable{Value: "true"}
+	rec, _ := run(t, config(t), m)
+	if all := strings.Join(rec.output(t, "s"), "\n"); strings.Contains(all, "line one") || strings.Contains(all, "line two") {
+		t.Errorf("the secret is shown:\n%s", all)
+	}
+}
+
 func TestScriptsAreWrittenForThisUserOnlyAndRemoved(t *testing.T) {
 	cfg := config(t)
 	rec, _ := run(t, cfg, message(script("s", `stat -c %a "$0"; stat -c %a "$(dirname "$0")"`), script("next", `ls "$AGENT_TEMPDIRECTORY" | wc -l`)))
