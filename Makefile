@@ -10,6 +10,8 @@ export PATH := $(CURDIR)/.build/bin:$(PATH)
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
+# Podman and buildkitd of the tests run as root; everybody else uses sudo for them.
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
 # The packages that need nothing but Go; test/ needs the real components.
 UNIT := $(shell go list ./... 2>/dev/null | grep -v '/test/')
 
@@ -28,7 +30,8 @@ build: ## the static binaries, in .build/bin
 
 .PHONY: demo
 demo: setup build ## a real pipeline job through every part of the system, twice
-	@go run ./test/demo
+	@go build -o .build/bin/demo ./test/demo
+	@$(AS_ROOT) .build/bin/demo
 
 .PHONY: test
 test: setup build dist ## everything: unit tests with the race detector, then the integration tests
@@ -46,7 +49,7 @@ race: ## unit tests with the race detector
 
 .PHONY: integration
 integration: build dist ## real Podman, buildkitd and registry; needs `make setup`
-	go test -race -count=1 -timeout 20m -p 1 ./test/...
+	go test -race -count=1 -timeout 20m -p 1 $(if $(AS_ROOT),-exec '$(AS_ROOT)') ./test/...
 
 .PHONY: check
 check: fmt-check vet lint unit build dist ## what must be clean before every commit
@@ -85,7 +88,8 @@ docs: ## regenerate docs/configuration.md
 .PHONY: bench
 bench: setup build ## measure the budgets against their peers, write docs/benchmarks.md
 	@hack/setup.sh bench
-	go run ./test/bench -out docs/benchmarks.md
+	go build -o .build/bin/bench ./test/bench
+	$(AS_ROOT) .build/bin/bench -out docs/benchmarks.md
 
 .PHONY: images
 images: setup ## build the base images of the tests
