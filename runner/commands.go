@@ -49,10 +49,7 @@ var restricted = []string{
 // commands returns the function that a [splitter] calls for suspect lines.
 func (a *attempt) commands() func(line []byte) bool {
 	known := areas()
-	decode := true
-	if text, ok := a.x.cfg.environ("DECODE_PERCENTS"); ok {
-		decode = vars.Truth(text, true)
-	}
+	decode := a.x.knob("DECODE_PERCENTS", true)
 	return func(line []byte) bool {
 		c, found, err := command.Parse(line, decode)
 		if err != nil {
@@ -65,6 +62,22 @@ func (a *attempt) commands() func(line []byte) bool {
 		a.execute(known, c)
 		return true
 	}
+}
+
+// knob returns a setting of the service's that is a variable of the job or an
+// entry of the agent's environment.
+func (x *execution) knob(name string, otherwise bool) bool {
+	text := x.vars.Value(name)
+	if text == "" {
+		text, _ = x.cfg.environ(name)
+	}
+	return vars.Truth(text, otherwise)
+}
+
+// addSecret masks a value that a step called a secret. While percents are not
+// decoded, a step may still show what it would decode to (protocol §8.11).
+func (a *attempt) addSecret(value string) {
+	a.x.masks.Add(value, command.Unescape(value, true))
 }
 
 // execute carries out c. What goes wrong is an error on the record, and fails
@@ -111,12 +124,8 @@ func setVariable(a *attempt, c command.Command) error {
 	}
 	secret := vars.Truth(c.Property("issecret"), false)
 	if secret {
-		a.x.masks.Add(c.Data)
-		allowed, _ := a.x.cfg.environ("SYSTEM_UNSAFEALLOWMULTILINESECRET")
-		if allowed == "" {
-			allowed = a.x.vars.Value("SYSTEM_UNSAFEALLOWMULTILINESECRET")
-		}
-		if strings.ContainsAny(c.Data, "\r\n") && !vars.Truth(allowed, false) {
+		a.addSecret(c.Data)
+		if strings.ContainsAny(c.Data, "\r\n") && !a.x.knob("SYSTEM_UNSAFEALLOWMULTILINESECRET", false) {
 			return hint.With(errMultiline, "set one secret for each line, or set SYSTEM_UNSAFEALLOWMULTILINESECRET to true")
 		}
 	}
@@ -179,7 +188,7 @@ func (a *attempt) settable(name string) bool {
 }
 
 func setSecret(a *attempt, c command.Command) error {
-	a.x.masks.Add(c.Data)
+	a.addSecret(c.Data)
 	return nil
 }
 
@@ -189,7 +198,7 @@ func setTaskVariable(a *attempt, c command.Command) error {
 		return errors.New("the property variable is missing")
 	}
 	if vars.Truth(c.Property("issecret"), false) {
-		a.x.masks.Add(c.Data)
+		a.addSecret(c.Data)
 	}
 	a.settings[name] = c.Data
 	return nil

@@ -162,6 +162,35 @@ func TestLinesThatOnlyLookLikeCommandsAreShown(t *testing.T) {
 	}
 }
 
+// DECODE_PERCENTS is a variable of the job or an entry of the agent's
+// environment. A secret is masked in both of its forms.
+func TestPercentsAreDecodedUnlessSomebodySaysNo(t *testing.T) {
+	steps := func() *job.Message {
+		return message(script("s", "echo '##vso[task.setvariable variable=v]50%AZP25%0Ax'\necho '##vso[task.setsecret]p%AZP25w'\necho 'p%AZP25w p%w'"))
+	}
+	const off, on = "50%AZP25\nx", "50%\nx"
+	for name, c := range map[string]struct {
+		variable, environment, want string
+	}{"by default": {"", "", on}, "variable": {"false", "", off}, "environment": {"", "false", off}, "the variable wins": {"true", "false", on}} {
+		t.Run(name, func(t *testing.T) {
+			m, cfg := steps(), config(t)
+			if c.variable != "" {
+				m.Variables["decode_percents"] = job.Variable{Value: c.variable}
+			}
+			if c.environment != "" {
+				cfg.Environment = append(cfg.Environment, "DECODE_PERCENTS="+c.environment)
+			}
+			rec, out := run(t, cfg, m)
+			if got := out.Variables["v"]; got != c.want {
+				t.Errorf("the variable is %q, want %q", got, c.want)
+			}
+			if got := rec.output(t, "s"); len(got) != 1 || got[0] != "*** ***" {
+				t.Errorf("output = %q, want both forms of the secret masked", got)
+			}
+		})
+	}
+}
+
 func TestDebugLinesAppearOnRequestOnly(t *testing.T) {
 	for debug, want := range map[string]bool{"true": true, "false": false} {
 		m := message(script("s", "echo '##vso[task.debug]detail'"))
