@@ -233,7 +233,7 @@ func TestMistakesInAPipelineAreExplained(t *testing.T) {
 	}
 	want := []mistake{
 		{"/azure-pipelines.yml:1:8", "Unexpected value 'vmimage'", []string{"write 'vmImage': keys have exactly this case"}},
-		{"/azure-pipelines.yml:3:9", "The task 'Dokcer@2' is not known: without its id it cannot run", []string{"did you mean Docker?"}},
+		{"/azure-pipelines.yml:3:9", "The task 'Dokcer@2' is not known: without its id it cannot run", []string{"did you mean Docker@2?"}},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(mistake{})); diff != "" {
 		t.Errorf("errors (-want +got):\n%s", diff)

@@ -106,7 +106,7 @@ func (d *decoder) stepKind(n *node) (kind string, ok bool) {
 			return "", false
 		}
 	}
-	d.advise(first, near(first.text, slices.Clone(stepKinds)), "Unexpected value '%s'", first.text)
+	d.advise(first, didYouMean(near(first.text, slices.Clone(stepKinds))), "Unexpected value '%s'", first.text)
 	return "", false
 }
 
@@ -162,7 +162,7 @@ func (d *decoder) task(s *Step, o *object, main *node) {
 		d.advise(main, advice, "%s", problem)
 		return
 	}
-	s.Task, s.reference = t.name+"@"+t.major(), t.reference()
+	s.Task, s.reference = t.written(), t.reference()
 	s.Inputs = make(map[string]string)
 	if inputs.isEmpty() {
 		inputs = &node{kind: mappingNode, pos: main.pos}

@@ -67,8 +67,10 @@ func (d *decoder) acyclic(all []vertex, what, prefix string) {
 	for _, v := range all {
 		for _, name := range v.depends {
 			if _, ok := index[strings.ToLower(name)]; !ok {
-				unknown = true
-				d.advise(v.at, near(name, slices.Collect(maps.Keys(index))), "%s depends on unknown %s %s.", subject(v.name), what, name)
+				if unknown = true; len(d.found) == maxProblems {
+					return
+				}
+				d.advise(v.at, didYouMean(near(name, slices.Collect(maps.Keys(index)))), "%s depends on unknown %s %s.", subject(v.name), what, name)
 			}
 		}
 	}

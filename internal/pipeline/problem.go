@@ -39,7 +39,18 @@ func newProblems(file string) *problems {
 }
 
 func (p *problems) at(pos position, format string, args ...any) *Error {
-	return &Error{cmp.Or(pos.file, p.file), max(1, pos.line), max(1, pos.column), fmt.Sprintf(format, args...)}
+	return &Error{cmp.Or(pos.file, p.file), max(1, pos.line), max(1, pos.column), oneLine(fmt.Sprintf(format, args...))}
+}
+
+// maxMessage bounds a message in bytes: a file may quote itself without end.
+const maxMessage = 2000
+
+// oneLine returns text fit for one line of a log.
+func oneLine(text string) string {
+	if len(text) > maxMessage {
+		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
+	}
+	return strings.NewReplacer("\r", "", "\n", " ").Replace(text)
 }
 
 // add reports a mistake at n.

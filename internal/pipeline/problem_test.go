@@ -119,8 +119,32 @@ func TestMistakesCarryAPositionAndAHint(t *testing.T) {
 	if want := (Error{"/a.yml", 1, 8, "Unexpected value 'vmimage'"}); !ok || *first != want {
 		t.Errorf("first mistake = %+v, want %+v", first, want)
 	}
-	if diff := cmp.Diff([]string{"write 'vmImage': keys have exactly this case", "did you mean Docker?"}, hint.All(err)); diff != "" {
+	if diff := cmp.Diff([]string{"write 'vmImage': keys have exactly this case", "did you mean Docker@2?"}, hint.All(err)); diff != "" {
 		t.Errorf("hints (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnUnknownTaskComesWithAdvice(t *testing.T) {
+	const builtin = "built in are CmdLine@2, Bash@3 and Docker@2: use one of them, or do what the task does in a script step"
+	for reference, want := range map[string]string{
+		"Dokcer@2":                 "did you mean Docker@2?",
+		"HelmDeploi@1":             "did you mean HelmDeploy@0 or HelmDeploy@1?",
+		"Docker@1":                 "use Docker@2",
+		"Maven@2":                  "use Maven@3 or Maven@4",
+		"Docker":                   "did you mean Docker@2?",
+		"Docker@":                  "did you mean Docker@2?",
+		"Docker@latest":            "did you mean Docker@2?",
+		"ms.vss-test.SonarQube@5":  builtin,
+		"@2":                       builtin,
+		strings.Repeat("x", 1<<20): builtin,
+	} {
+		_, err := Load(Source{File: "a.yml", Content: []byte("steps:\n- task: '" + reference + "'\n")}, Options{})
+		if diff := cmp.Diff([]string{want}, hint.All(err)); diff != "" {
+			t.Errorf("hints for %.30s (-want +got):\n%s", reference, diff)
+		}
+		if err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("error for %.30s = %.200v, want one line", reference, err)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -36,16 +37,11 @@ var checkout = task{name: "Checkout", id: checkoutID, version: "1.0.0"}
 func (d *decoder) findTask(reference string) (t task, problem, advice string) {
 	name, version, ok := strings.Cut(reference, "@")
 	if !ok || name == "" || strings.Trim(version, "0123456789.") != "" || version == "" {
-		return t, "Unexpected value '" + reference + "': a task is written Name@Version", ""
+		return t, "Unexpected value '" + reference + "': a task is written Name@Version", d.otherTask(name)
 	}
 	short := name[strings.LastIndexByte(name, '.')+1:]
-	var known, majors []string
-	all := slices.Clone(tasks)
-	for _, extra := range d.given.Tasks {
-		all = append(all, task{name: extra.Name, id: extra.ID, version: extra.Version})
-	}
-	for _, t := range all {
-		known = append(known, t.name)
+	var others []string
+	for _, t := range d.tasks() {
 		if !strings.EqualFold(t.name, short) && !strings.EqualFold(t.id, name) {
 			continue
 		}
@@ -55,27 +51,66 @@ func (d *decoder) findTask(reference string) (t task, problem, advice string) {
 			}
 			return t, "", ""
 		}
-		majors = append(majors, t.name+"@"+t.major())
+		others = append(others, t.written())
 	}
-	if len(majors) > 0 {
-		return t, "The task '" + reference + "' is not known in this version", "use " + strings.Join(majors, " or ")
+	if len(others) > 0 {
+		return t, "The task '" + reference + "' is not known in this version", "use " + strings.Join(others, " or ")
 	}
-	return t, "The task '" + reference + "' is not known: without its id it cannot run", near(short, known)
+	return t, "The task '" + reference + "' is not known: without its id it cannot run", d.otherTask(short)
 }
 
-// near returns advice that lists the names that look like name, or "".
-func near(name string, known []string) string {
-	var close []string
+// written is how a file names the task.
+func (t task) written() string { return t.name + "@" + t.major() }
+
+// tasks returns all tasks that the file may name.
+func (d *decoder) tasks() []task {
+	all := slices.Clone(tasks)
+	for _, extra := range d.given.Tasks {
+		all = append(all, task{name: extra.Name, id: extra.ID, version: extra.Version})
+	}
+	return all
+}
+
+// otherTask returns advice for a name that is no task's: the tasks with a name like it,
+// or else what can be done without one.
+func (d *decoder) otherTask(name string) string {
+	var names, alike []string
+	for _, t := range d.tasks() {
+		names = append(names, t.name)
+	}
+	names = near(name, names)
+	for _, t := range d.tasks() {
+		if slices.Contains(names, t.name) {
+			alike = append(alike, t.written())
+		}
+	}
+	return cmp.Or(didYouMean(alike), "built in are CmdLine@2, Bash@3 and Docker@2: use one of them, or do what the task does in a script step")
+}
+
+// maxCompared is how long a name may be to be compared with others.
+const maxCompared = 100
+
+// near returns the names that look like name, sorted and each once.
+func near(name string, known []string) []string {
+	if len(name) > maxCompared {
+		return nil
+	}
+	var alike []string
 	slices.Sort(known)
 	for _, candidate := range slices.Compact(known) {
 		if distance(strings.ToLower(name), strings.ToLower(candidate)) <= 1+len(name)/4 {
-			close = append(close, candidate)
+			alike = append(alike, candidate)
 		}
 	}
-	if len(close) == 0 {
+	return alike
+}
+
+// didYouMean returns advice that lists names, and "" for none.
+func didYouMean(names []string) string {
+	if len(names) == 0 {
 		return ""
 	}
-	return "did you mean " + strings.Join(close, " or ") + "?"
+	return "did you mean " + strings.Join(names, " or ") + "?"
 }
 
 // distance is the number of letters to insert, delete or change to get from a to b.
