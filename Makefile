@@ -13,7 +13,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # Podman and buildkitd of the tests run as root; everybody else uses sudo for them.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
 # The packages that need nothing but Go; test/ needs the real components.
-UNIT := $(shell go list ./... 2>/dev/null | grep -v '/test/')
+UNIT = $(shell go list ./... 2>/dev/null | grep -v '/test/')
 
 .PHONY: help
 help: ## list the targets
