@@ -150,7 +150,7 @@ func (x *execution) try(ctx context.Context, e *entry) job.Result {
 			return x.ended(step, n, errRetry)
 		}
 		n.mu.Lock()
-		n.result, n.failed, n.done = "", false, make(chan struct{}) // an earlier attempt is forgotten
+		n.result, n.failed, n.deaf, n.done = "", false, false, make(chan struct{}) // an earlier attempt is forgotten
 		n.mu.Unlock()
 	}
 }

@@ -3,7 +3,9 @@ package runner
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,6 +81,32 @@ func TestRetriesWaitLongerEachTime(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A try that said it was done, and failed, had its output dropped. The next one
+// is heard again.
+func TestARetryIsHeardAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		x, e, k := timed(job.Step{RetryCountOnTaskFailure: 1}, func(_ context.Context, a *attempt) error {
+			tries++
+			s := &splitter{n: a.node, execute: func([]byte) bool { return false }}
+			defer s.finish()
+			if _, err := fmt.Fprintf(s, "try %d\n", tries); err != nil {
+				return err
+			}
+			if tries == 2 {
+				return nil
+			}
+			a.node.mute()
+			return errors.New("no")
+		})
+		x.hard = t.Context()
+		x.runEntry(t.Context(), e)
+		if !slices.Contains(k.lines, "try 2") || e.node.record.Result != job.Succeeded {
+			t.Errorf("step %s, lines %q, want those of the second try", e.node.record.Result, k.lines)
+		}
+	})
 }
 
 func TestAStopEndsTheWaitForARetry(t *testing.T) {
