@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -99,6 +100,29 @@ echo "##vso[task.logissue type=error;sourcepath=a.go;linenumber=3;columnnumber=4
 		if want := "##[" + string(i.Type) + "]" + i.Message; log[n-1] != want {
 			t.Errorf("line %d = %q, want %q", n, log[n-1], want)
 		}
+	}
+}
+
+// Protocol §7.6: the end of a group that is open does not count; all lines of
+// a message do.
+func TestIssuesPointAtTheLineThatTheServiceShows(t *testing.T) {
+	rec, _ := run(t, config(t), message(script("s", strings.Join([]string{
+		`echo '##vso[task.logissue type=error]first'`,
+		`echo '##[endgroup]'; echo '##[group]a'; echo in; echo '##[group]b'; echo '##[endgroup]'; echo '##[endgroup]'`,
+		`echo '##vso[task.logissue type=error]second%0Aof two lines'`,
+		`echo '##vso[task.logissue type=warning]third'`,
+	}, "\n"))))
+	var at []int
+	for _, i := range rec.record(t, "s").Issues {
+		n, err := strconv.Atoi(i.Data["logFileLineNumber"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		at = append(at, n)
+	}
+	// Between the first two lie six lines of output, one of which ends a group.
+	if len(at) != 3 || at[1]-at[0] != 6 || at[2]-at[1] != 2 {
+		t.Errorf("issues are at lines %v, want the second 6 behind the first and the third 2 behind that", at)
 	}
 }
 

@@ -21,7 +21,8 @@ type lines struct {
 	emit    func(line []byte)
 	partial []byte // the beginning of a line
 	afterCR bool   // the last byte was a CR: an LF now belongs to it
-	count   int    // lines emitted so far
+	count   int    // lines emitted so far, as the service counts them
+	grouped bool   // a ##[group] is open
 	redrawn bool   // a line ends with LF, and a CR starts it again: its last state counts, as on a terminal
 }
 
@@ -65,8 +66,7 @@ func (l *lines) redraw(p []byte) {
 			return
 		}
 		if line := bytes.TrimRight(l.partial, " \r"); len(line) > 0 {
-			l.count++
-			l.emit(line)
+			l.pass(line)
 		}
 		l.partial, p = l.partial[:0], rest
 	}
@@ -85,16 +85,33 @@ func (l *lines) line(line []byte) {
 		line = l.partial
 		l.partial = l.partial[:0]
 	}
+	l.pass(line)
+}
+
+var groupTag, endgroupTag = []byte("##[group]"), []byte("##[endgroup]")
+
+// pass emits a line and counts it. The end of a group is not counted: the page
+// of the run does not show it, so an issue's number would lead to the line
+// after the right one (protocol §7.6).
+func (l *lines) pass(line []byte) {
 	l.count++
+	if len(line) > 0 && line[0] == '#' {
+		switch {
+		case bytes.HasPrefix(line, groupTag):
+			l.grouped = true
+		case l.grouped && bytes.HasPrefix(line, endgroupTag):
+			l.grouped = false
+			l.count--
+		}
+	}
 	l.emit(line)
 }
 
 func (l *lines) keep(p []byte) {
 	for len(l.partial)+len(p) > maxLine {
 		room := maxLine - len(l.partial)
-		l.count++
 		l.partial = append(l.partial, p[:room]...)
-		l.emit(l.partial)
+		l.pass(l.partial)
 		l.partial, p = l.partial[:0], p[room:]
 	}
 	l.partial = append(l.partial, p...)
