@@ -157,6 +157,9 @@ func (x *execution) checkoutDir(in inputs, r job.Repository) (string, error) {
 		if err != nil || !filepath.IsLocal(inside) || inside == "." || filepath.IsAbs(path) {
 			return "", fmt.Errorf("checking out %s: the path %q leads out of the workspace", r.Alias, path)
 		}
+		if link := linkBelow(x.folders.pipeline, filepath.Dir(inside)); link != "" {
+			return "", fmt.Errorf("checking out %s: the path %q goes through the link %s, which may lead out of the workspace", r.Alias, path, link)
+		}
 		return dir, nil
 	}
 	if x.checkouts() <= 1 {
@@ -171,6 +174,20 @@ func (x *execution) checkoutDir(in inputs, r job.Repository) (string, error) {
 		return "", fmt.Errorf("checking out %s: the name %q is no directory", r.Alias, name)
 	}
 	return filepath.Join(x.folders.sources, name), nil
+}
+
+// linkBelow returns the first symbolic link on the way from base down to the
+// relative path inside, or "". An earlier job may have left one, and the
+// checkout removes what it finds at its destination.
+func linkBelow(base, inside string) string {
+	dir := base
+	for part := range strings.SplitSeq(inside, string(filepath.Separator)) {
+		dir = filepath.Join(dir, part)
+		if info, err := os.Lstat(dir); err == nil && info.Mode()&os.ModeSymlink != 0 && dir != base {
+			return dir
+		}
+	}
+	return ""
 }
 
 // checkedOut updates the variables that say where the sources are.

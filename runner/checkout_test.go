@@ -179,6 +179,39 @@ func TestASecondCheckoutReusesOrCleansTheSources(t *testing.T) {
 	}
 }
 
+// A job may leave links in the workspace. The next one's checkout empties its
+// destination, which must not be a directory that a link leads to.
+func TestACheckoutFollowsNoLinkOutOfTheWorkspace(t *testing.T) {
+	o := newOrigin(t)
+	for name, c := range map[string]struct {
+		link, path string
+		want       job.Result
+	}{
+		"on the way":         {"link", "link/kept", job.Failed},
+		"at the destination": {"link", "link", job.Succeeded},
+		"the sources":        {"s", "", job.Succeeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			outside := t.TempDir()
+			precious := filepath.Join(outside, "kept", "file")
+			write(t, precious, "precious")
+			cfg := gitConfig(t)
+			m := func(steps ...job.Step) *job.Message {
+				m := message(steps...)
+				m.Resources.Repositories = []job.Repository{o.repository("self", "refs/heads/main", o.second)}
+				return m
+			}
+			if _, out := run(t, cfg, m(script("plant", `cd "$PIPELINE_WORKSPACE"; rm -rf "`+c.link+`"; ln -s "`+outside+`" "`+c.link+`"`))); out.Result != job.Succeeded {
+				t.Fatalf("planting the link: %s", out.Result)
+			}
+			rec, out := run(t, cfg, m(getSources("self", map[string]string{"path": c.path})))
+			if _, err := os.Stat(precious); err != nil || out.Result != c.want {
+				t.Errorf("job %s, want %s; file outside: %v\n%s", out.Result, c.want, err, strings.Join(rec.log(t, "Checkout self"), "\n"))
+			}
+		})
+	}
+}
+
 func TestSeveralCheckoutsLieSideBySide(t *testing.T) {
 	o := newOrigin(t)
 	m := message(getSources("self", nil), getSources("other", nil), script("s", `ls; cat web-self/file.txt web-other/file.txt; echo "${BUILD_REPOSITORY_LOCALPATH#$PIPELINE_WORKSPACE}"`))

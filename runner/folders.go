@@ -80,7 +80,10 @@ func (f folders) emptyTemp() error {
 	if err := removeAll(f.temp); err != nil {
 		return fmt.Errorf("emptying the temp directory: %w", err)
 	}
-	if err := os.MkdirAll(f.temp, 0o700); err != nil {
+	if err := os.MkdirAll(f.work, 0o755); err != nil { //nolint:gosec // as in prepareFolders
+		return fmt.Errorf("making the work folder: %w", err)
+	}
+	if err := os.Mkdir(f.temp, 0o700); err != nil { // not MkdirAll: it takes what somebody else put there
 		return fmt.Errorf("making the temp directory: %w", err)
 	}
 	return nil

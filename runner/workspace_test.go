@@ -37,6 +37,28 @@ func TestTheWorkspaceIsCleanedAsTheJobAsks(t *testing.T) {
 	}
 }
 
+// What a job puts in the place of the temp directory is removed, not followed.
+func TestTheTempDirectoryIsNeverALink(t *testing.T) {
+	cfg, outside := config(t), t.TempDir()
+	write(t, filepath.Join(outside, "file"), "precious")
+	temp := filepath.Join(cfg.Work, "_temp")
+	for range 2 {
+		_, out := run(t, cfg, message(script("s", `rm -rf "$AGENT_TEMPDIRECTORY"; ln -s "`+outside+`" "$AGENT_TEMPDIRECTORY"`)))
+		if info, err := os.Lstat(temp); err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 || out.Result != job.Succeeded {
+			t.Errorf("job %s; the temp directory afterwards: %v, %v", out.Result, info, err)
+		}
+		if err := os.Remove(temp); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(outside, temp); err != nil { // as if the agent had died before it cleaned up
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(outside, "file")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEachPipelineHasItsOwnDirectory(t *testing.T) {
 	cfg := config(t)
 	number := func(definition string) string {

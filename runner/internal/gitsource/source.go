@@ -108,10 +108,13 @@ func (s *Source) prepare(ctx context.Context) error {
 	return nil
 }
 
-// reusable reports whether Dir is a repository of the same origin. It reads the
-// file itself: a foreign directory could have a configuration that makes git
-// start programs.
+// reusable reports whether Dir is a repository of the same origin, and no link
+// to one somewhere else. It reads the file itself: a foreign directory could
+// have a configuration that makes git start programs.
 func (s *Source) reusable() bool {
+	if info, err := os.Lstat(s.Dir); err != nil || !info.IsDir() {
+		return false
+	}
 	data, err := os.ReadFile(filepath.Join(s.Dir, ".git", "config"))
 	if err != nil {
 		return false
