@@ -125,7 +125,7 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) (err error) {
 // report writes what the flags ask for once the image is built.
 func (f *buildFlags) report(cmd *cobra.Command, r *imagebuild.Result) error {
 	if r.Export != nil && r.Export.Err != nil {
-		fmt.Fprintf(cmd.ErrOrStderr(), "warning: no cache for the next build: %s\n", oneLine(r.Export.Err.Error()))
+		say(cmd.ErrOrStderr(), "warning: no cache for the next build: %s\n", oneLine(r.Export.Err.Error()))
 	}
 	var errs []error
 	if f.metadataFile != "" {
@@ -138,7 +138,7 @@ func (f *buildFlags) report(cmd *cobra.Command, r *imagebuild.Result) error {
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), r.Digest)
 		errs = append(errs, err)
 	} else {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d steps cached\n", r.Stats.Cached, r.Stats.Steps)
+		say(cmd.ErrOrStderr(), "%d of %d steps cached\n", r.Stats.Cached, r.Stats.Steps)
 	}
 	return errors.Join(errs...)
 }

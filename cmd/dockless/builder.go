@@ -153,13 +153,13 @@ func viewOf(s buildxsetup.NodeStatus) nodeView {
 
 func printNodes(w io.Writer, views []nodeView) error {
 	table := newTable(w)
-	fmt.Fprintln(table, "NODE\tENDPOINT\tBUILDKIT\tPLATFORMS\tCACHE\tSTATUS")
+	say(table, "NODE\tENDPOINT\tBUILDKIT\tPLATFORMS\tCACHE\tSTATUS\n")
 	for _, v := range views {
 		status := "ok"
 		if v.Error != "" {
 			status = v.Error
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s in %d records\t%s\n",
+		say(table, "%s\t%s\t%s\t%s\t%s in %d records\t%s\n",
 			v.Name, v.Endpoint, v.Version, strings.Join(v.Platforms, ","), units.HumanSize(float64(v.Bytes)), v.Records, status)
 	}
 	return table.Flush()
@@ -193,7 +193,7 @@ func newBuilderPruneCommand() *cobra.Command {
 			return withBuilder(cmd, func(ctx context.Context, b *buildxsetup.Builder) error {
 				pruned, err := b.Prune(ctx, options)
 				for _, p := range pruned {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: removed %d records, %s\n", p.Node, p.Records, units.HumanSize(float64(p.Bytes)))
+					say(cmd.OutOrStdout(), "%s: removed %d records, %s\n", p.Node, p.Records, units.HumanSize(float64(p.Bytes)))
 				}
 				return err
 			})

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,7 +69,7 @@ func serveEmulator(cmd *cobra.Command, addr string, srv *emulator.Server) error 
 		return errors.Join(err, listener.Close(), srv.Close())
 	}
 	err = srv.Serve(ctx, listener)
-	if _, ok := errors.AsType[errInterrupted](context.Cause(ctx)); ok {
+	if interrupted(ctx) {
 		return nil // told to stop is how an emulator ends
 	}
 	return err

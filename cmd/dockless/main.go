@@ -51,17 +51,22 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	var quiet quietError
-	if !errors.As(err, &quiet) {
+	if _, quiet := errors.AsType[quietError](err); !quiet {
 		printError(stderr, err)
 	}
 	return exitCode(ctx, err)
 }
 
-// errInterrupted is the cause with which SIGINT and SIGTERM end the program's context.
-type errInterrupted struct{ signal os.Signal }
+// interruptError is the cause with which SIGINT and SIGTERM end the program's context.
+type interruptError struct{ signal os.Signal }
 
-func (e errInterrupted) Error() string { return "stopped by signal: " + e.signal.String() }
+func (e interruptError) Error() string { return "stopped by signal: " + e.signal.String() }
+
+// interrupted tells whether a signal ended ctx.
+func interrupted(ctx context.Context) bool {
+	_, ok := errors.AsType[interruptError](context.Cause(ctx))
+	return ok
+}
 
 // notifyContext returns a context that the first SIGINT or SIGTERM cancels. A
 // second signal ends the program at once: whoever sends it does not want to
@@ -74,7 +79,7 @@ func notifyContext() (context.Context, context.CancelFunc) {
 	go func() {
 		select {
 		case s := <-signals:
-			cancel(errInterrupted{s})
+			cancel(interruptError{s})
 		case <-done:
 			return
 		}
@@ -118,7 +123,7 @@ func exitCode(ctx context.Context, err error) int {
 	if errors.Is(err, ado.ErrUnauthorized) || errors.Is(err, ado.ErrPoolNotFound) {
 		return exitUsage
 	}
-	if _, ok := errors.AsType[errInterrupted](context.Cause(ctx)); ok {
+	if interrupted(ctx) {
 		return exitInterrupted
 	}
 	return exitFailed
@@ -126,9 +131,9 @@ func exitCode(ctx context.Context, err error) int {
 
 // printError writes one "error:" line and the hints below it.
 func printError(w io.Writer, err error) {
-	fmt.Fprintf(w, "error: %s\n", oneLine(err.Error()))
+	say(w, "error: %s\n", oneLine(err.Error()))
 	for _, h := range hint.All(err) {
-		fmt.Fprintf(w, "hint: %s\n", oneLine(h))
+		say(w, "hint: %s\n", oneLine(h))
 	}
 }
 

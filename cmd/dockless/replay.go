@@ -82,7 +82,7 @@ func (f *replayFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	for _, w := range append(f.warnings, p.Warnings...) {
-		fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
+		say(cmd.ErrOrStderr(), "warning: %s\n", w)
 	}
 	if f.list {
 		return listPipeline(cmd.OutOrStdout(), p, f.output)
@@ -180,7 +180,7 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 	}
 	t.summarize(cmd.ErrOrStderr(), f.output, report.Result)
 	switch {
-	case errors.As(context.Cause(ctx), new(errInterrupted)):
+	case interrupted(ctx):
 		return quietError{exitInterrupted}
 	case !report.Result.OK() && report.Result != job.Skipped:
 		return quietError{exitFailed}

@@ -1,10 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"strings"
-
-	"fmt"
 
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os/exec"
 	"path/filepath"
@@ -70,9 +69,9 @@ func listPipeline(w io.Writer, p *pipeline.Pipeline, output string) error {
 		return printJSON(w, all)
 	}
 	t := newTable(w)
-	fmt.Fprintln(t, "STAGE\tJOB\tSTEP\tDISPLAY NAME")
+	say(t, "STAGE\tJOB\tSTEP\tDISPLAY NAME\n")
 	for _, l := range all {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", l.Stage, l.Job, l.Step, l.Title)
+		say(t, "%s\t%s\t%s\t%s\n", l.Stage, l.Job, l.Step, l.Title)
 	}
 	return t.Flush()
 }

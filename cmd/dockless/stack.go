@@ -120,7 +120,7 @@ func newStackUpCommand(f *stackFlags) *cobra.Command {
 				return err
 			}
 			for _, w := range p.Warnings() {
-				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
+				say(cmd.ErrOrStderr(), "warning: %s\n", w)
 			}
 			if dryRun {
 				return printPlan(cmd.OutOrStdout(), output, podmanrun.Plan(p))
@@ -178,13 +178,13 @@ func printPlan(w io.Writer, output string, steps []podmanrun.Step) error {
 		return printJSON(w, steps)
 	}
 	t := newTable(w)
-	fmt.Fprintln(t, "WAVE\tSERVICE\tIMAGE\tAFTER")
+	say(t, "WAVE\tSERVICE\tIMAGE\tAFTER\n")
 	for _, s := range steps {
 		after := make([]string, len(s.After))
 		for i, d := range s.After {
 			after[i] = d.Service + " (" + d.Condition + ")"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\n", s.Wave, s.Service, s.Image, strings.Join(after, ", "))
+		say(t, "%d\t%s\t%s\t%s\n", s.Wave, s.Service, s.Image, strings.Join(after, ", "))
 	}
 	return t.Flush()
 }
@@ -260,7 +260,7 @@ func newStackPsCommand(f *stackFlags) *cobra.Command {
 
 func printContainers(w io.Writer, list []podmanrun.ContainerStatus) error {
 	t := newTable(w)
-	fmt.Fprintln(t, "SERVICE\tIMAGE\tSTATE\tHEALTH\tPORTS")
+	say(t, "SERVICE\tIMAGE\tSTATE\tHEALTH\tPORTS\n")
 	for _, s := range list {
 		ports := make([]string, len(s.Ports))
 		for i, p := range s.Ports {
@@ -270,7 +270,7 @@ func printContainers(w io.Writer, list []podmanrun.ContainerStatus) error {
 		if state == "exited" {
 			state = fmt.Sprintf("exited (%d)", s.ExitCode)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", s.Service, s.Image, state, s.Health, strings.Join(ports, ", "))
+		say(t, "%s\t%s\t%s\t%s\t%s\n", s.Service, s.Image, state, s.Health, strings.Join(ports, ", "))
 	}
 	return t.Flush()
 }
@@ -288,7 +288,7 @@ func newStackLogsCommand(f *stackFlags) *cobra.Command {
 			options.Services = args
 			return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error {
 				return c.Logs(ctx, name, options, func(service, line string) {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s | %s\n", service, line)
+					say(cmd.OutOrStdout(), "%s | %s\n", service, line)
 				})
 			})
 		},

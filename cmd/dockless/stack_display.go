@@ -45,7 +45,7 @@ func (l *stackLines) event(e podmanrun.Event) {
 	if e.Text != "" {
 		text = "  " + oneLine(e.Text)
 	}
-	fmt.Fprintf(l.w, "%6.2fs  %-12s %s%s\n", time.Since(l.start).Seconds(), e.Service, e.Kind, text)
+	say(l.w, "%6.2fs  %-12s %s%s\n", time.Since(l.start).Seconds(), e.Service, e.Kind, text)
 }
 
 func (l *stackLines) close() error { return nil }

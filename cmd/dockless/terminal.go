@@ -97,9 +97,9 @@ func (t *terminal) summarize(w io.Writer, output string, result job.Result) {
 		}
 	}
 	if len(failed) > 0 {
-		fmt.Fprintf(w, "failed: %s\n", strings.Join(failed, ", "))
+		say(w, "failed: %s\n", strings.Join(failed, ", "))
 	}
-	fmt.Fprintf(w, "%s: %d of %d jobs succeeded\n", result, ok, jobs)
+	say(w, "%s: %d of %d jobs succeeded\n", result, ok, jobs)
 }
 
 // newDisplay returns the display that --output names: auto, tty, plain or json.
@@ -128,17 +128,14 @@ func newDisplay(mode string, w io.Writer) (display, error) {
 }
 
 // plainDisplay prints the log as the web page of a job would show it.
-type plainDisplay struct {
-	w    io.Writer
-	jobs map[job.RecordID]bool
-}
+type plainDisplay struct{ w io.Writer }
 
 func (p *plainDisplay) record(now, before job.Record) {
 	switch {
 	case now.Type == job.TypeJob && before.State != job.Completed && now.State == job.Completed:
-		fmt.Fprintf(p.w, "job %s: %s%s\n", now.Name, now.Result, took(now))
+		say(p.w, "job %s: %s%s\n", now.Name, now.Result, took(now))
 	case now.Type == job.TypeTask && before.State != job.Completed && now.Result == job.Skipped:
-		fmt.Fprintf(p.w, "##[section]Skipped: %s\n", now.Name)
+		say(p.w, "##[section]Skipped: %s\n", now.Name)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // terminalOf returns w as a file, and whether it is a terminal.
 func terminalOf(w io.Writer) (*os.File, bool) {
 	f, ok := w.(*os.File)
-	return f, ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor fits an int
+	return f, ok && term.IsTerminal(int(f.Fd()))
 }
 
 // vertices is BuildKit's progress display, drawing things of ours: steps of a
