@@ -44,7 +44,9 @@ func (x *execution) stepEnvironment(step map[string]string) environment {
 			env[name] = value
 		}
 	}
+	x.mu.Lock()
 	maps.Copy(env, x.stack)
+	x.mu.Unlock()
 	for name, value := range step {
 		if name != "" && !strings.ContainsAny(name, "=\x00") {
 			env[name] = strings.ReplaceAll(x.expand(strings.TrimSpace(value)), "\x00", "")

@@ -74,7 +74,9 @@ func (x *execution) list() error {
 	var problems []error
 	var entries, after []*entry
 	if x.hasContainers() {
-		entries = append(entries, x.agentEntry("Initialize containers", (*execution).startServices))
+		start := x.agentEntry("Initialize containers", (*execution).startServices)
+		start.beside = true
+		entries = append(entries, start)
 	}
 	for _, step := range x.m.Steps {
 		if step.Enabled != nil && !*step.Enabled {

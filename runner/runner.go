@@ -42,7 +42,6 @@ type execution struct {
 	order   int   // of the record that was made last
 	paths   []string
 	folders folders
-	stack   map[string]string // where the job's services are, for the environment
 	docker  dockerSession
 	repos   map[string]string // alias of a repository → its checkout directory
 	entries []*entry
@@ -51,6 +50,7 @@ type execution struct {
 
 	mu      sync.Mutex // guards what follows
 	result  job.Result
+	stack   map[string]string // where the job's services are, for the environment
 	outputs map[string]string
 	builds  []job.BuildReport
 }

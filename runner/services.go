@@ -145,8 +145,11 @@ func (a *attempt) event(e podmanrun.Event) {
 // publish tells the steps where the services are: as environment entries and
 // as agent.services.<name>.ports.<port>.
 func (x *execution) publish(a *attempt, stack *podmanrun.Stack, services map[string]podmanrun.Service) error {
-	x.stack = stack.Environment()
-	for name, value := range x.stack {
+	where := stack.Environment()
+	x.mu.Lock()
+	x.stack = where
+	x.mu.Unlock()
+	for name, value := range where {
 		x.define(name, value)
 	}
 	containers := make(map[string]map[string]string)

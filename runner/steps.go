@@ -33,6 +33,7 @@ type entry struct {
 	condition string
 	header    bool // the log opens with a description of the task
 	post      bool // a post-job part
+	beside    bool // runs beside the checkout steps that follow it
 	always    bool // runs even when the agent shuts down, because it removes things
 	run       func(ctx context.Context, a *attempt) error
 
@@ -48,9 +49,22 @@ type attempt struct {
 	env environment
 }
 
-// runEntries runs everything in order.
+// runEntries runs everything in order. What may run beside the checkout is
+// awaited by the first entry that is none, so that every other step finds the
+// services and the sources.
 func (x *execution) runEntries(ctx context.Context) {
+	var beside sync.WaitGroup
+	defer beside.Wait()
 	for _, e := range x.entries {
+		if e.beside {
+			if x.admit(ctx, e) {
+				beside.Go(func() { x.perform(ctx, e) })
+			}
+			continue
+		}
+		if e.post || !strings.EqualFold(e.step.Reference.ID, checkoutID) {
+			beside.Wait()
+		}
 		x.runEntry(ctx, e)
 	}
 }
@@ -58,6 +72,14 @@ func (x *execution) runEntries(ctx context.Context) {
 // runEntry decides whether e runs, runs it and completes its record
 // (protocol §8.13).
 func (x *execution) runEntry(ctx context.Context, e *entry) {
+	if x.admit(ctx, e) {
+		x.perform(ctx, e)
+	}
+}
+
+// admit starts the record of e and decides whether it runs. When it does not,
+// the record is complete.
+func (x *execution) admit(ctx context.Context, e *entry) bool {
 	n := e.node
 	n.start()
 	x.define("agent.jobStatus", x.status(ctx).Title())
@@ -66,17 +88,21 @@ func (x *execution) runEntry(ctx context.Context, e *entry) {
 	}
 	x.scope(e)
 	run, why, err := x.decide(ctx, e)
-	if err != nil {
+	switch {
+	case err != nil:
 		n.error(fmt.Errorf("evaluating the condition: %w", err))
 		x.merge(job.Failed)
 		n.complete(job.Failed, "")
-		return
-	}
-	if !run {
+	case !run:
 		n.print(why)
 		n.complete(job.Skipped, why)
-		return
 	}
+	return run && err == nil
+}
+
+// perform runs an entry that was admitted and completes its record.
+func (x *execution) perform(ctx context.Context, e *entry) {
+	n := e.node
 	n.print("##[section]Starting: " + e.name)
 	if e.header {
 		for _, line := range e.task.header(e.step.Reference) {

@@ -6,12 +6,17 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/mask"
+	"github.com/dockless-ci/dockless/internal/retry"
 	"github.com/dockless-ci/dockless/runner/internal/vars"
 )
 
@@ -123,3 +128,90 @@ func TestAStopEndsTheWaitForARetry(t *testing.T) {
 		}
 	})
 }
+
+// Design §5: the services start while the sources are fetched. Every other step
+// waits for both.
+func TestServicesStartBesideTheCheckout(t *testing.T) {
+	sources := job.Step{Reference: job.TaskReference{ID: checkoutID, Version: "1.0.0"}}
+	for name, c := range map[string]struct {
+		services, checkout time.Duration // until they end
+		fails              string
+		stop               time.Duration // of the job; 0: never
+		want               []string
+	}{
+		"slow services":    {services: 10 * time.Second, checkout: 3 * time.Second, want: []string{"0s containers begin", "0s checkout begin", "3s checkout succeeded", "10s containers succeeded", "10s step begin", "11s step succeeded", "11s stop begin", "12s stop succeeded"}},
+		"slow checkout":    {services: 2 * time.Second, checkout: 5 * time.Second, want: []string{"0s containers begin", "0s checkout begin", "2s containers succeeded", "5s checkout succeeded", "5s step begin", "6s step succeeded", "6s stop begin", "7s stop succeeded"}},
+		"services fail":    {services: time.Second, checkout: 3 * time.Second, fails: "containers", want: []string{"0s containers begin", "0s checkout begin", "1s containers failed", "3s checkout succeeded", "3s step skipped", "3s stop begin", "4s stop succeeded"}},
+		"checkout fails":   {services: 5 * time.Second, checkout: 3 * time.Second, fails: "checkout", want: []string{"0s containers begin", "0s checkout begin", "3s checkout failed", "5s containers succeeded", "5s step skipped", "5s stop begin", "6s stop succeeded"}},
+		"canceled at once": {services: 9 * time.Second, checkout: 9 * time.Second, stop: 2 * time.Second, want: []string{"0s containers begin", "0s checkout begin", "2s X canceled", "2s X canceled", "2s step skipped", "2s stop begin", "3s stop succeeded"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				var mu sync.Mutex
+				var got []string
+				note := func(text string) {
+					mu.Lock()
+					defer mu.Unlock()
+					got = append(got, fmt.Sprint(time.Since(began), " ", text))
+				}
+				x, _, _ := timed(job.Step{}, nil)
+				x.hard = t.Context()
+				x.rep = ends{note}
+				add := func(name string, takes time.Duration, step job.Step) *entry {
+					e := &entry{
+						node: x.newNode(job.RecordID(name), job.TypeTask, name, name, 1), name: name, step: step, settings: make(map[string]string),
+						run: func(ctx context.Context, _ *attempt) error {
+							note(name + " begin")
+							if err := retry.Wait(ctx, takes); err != nil {
+								return context.Cause(ctx)
+							}
+							if name == c.fails {
+								return errors.New("no")
+							}
+							return nil
+						},
+					}
+					x.entries = append(x.entries, e)
+					return e
+				}
+				add("containers", c.services, job.Step{}).beside = true
+				add("checkout", c.checkout, sources)
+				add("step", time.Second, job.Step{})
+				stop := add("stop", time.Second, job.Step{})
+				stop.condition, stop.always = "always()", true
+				ctx := t.Context()
+				if c.stop > 0 {
+					var cancel func()
+					ctx, cancel = context.WithTimeoutCause(ctx, c.stop, &job.Stop{Reason: job.StopCanceled, Message: "Canceled.", Grace: time.Minute})
+					defer cancel()
+				}
+				x.runEntries(ctx)
+				for i, line := range got[:2] { // they begin together
+					if i == 0 && strings.Contains(line, "checkout") {
+						got[0], got[1] = got[1], got[0]
+					}
+				}
+				for i, line := range got {
+					if strings.HasSuffix(line, " canceled") { // they end together
+						got[i] = strings.Fields(line)[0] + " X canceled"
+					}
+				}
+				if diff := cmp.Diff(c.want, got); diff != "" {
+					t.Errorf("what happened (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// ends is a Reporter that notes how records end.
+type ends struct{ note func(string) }
+
+func (e ends) UpdateRecord(r job.Record) {
+	if r.State == job.Completed {
+		e.note(r.Name + " " + string(r.Result))
+	}
+}
+func (ends) Attach(job.RecordID, job.Attachment) {}
+func (ends) WriteLine(job.RecordID, []byte)      {}
