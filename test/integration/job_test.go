@@ -10,46 +10,6 @@ import (
 	"github.com/dockless-ci/dockless/test/stage"
 )
 
-func TestTheExampleIsCachedThoughTheBuilderWasEmptied(t *testing.T) {
-	s := openStage(t, stage.Options{})
-	startAgent(t, s, stage.AgentOptions{})
-	repo, pipeline, err := s.Shop(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	params := map[string]string{"registry": s.Registry.Addr()}
-	for _, run := range []struct {
-		name       string
-		leastShare float64
-	}{{"cold", 0}, {"warm", 0.8}} {
-		r := finish(t, s, queue(t, s, string(pipeline), repo, params))
-		if r.Result != job.Succeeded {
-			dumpLog(t, r)
-			t.Fatalf("the %s run ended as %s, want succeeded", run.name, r.Result)
-		}
-		if len(r.Builds) != 1 || r.Builds[0].Steps == 0 {
-			t.Fatalf("builds of the %s run = %+v, want one with steps", run.name, r.Builds)
-		}
-		b := r.Builds[0]
-		t.Logf("%s: %d of %d steps cached, %.1f s", run.name, b.Cached, b.Steps, b.Seconds)
-		if share := float64(b.Cached) / float64(b.Steps); share < run.leastShare {
-			t.Errorf("%d of %d steps of the %s run were cached, want at least %.0f %%", b.Cached, b.Steps, run.name, 100*run.leastShare)
-		}
-		if left := owned(t, s, "stage"); len(left) != 0 {
-			t.Errorf("left behind by the %s run: %q", run.name, left)
-		}
-		if err := s.Buildkitd.Prune(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// What was pushed can be pulled and run.
-	image := s.Registry.Addr() + "/shop:latest"
-	out, err := s.Podman.Command(t.Context(), "run", "--rm", image).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "SHOP_DSN is empty") {
-		t.Errorf("running the pushed image = %v, %s, want its own complaint about SHOP_DSN", err, out)
-	}
-}
-
 func TestAStepFindsTheBuilderWithDockerBuildx(t *testing.T) {
 	t.Parallel()
 	s := openStage(t, stage.Options{NoPodman: true})
