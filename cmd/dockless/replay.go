@@ -23,7 +23,7 @@ type replayFlags struct {
 	params, vars, secretVars []string
 	envFiles                 []string
 	output, report, message  string
-	list                     bool
+	list, expand             bool
 
 	warnings []string // from load
 }
@@ -53,6 +53,7 @@ Exit code 0 means succeeded, with or without issues; 1 that the run failed.`,
 	flags.StringVar(&f.report, "report", "", "write what happened to this JSON file")
 	flags.StringVar(&f.message, "message", "", "run the job message in this JSON file instead of a pipeline")
 	flags.BoolVar(&f.list, "list", false, "list stages, jobs and steps and run nothing")
+	flags.BoolVar(&f.expand, "expand", false, "print the pipeline with its template expressions evaluated and run nothing")
 	return cmd
 }
 
@@ -61,8 +62,8 @@ func (f *replayFlags) run(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return hint.With(usagef("--message and a pipeline file exclude each other"), "leave one of --message and %s away", args[0])
 		}
-		if f.list || f.stage != "" || f.job != "" || len(f.params) > 0 {
-			return hint.With(usagef("--message runs one job as it is"), "leave --list, --stage, --job and --param away; they choose from a pipeline file")
+		if f.list || f.expand || f.stage != "" || f.job != "" || len(f.params) > 0 {
+			return hint.With(usagef("--message runs one job as it is"), "leave --list, --expand, --stage, --job and --param away; they choose from a pipeline file")
 		}
 		return f.replayMessage(cmd)
 	}
@@ -83,6 +84,14 @@ func (f *replayFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	for _, w := range append(f.warnings, p.Warnings...) {
 		say(cmd.ErrOrStderr(), "warning: %s\n", w)
+	}
+	if f.expand {
+		expanded, err := p.Expanded()
+		if err != nil {
+			return err
+		}
+		_, err = cmd.OutOrStdout().Write(expanded)
+		return err
 	}
 	if f.list {
 		return listPipeline(cmd.OutOrStdout(), p, f.output)

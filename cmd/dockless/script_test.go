@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -119,7 +118,7 @@ func post(ts *testscript.TestScript, _ bool, args []string) {
 	defer response.Body.Close() //nolint:errcheck // read to its end
 	body, err := io.ReadAll(response.Body)
 	ts.Check(err)
-	fmt.Fprintf(ts.Stdout(), "%s\n", body)
+	say(ts.Stdout(), "%s\n", body)
 	if response.StatusCode/100 != 2 {
 		ts.Fatalf("status = %s", response.Status)
 	}

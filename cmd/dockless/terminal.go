@@ -139,7 +139,7 @@ func (p *plainDisplay) record(now, before job.Record) {
 	}
 }
 
-func (p *plainDisplay) line(_ job.RecordID, l []byte) { fmt.Fprintf(p.w, "%s\n", l) }
+func (p *plainDisplay) line(_ job.RecordID, l []byte) { say(p.w, "%s\n", l) }
 func (p *plainDisplay) close() error                  { return nil }
 
 func took(r job.Record) string {
