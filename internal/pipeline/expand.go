@@ -71,6 +71,8 @@ type expander struct {
 	files  map[templateFile]*node
 	depth  int // of templates that include templates
 	events int
+	bytes  int  // of the texts made so far
+	full   bool // a limit was reached and reported
 }
 
 // names are what expressions see at one place of the file.
@@ -130,12 +132,36 @@ func (e *expander) node(n *node, s names, r role) *node {
 
 // spend counts one event and reports false once there were too many, of events or of
 // mistakes.
-func (e *expander) spend(n *node) bool {
-	e.events++
-	if e.events == maxEvents {
+func (e *expander) spend(n *node) bool { return e.charge(n, 1, 0) }
+
+// charge counts what the expansion makes at n and reports false once it is too much.
+func (e *expander) charge(n *node, events, bytes int) bool {
+	e.events, e.bytes = e.events+events, e.bytes+bytes
+	switch {
+	case e.full:
+	case e.events >= maxEvents:
+		e.full = true
 		e.add(n, "%s", errTooMuch)
+	case e.bytes > maxFileBytes:
+		e.full = true
+		e.add(n, "Maximum object size exceeded")
 	}
-	return e.events < maxEvents && len(e.found) < maxProblems
+	return !e.full && len(e.found) < maxProblems
+}
+
+// chargeValue counts the nodes that an expression at n became.
+func (e *expander) chargeValue(n, value *node) bool {
+	for _, p := range value.pairs {
+		if !e.chargeValue(n, p.key) || !e.chargeValue(n, p.value) {
+			return false
+		}
+	}
+	for _, item := range value.items {
+		if !e.chargeValue(n, item) {
+			return false
+		}
+	}
+	return e.charge(n, 1, len(value.text))
 }
 
 // scalar evaluates a scalar. A scalar that is one expression becomes what it evaluates
@@ -167,11 +193,15 @@ func (e *expander) scalar(n *node, s names) (result *node, ok bool) {
 			if value.IsNull() {
 				return &node{pos: n.pos, plain: true}, true
 			}
-			return fromValue(value, n.pos), true
+			made := fromValue(value, n.pos)
+			return made, e.chargeValue(n, made)
 		}
 		piece, ok := value.Text()
 		if !ok {
 			e.add(n, "Unable to convert from %s to String. Value: %s", value.Kind(), value)
+			return nil, false
+		}
+		if !e.charge(n, 0, len(piece)) {
 			return nil, false
 		}
 		text.WriteString(piece)

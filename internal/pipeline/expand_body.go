@@ -105,13 +105,9 @@ func (e *expander) insert(out *node, p pair) {
 		e.add(p.key, "Expected a non-empty string")
 		return
 	}
-	for _, other := range out.pairs {
-		if strings.EqualFold(other.key.text, p.key.text) {
-			e.add(p.key, "'%s' is already defined", p.key.text)
-			return
-		}
+	if !out.add(p) {
+		e.add(p.key, "'%s' is already defined", p.key.text)
 	}
-	out.pairs = append(out.pairs, p)
 }
 
 // inMapping applies a directive among the pairs of a mapping.

@@ -27,9 +27,11 @@ func Load(source Source, options Options) (*Pipeline, error) {
 		return nil, p.err()
 	}
 	d := &decoder{problems: p, given: options, containers: make(map[string]*container), repos: make(map[string]*repository)}
-	if root.kind != mappingNode {
+	if root.kind != mappingNode && len(p.found) == 0 {
 		p.add(root, "Expected a mapping")
-		return nil, p.err()
+	}
+	if err := p.err(); err != nil && root.kind != mappingNode {
+		return nil, err
 	}
 	var values []given
 	for name, text := range options.Parameters {

@@ -33,6 +33,7 @@ type node struct {
 	plain bool // a scalar without quotes or block indicator
 	pairs []pair
 	items []*node
+	taken map[string]bool // keys in lower case; made by add
 }
 
 type pair struct{ key, value *node }
@@ -52,6 +53,24 @@ func (n *node) get(key string) *node {
 		}
 	}
 	return nil
+}
+
+// add adds p to a mapping and reports false, adding nothing, when its key is there
+// already, in whatever case. The pairs of such a mapping are only added by this method.
+func (n *node) add(p pair) bool {
+	if n.taken == nil {
+		n.taken = make(map[string]bool)
+		for _, other := range n.pairs {
+			n.taken[strings.ToLower(other.key.text)] = true
+		}
+	}
+	key := strings.ToLower(p.key.text)
+	if n.taken[key] {
+		return false
+	}
+	n.taken[key] = true
+	n.pairs = append(n.pairs, p)
+	return true
 }
 
 // isEmpty reports whether n is the empty scalar, which a key without a value has.

@@ -50,7 +50,7 @@ func oneLine(text string) string {
 	if len(text) > maxMessage {
 		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
 	}
-	return strings.NewReplacer("\r", "", "\n", " ").Replace(text)
+	return strings.NewReplacer("\r", "", "\n", " ", "\t", `\t`).Replace(text)
 }
 
 // add reports a mistake at n.

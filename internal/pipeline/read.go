@@ -2,20 +2,14 @@ package pipeline
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
-)
-
-// Limits of one file, as on the service.
-const (
-	maxFileBytes = 20 << 20
-	maxNesting   = 100
 )
 
 // coreTags are the explicit tags the service's reader accepts.
@@ -37,9 +31,9 @@ func read(p *problems, file string, content []byte) *node {
 		p.add(start, "Maximum object size exceeded")
 		return nil
 	}
-	parsed, err := parseYAML(content)
+	parsed, err := r.parse(content)
 	if err != nil {
-		p.addError(r.syntaxProblem(err))
+		p.addError(err)
 		return nil
 	}
 	var roots []ast.Node
@@ -62,27 +56,34 @@ func read(p *problems, file string, content []byte) *node {
 	return r.convert(roots[0])
 }
 
-// parseYAML guards against the parser, which has panicked on malformed input before.
-func parseYAML(content []byte) (file *ast.File, err error) {
+// parse returns the syntax tree of content. It guards against the YAML package, which
+// has panicked on malformed input before.
+func (r *reader) parse(content []byte) (file *ast.File, err error) {
 	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("the file is not YAML: %v", r)
+		if recover() != nil {
+			err = r.at(position{1, 1, r.file}, "The file is not YAML")
 		}
 	}()
-	content = []byte(strings.ReplaceAll(strings.TrimPrefix(string(content), "\ufeff"), "\r\n", "\n"))
-	// Duplicate keys are found here, because directives may be repeated and keys
+	tokens := lexer.Tokenize(strings.ReplaceAll(strings.TrimPrefix(string(content), "\ufeff"), "\r\n", "\n"))
+	if t, problem := overLimit(tokens); problem != "" {
+		return nil, r.atToken(t, problem)
+	}
+	// Duplicate keys are found later, because directives may be repeated and keys
 	// ignore case.
-	return parser.ParseBytes(content, 0, parser.AllowDuplicateMapKey())
+	file, err = parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	if syntax, ok := errors.AsType[*yaml.SyntaxError](err); ok {
+		return nil, r.atToken(syntax.Token, syntax.Message)
+	}
+	if err != nil {
+		return nil, r.at(position{1, 1, r.file}, "%s", err)
+	}
+	return file, nil
 }
 
-func (r *reader) syntaxProblem(err error) error {
-	syntax, ok := errors.AsType[*yaml.SyntaxError](err)
-	if !ok || syntax.Token == nil {
-		return r.at(position{1, 1, r.file}, "%s", err)
-	}
-	pos := placeOfToken(syntax.Token)
+func (r *reader) atToken(t *token.Token, text string) error {
+	pos := placeOfToken(t)
 	pos.file = r.file
-	return r.at(pos, "%s", syntax.Message)
+	return r.at(pos, "%s", text)
 }
 
 func placeOfToken(t *token.Token) position {
@@ -120,7 +121,7 @@ func (r *reader) convert(n ast.Node) *node {
 	r.depth++
 	defer func() { r.depth-- }()
 	if r.depth > maxNesting {
-		r.add(out, "Maximum object depth exceeded")
+		r.add(out, tooDeep)
 		return out
 	}
 	switch n := n.(type) {
