@@ -1,6 +1,7 @@
 package runner_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -163,6 +165,19 @@ func TestTheLogOfACheckoutIsShort(t *testing.T) {
 	}
 }
 
+// Whoever can write to a repository must not command the agent that builds it.
+func TestWhatGitPrintsCommandsNothing(t *testing.T) {
+	o := newOrigin(t)
+	git(t, o.dir, "commit", "-q", "--allow-empty", "-m", "##vso[task.setvariable variable=taken;isOutput=true]x")
+	m := message(getSources("self", nil), script("s", "true"))
+	m.Resources.Repositories = []job.Repository{o.repository("self", "refs/heads/main", "")}
+	rec, out := run(t, gitConfig(t), m)
+	log := strings.Join(rec.log(t, "Checkout self"), "\n")
+	if out.Result != job.Succeeded || len(out.Outputs) != 0 || strings.Contains(log, "##vso") || !strings.Contains(log, "**vso[task.setvariable") {
+		t.Errorf("job %s, outputs %v; want the commands shown, but harmless:\n%s", out.Result, out.Outputs, log)
+	}
+}
+
 func TestASecondCheckoutReusesOrCleansTheSources(t *testing.T) {
 	o := newOrigin(t)
 	cfg := gitConfig(t)
@@ -254,8 +269,12 @@ func gitServer(t *testing.T, root, authorization string, refuse int) *httptest.S
 	if err != nil {
 		t.Fatal(err)
 	}
+	token := authorization[strings.Index(authorization, " ")+1:]
 	backend := &cgi.Handler{Path: path, Args: []string{"http-backend"}, Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1"}, InheritEnv: []string{"PATH"}}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if token != "" && onCommandLine(t, token) {
+			t.Error("a process has the credentials on its command line")
+		}
 		if refuse > 0 {
 			refuse--
 			http.Error(w, "busy", http.StatusServiceUnavailable)
@@ -269,6 +288,19 @@ func gitServer(t *testing.T, root, authorization string, refuse int) *httptest.S
 	}))
 	t.Cleanup(srv.Close)
 	return srv
+}
+
+// onCommandLine reports whether any process has text among its arguments.
+func onCommandLine(t *testing.T, text string) bool {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there is no list of processes: %v", err)
+	}
+	return slices.ContainsFunc(files, func(file string) bool {
+		line, _ := os.ReadFile(file) // the process may be gone
+		return bytes.Contains(line, []byte(text))
+	})
 }
 
 func TestCredentialsReachTheServerAndNothingElse(t *testing.T) {

@@ -330,11 +330,7 @@ func (d *dockerStep) output(name string) (w io.Writer, end func() error, err err
 		return nil, nil, fmt.Errorf("keeping the output of docker: %w", err)
 	}
 	masked := d.x.masks.NewWriter(file)
-	log := &splitter{n: d.node}
-	log.execute = func(line []byte) bool {
-		d.node.console.print(command.Disarm(string(line)))
-		return true
-	}
+	log := &splitter{n: d.node, execute: d.node.disarm}
 	d.outputs = append(d.outputs, path)
 	return io.MultiWriter(log, masked), func() error {
 		log.finish()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/runner/internal/command"
 	"github.com/dockless-ci/dockless/runner/internal/process"
 )
 
@@ -22,7 +23,7 @@ type program struct {
 	args     []string
 	dir      string
 	env      environment
-	commands bool // its output may contain logging commands
+	commands bool // logging commands in its output are carried out; else they are made harmless
 	noStderr bool // anything on standard error is an error of the step
 	redraws  bool // it draws progress over itself: only the last state of a line is kept
 }
@@ -32,7 +33,7 @@ type program struct {
 func (a *attempt) process(ctx context.Context, p program) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	execute := func([]byte) bool { return false }
+	execute := a.node.disarm
 	if p.commands {
 		execute = a.commands()
 	}
@@ -85,6 +86,14 @@ func (x *execution) ladder(ctx context.Context) process.Ladder {
 		l = l.Within(stop.Grace / 2)
 	}
 	return l
+}
+
+// disarm shows a line that may be a logging command so that nobody who reads
+// the log takes it for one: what programs of the agent's own print comes from
+// repositories and images (language §5.4). The lock is held.
+func (n *node) disarm(line []byte) bool {
+	n.console.print(command.Disarm(string(line)))
+	return true
 }
 
 // redrawn chooses what a CR means in what is printed from now on.

@@ -1,6 +1,7 @@
 package runner_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -90,9 +91,7 @@ func TestGotchas(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := message(c.steps...)
-			for name, v := range c.variables {
-				m.Variables[name] = v
-			}
+			maps.Copy(m.Variables, c.variables)
 			cfg := config(t)
 			cfg.Environment = append(cfg.Environment, "GOTCHA=from the agent")
 			rec, out := run(t, cfg, m)

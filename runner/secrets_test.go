@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/dockless-ci/dockless/internal/job"
@@ -155,6 +156,46 @@ func TestASecretWithLineBreaksIsMaskedInDebugLines(t *testing.T) {
 	rec, _ := run(t, config(t), m)
 	if all := strings.Join(rec.output(t, "s"), "\n"); strings.Contains(all, "line one") || strings.Contains(all, "line two") {
 		t.Errorf("the secret is shown:\n%s", all)
+	}
+}
+
+// Everybody on a machine can read command lines.
+func TestNoSecretIsOnACommandLine(t *testing.T) {
+	const password = "hunter22-of-this-test"
+	m := message(
+		script("inline", `echo ready; x=$(pw); read -r -t 2 < "$PIPES/one"; echo ${#x}`),
+		script("environment", `echo ready; read -r -t 2 < "$PIPES/two"; echo ${#PW}`, func(s *job.Step) { s.Environment = map[string]string{"PW": "$(pw)"} }))
+	m.Variables["pw"] = job.Variable{Value: password, IsSecret: true}
+	cfg, dir := config(t), t.TempDir()
+	cfg.Environment = append(cfg.Environment, "PIPES="+dir)
+	pipes := []string{filepath.Join(dir, "one"), filepath.Join(dir, "two")}
+	for _, p := range pipes {
+		if err := syscall.Mkfifo(p, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rec, looked := newRecorder(), 0
+	rec.onLine = func(_ job.Record, line string) {
+		if line != "ready" || looked == len(pipes) {
+			return
+		}
+		if onCommandLine(t, password) {
+			t.Error("a process of the step has the secret on its command line")
+		}
+		p, err := os.OpenFile(pipes[looked], os.O_RDWR, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		looked++
+		t.Cleanup(func() { _ = p.Close() })
+		if _, err := p.WriteString("go on\n"); err != nil {
+			t.Error(err)
+		}
+	}
+	out := runWith(t, cfg, m, rec)
+	if got := rec.output(t, "environment"); out.Result != job.Succeeded || looked != len(pipes) || strings.Join(got, " ") != "ready 21" {
+		t.Errorf("job %s, looked %d times, output %q", out.Result, looked, got)
 	}
 }
 
