@@ -23,9 +23,9 @@ stamps=$build/stamps
 
 # What the real components of the tests need. mmdebstrap makes the base images.
 packages="podman runc conmon netavark aardvark-dns containernetworking-plugins iptables
-fuse-overlayfs slirp4netns uidmap catatonit mmdebstrap git ca-certificates nodejs"
+fuse-overlayfs slirp4netns uidmap catatonit mmdebstrap git ca-certificates openssl nodejs"
 # A program of each package that has one, to see quickly that all is there.
-programs="podman runc conmon iptables fuse-overlayfs slirp4netns newuidmap catatonit mmdebstrap git node
+programs="podman runc conmon iptables fuse-overlayfs slirp4netns newuidmap catatonit mmdebstrap git openssl node
 /usr/lib/podman/netavark /usr/lib/podman/aardvark-dns /usr/lib/cni/bridge"
 
 buildkit=0.34.2
@@ -49,7 +49,7 @@ as_root() {
 	elif command -v sudo >/dev/null; then
 		sudo "$@"
 	else
-		fail "$* needs root: run this as root, or install sudo"
+		fail "installing packages and building images need root: run this as root, or install sudo"
 	fi
 }
 
@@ -85,7 +85,7 @@ digest() { cat "$@" | sha256sum | cut -d' ' -f1; }
 go_tool() {
 	dir=$1 result=$2 package=$3
 	shift 3
-	inputs=$(digest hack/setup.sh "tools/$dir/go.mod" "tools/$dir/go.sum")
+	inputs=$({ printf '%s\n' "$package" "$@"; cat "tools/$dir/go.mod" "tools/$dir/go.sum"; } | sha256sum | cut -d' ' -f1)
 	if current "bin-$result" "$bin/$result"; then
 		return
 	fi
@@ -110,7 +110,11 @@ debian_packages() {
 	ids=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}") || ids=
 	case " $ids " in
 	*" debian "* | *" ubuntu "*) ;;
-	*) fail "this is not Debian or Ubuntu: install the programs" $packages "by hand; the tests look for them on PATH" ;;
+	*)
+		# shellcheck disable=SC2086 # lists of words
+		found $programs || fail "this is not Debian or Ubuntu: install what Debian calls" $packages "by hand, so that these programs are there:" $programs
+		return
+		;;
 	esac
 	wanted=
 	for package in $packages; do
@@ -120,7 +124,7 @@ debian_packages() {
 		esac
 	done
 	if [ -n "$wanted" ]; then
-		say "installing Debian packages:$wanted"
+		say "Debian packages to install:$wanted"
 		as_root apt-get update -q
 		# shellcheck disable=SC2086 # a list of words
 		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $wanted
