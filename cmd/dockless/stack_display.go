@@ -20,7 +20,7 @@ func newStackDisplay(w io.Writer, quiet bool) (stackDisplay, error) {
 		return noDisplay{}, nil
 	}
 	if f, tty := terminalOf(w); tty {
-		v, err := drawVertices(f, "Starting the stack")
+		v, err := drawVertices(f, "Starting")
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -124,7 +125,7 @@ func newDisplay(mode string, w io.Writer) (display, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ttyDisplay{v}, nil
+	return &ttyDisplay{vertices: v, jobs: make(map[job.RecordID]string)}, nil
 }
 
 // plainDisplay prints the log as the web page of a job would show it.
@@ -162,13 +163,25 @@ func (j *jsonDisplay) line(record job.RecordID, l []byte) {
 func (j *jsonDisplay) close() error { return nil }
 
 // ttyDisplay draws steps as vertices of BuildKit's progress display.
-type ttyDisplay struct{ vertices *vertices }
+type ttyDisplay struct {
+	vertices *vertices
+	jobs     map[job.RecordID]string // names, to tell the steps of several jobs apart
+}
+
+// unnamedJob is what the service calls a job of a file that declares none.
+const unnamedJob = "Job"
 
 func (t *ttyDisplay) record(now, _ job.Record) {
+	if now.Type == job.TypeJob {
+		t.jobs[now.ID] = now.Name
+	}
 	if now.Type != job.TypeTask || now.State == job.Pending {
 		return
 	}
 	v := vertex{id: string(now.ID), name: now.Name}
+	if in := t.jobs[now.ParentID]; in != "" && in != unnamedJob {
+		v.name = "[" + in + "] " + v.name
+	}
 	if now.StartTime != nil {
 		v.started = now.StartTime.Time
 	}
@@ -180,6 +193,8 @@ func (t *ttyDisplay) record(now, _ job.Record) {
 		switch {
 		case now.Result == job.Skipped:
 			v.name += " (skipped)"
+		case now.Result == job.Canceled:
+			v.failed = context.Canceled.Error() // by which the display knows it
 		case !now.Result.OK():
 			v.failed = string(now.Result)
 		}

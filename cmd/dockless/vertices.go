@@ -33,9 +33,9 @@ type vertex struct {
 	failed             string // why, or empty
 }
 
-// drawVertices starts a display on a terminal. title stands in its first line.
+// drawVertices starts a display on a terminal. title begins its first line.
 func drawVertices(f *os.File, title string) (*vertices, error) {
-	d, err := progressui.NewDisplay(f, progressui.TtyMode, progressui.WithDesc("", title))
+	d, err := progressui.NewDisplay(f, progressui.TtyMode, progressui.WithPhase(title))
 	if err != nil {
 		return nil, err
 	}
