@@ -95,3 +95,32 @@ func BenchmarkBash(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N)/200, "ms/step")
 }
+
+// BenchmarkCommands is a step that prints 100,000 logging commands of a kind.
+// No kind may cost more the more there were.
+func BenchmarkCommands(b *testing.B) {
+	for name, format := range map[string]string{
+		"logissue":    "##vso[task.logissue type=warning]number %s",
+		"setvariable": "##vso[task.setvariable variable=v%s]value",
+		"setprogress": "##vso[task.setprogress value=5]%s",
+		"malformed":   "##vso %s",
+	} {
+		b.Run(name, func(b *testing.B) {
+			m := message(script("s", "seq -f '"+strings.ReplaceAll(format, "%s", "%.0f")+"' 100000"))
+			for b.Loop() {
+				benchRun(b, m)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100_000, "ns/command")
+		})
+	}
+}
+
+// BenchmarkSecrets is a step that registers 300 secrets, each of which is in
+// the masks before the next line is read.
+func BenchmarkSecrets(b *testing.B) {
+	m := message(script("s", "for i in $(seq 300); do echo \"##vso[task.setsecret]secret-$i-$((i*7919))\"; echo line $i; done"))
+	for b.Loop() {
+		benchRun(b, m)
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/300, "µs/secret")
+}

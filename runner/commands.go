@@ -208,8 +208,7 @@ func prependPath(a *attempt, c command.Command) error {
 	if c.Data == "" {
 		return errors.New("the path is missing")
 	}
-	a.x.prependPath(c.Data)
-	return nil
+	return a.x.prependPath(c.Data)
 }
 
 func debug(a *attempt, c command.Command) error {

@@ -141,6 +141,18 @@ echo "##vso[task.setvariable variable=other]1"`, func(s *job.Step) {
 	}
 }
 
+func TestPathHasABound(t *testing.T) {
+	rec, _ := run(t, config(t), message(
+		script("s", `for i in $(seq 3); do printf '##vso[task.prependpath]/%s\n' "$(head -c 30000 /dev/zero | tr '\0' "$i")"; done`),
+		script("next", `echo ${#PATH} | sed 's/....$//'`, condition("always()"))))
+	if r := rec.record(t, "s"); r.Result != job.Failed || r.ErrorCount != 1 || !strings.Contains(r.Issues[0].Message, "64 KiB") {
+		t.Errorf("step %s with issues %+v, want the third path refused", r.Result, r.Issues)
+	}
+	if got := rec.output(t, "next"); len(got) != 1 || got[0] != "6" {
+		t.Errorf("length of PATH / 10000 = %q, want two paths, sixty thousand bytes", got)
+	}
+}
+
 func TestFilesBecomeAttachments(t *testing.T) {
 	cfg := config(t)
 	file := filepath.Join(t.TempDir(), "notes.md")

@@ -66,9 +66,23 @@ func (x *execution) stepEnvironment(step map[string]string) environment {
 	return env
 }
 
+// maxPaths bounds what a job puts in front of PATH, in bytes. Linux takes no
+// entry of the environment above 128 KiB, so every later step would fail with a
+// message that does not say why.
+const maxPaths = 64 << 10
+
 // prependPath puts dir in front of PATH for later steps.
-func (x *execution) prependPath(dir string) {
-	x.paths = slices.Insert(slices.DeleteFunc(x.paths, func(p string) bool { return p == dir }), 0, dir)
+func (x *execution) prependPath(dir string) error {
+	paths := slices.Insert(slices.DeleteFunc(slices.Clone(x.paths), func(p string) bool { return p == dir }), 0, dir)
+	length := 0
+	for _, p := range paths {
+		length += len(p) + 1
+	}
+	if length > maxPaths {
+		return fmt.Errorf("the paths in front of PATH would be longer than %d KiB", maxPaths>>10)
+	}
+	x.paths = paths
+	return nil
 }
 
 // look finds the program name on the PATH of env.
