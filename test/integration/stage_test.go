@@ -2,6 +2,8 @@ package integration_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/retry"
+	"github.com/dockless-ci/dockless/test/rig"
 	"github.com/dockless-ci/dockless/test/stage"
 )
 
@@ -27,9 +30,17 @@ func openStage(t *testing.T, o stage.Options) testStage {
 			t.Errorf("stopping the stage: %v", err)
 		}
 	})
+	// When the test fails, the logs survive what Stop deletes.
+	if s.Buildkitd != nil {
+		rig.KeepLog(t, "buildkitd", s.Buildkitd.Log())
+	}
+	if s.Podman != nil {
+		rig.KeepLog(t, "podman", s.Podman.Log())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	rig.KeepLog(t, "emulator", filepath.Join(s.Dir, "emulator.log"))
 	return testStage{s}
 }
 
@@ -39,11 +50,7 @@ func startAgent(t *testing.T, s testStage, o stage.AgentOptions) *stage.Program 
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the log of %s ends with:\n%s", a.Name, a.Tail())
-		}
-	})
+	rig.KeepLog(t, "agent", a.Log)
 	return a
 }
 
@@ -134,14 +141,28 @@ func jobRecord(t *testing.T, r job.Report) job.ReportRecord {
 	return r.Records[i]
 }
 
-// dumpLog shows the logs of a report that a test does not like.
+// dumpLog shows where a job that a test does not like went wrong, and says where
+// the whole report lies.
 func dumpLog(t *testing.T, r job.Report) {
 	t.Helper()
+	const most = 40 // lines of one step: what fits on a screen
 	for _, rec := range r.Records {
-		if rec.Type == job.TypeTask {
-			t.Logf("--- %s: %s\n%s", rec.Name, rec.Result, strings.Join(rec.Log, "\n"))
+		if rec.Type == job.TypeTask && !rec.Result.OK() {
+			t.Logf("--- %s: %s; its log ends with:\n%s", rec.Name, rec.Result, strings.Join(rec.Log[max(0, len(rec.Log)-most):], "\n"))
 		}
 	}
+	file, err := rig.CreateLog("report-*.json")
+	if err != nil {
+		t.Logf("keeping the report: %v", err)
+		return
+	}
+	encoder := json.NewEncoder(file)
+	encoder.SetIndent("", "  ")
+	if err := errors.Join(encoder.Encode(r), file.Close()); err != nil {
+		t.Logf("keeping the report: %v", err)
+		return
+	}
+	t.Logf("whole report: %s", file.Name())
 }
 
 // owned lists what carries an agent's label.

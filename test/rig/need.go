@@ -37,7 +37,7 @@ func NeedBuildkitd(tb testing.TB, opts BuildkitdOptions) *Buildkitd {
 		tb.Fatalf("starting buildkitd: %v", err)
 	}
 	stopAfter(tb, "buildkitd", builder.Stop)
-	keepLog(tb, "buildkitd", builder.Log())
+	KeepLog(tb, "buildkitd", builder.Log())
 	return builder
 }
 
@@ -50,7 +50,7 @@ func NeedPodman(tb testing.TB, opts PodmanOptions) *Podman {
 		tb.Fatalf("starting Podman: %v", err)
 	}
 	stopAfter(tb, "Podman", podman.Stop)
-	keepLog(tb, "podman", podman.Log())
+	KeepLog(tb, "podman", podman.Log())
 	return podman
 }
 

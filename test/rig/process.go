@@ -33,8 +33,8 @@ const (
 	// ending: short against its start time, long against a look.
 	pollEvery = 20 * time.Millisecond
 	// tailBytes is how much of a log goes into an error or a test's output:
-	// about forty lines.
-	tailBytes = 4 << 10
+	// about twenty lines, so that those of several components fit on a screen.
+	tailBytes = 2 << 10
 )
 
 var (
