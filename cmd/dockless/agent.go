@@ -122,18 +122,15 @@ func agentName(c agent.Config) string {
 	return host
 }
 
-// leftoverJob is a job that a dead process ran.
-type leftoverJob struct{ id job.ID }
-
 // clearPredecessor removes and reports what a process that died left behind.
 func clearPredecessor(ctx context.Context, a *agent.Agent, shop *workshop, name string, log *slog.Logger) error {
 	left, err := a.Leftover()
 	if err != nil {
 		return err
 	}
-	var jobs []leftoverJob
+	var jobs []job.ID
 	if left != nil {
-		jobs = append(jobs, leftoverJob{left.JobID})
+		jobs = append(jobs, left.JobID)
 		log.WarnContext(ctx, "an earlier process died in the middle of a job",
 			"job_id", left.JobID, "job_name", left.JobName, "request_id", left.RequestID, "started", left.Started)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
+	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
 )
@@ -105,14 +106,14 @@ func (w *workshop) equip(c *runner.Config, log *slog.Logger) {
 // removeLeftovers ends the processes of dead jobs of this agent and removes
 // their containers, networks and volumes. Processes go first: one of them could
 // be about to make another container.
-func (w *workshop) removeLeftovers(ctx context.Context, agentName string, jobs []leftoverJob, log *slog.Logger) error {
-	for _, j := range jobs {
-		ended, err := runner.KillLeftovers(ctx, agentName, j.id)
+func (w *workshop) removeLeftovers(ctx context.Context, agentName string, jobs []job.ID, log *slog.Logger) error {
+	for _, id := range jobs {
+		ended, err := runner.KillLeftovers(ctx, agentName, id)
 		if err != nil {
-			return fmt.Errorf("ending the processes of job %s: %w", j.id, err)
+			return fmt.Errorf("ending the processes of job %s: %w", id, err)
 		}
 		for _, p := range ended {
-			log.WarnContext(ctx, "ended a process of a dead job", "job_id", j.id, "pid", p.PID, "name", p.Name)
+			log.WarnContext(ctx, "ended a process of a dead job", "job_id", id, "pid", p.PID, "name", p.Name)
 		}
 	}
 	if w.podman == nil {
