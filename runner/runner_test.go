@@ -175,3 +175,65 @@ func TestConditionsAndResults(t *testing.T) {
 		})
 	}
 }
+
+func TestRecordsHaveTheIDsOfTheMessage(t *testing.T) {
+	m := message(script("one", "true"), script("two", "true"))
+	rec, _ := run(t, config(t), m)
+	if got := rec.record(t, "The job"); got.ID != m.JobID.Record() || got.Type != job.TypeJob || got.ParentID != "" {
+		t.Errorf("record of the job = %+v, want the job's id and no parent", got)
+	}
+	for _, s := range m.Steps {
+		if got := rec.record(t, s.DisplayName); got.ID != s.ID || got.Type != job.TypeTask || got.ParentID != m.JobID.Record() {
+			t.Errorf("record of step %s = %+v, want the step's id below the job", s.Name, got)
+		}
+	}
+	if init := rec.record(t, "Initialize job"); init.ID == "" || init.ParentID != m.JobID.Record() {
+		t.Errorf("record of Initialize job = %+v", init)
+	}
+}
+
+func TestASkippedStepSaysWhy(t *testing.T) {
+	rec, out := run(t, config(t), message(script("s", "true", condition("and(succeeded(), eq(variables['x'], '1'))"))))
+	r, log := rec.record(t, "s"), strings.Join(rec.log(t, "s"), "\n")
+	const reason = "Skipping step due to condition evaluation."
+	if r.Result != job.Skipped || !strings.HasPrefix(r.ResultCode, reason) || !strings.HasPrefix(log, reason) || !strings.Contains(log, "eq(") {
+		t.Errorf("step %s with code %q and log\n%s", r.Result, r.ResultCode, log)
+	}
+	if out.Result != job.Succeeded {
+		t.Errorf("job %s, want succeeded", out.Result)
+	}
+}
+
+// Protocol §7.9 and §8.13: the worse result stays, and whatever lies above
+// failed stays once it is set. Such a step does not change the job.
+func TestClaimedResultsAreMerged(t *testing.T) {
+	for claims, want := range map[string][2]job.Result{
+		"Succeeded":                       {job.Succeeded, job.Succeeded},
+		"Failed Succeeded":                {job.Failed, job.Failed},
+		"SucceededWithIssues Succeeded":   {job.SucceededWithIssues, job.SucceededWithIssues},
+		"SucceededWithIssues Failed":      {job.Failed, job.Failed},
+		"Canceled Failed":                 {job.Canceled, job.Succeeded},
+		"Skipped":                         {job.Skipped, job.Succeeded},
+		"2":                               {job.Failed, job.Failed},
+		"failed":                          {job.Failed, job.Failed}, // no such result: the command fails
+		"SucceededWithIssues exit":        {job.Failed, job.Failed},
+		"Succeeded exit":                  {job.Failed, job.Failed},
+		"Failed error SucceededWithIssue": {job.Failed, job.Failed},
+	} {
+		t.Run(claims, func(t *testing.T) {
+			t.Parallel()
+			var text strings.Builder
+			for claim := range strings.FieldsSeq(claims) {
+				if claim == "exit" {
+					text.WriteString("exit 1\n")
+				} else {
+					text.WriteString("echo '##vso[task.complete result=" + claim + "]'\n")
+				}
+			}
+			rec, out := run(t, config(t), message(script("s", text.String())))
+			if got := rec.record(t, "s").Result; got != want[0] || out.Result != want[1] {
+				t.Errorf("step %s, job %s; want %s, %s", got, out.Result, want[0], want[1])
+			}
+		})
+	}
+}
