@@ -89,6 +89,18 @@ func TestTheBuildCommandBuildsPushesCachesAndLoads(t *testing.T) {
 		t.Errorf("nothing is said about the dead cache registry:\n%s", dead.stderr)
 	}
 
+	// Caches named by hand, as a script written for buildx does.
+	ref := s.Registry.Addr() + "/by-hand/cache"
+	byHand := append(args, "--cache-to", "type=registry,mode=max,ref="+ref, "--cache-from", "type=registry,ref="+ref)
+	for _, want := range []string{"\n0 of 8 steps cached\n", "\n8 of 8 steps cached\n"} {
+		if err := s.Buildkitd.Prune(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if f := s.typed(t, "typed", "", append(env, "DOCKLESS_CACHE_REPO"), byHand...).want(t, 0); !strings.Contains(f.stderr, want) {
+			t.Errorf("with caches named by hand, the output lacks %q:\n%s", want, f.stderr)
+		}
+	}
+
 	quiet := s.typed(t, "typed", "", env, "build", dir, "--quiet", "--load", "-t", "local/shop:1", "--secret", "id=token,env=BUILD_TOKEN").want(t, 0)
 	if !strings.HasPrefix(quiet.stdout, "sha256:") || strings.Count(quiet.stdout, "\n") != 1 || quiet.stderr != "" {
 		t.Errorf("stdout and stderr of a quiet build = %q, %q, want only the digest", quiet.stdout, quiet.stderr)

@@ -116,3 +116,20 @@ func TestSIGTERMInTheMiddleOfAStackRemovesAllOfIt(t *testing.T) {
 		t.Errorf("left behind: %q", left)
 	}
 }
+
+func TestAStackThatWasKilledIsRemovedByDown(t *testing.T) {
+	s := openStage(t, stage.Options{NoBuildkitd: true, NoRegistry: true})
+	file := writeFile(t, t.TempDir(), "compose.yml", "name: slow\n"+slowStack)
+	running := func() bool {
+		return strings.Count(strings.Join(containersOf(t, s), " "), "container") == 2
+	}
+	s.interrupted(t, syscall.SIGKILL, "both containers are there", running, "typed", "", nil, "stack", "up", "-f", file)
+	if left := containersOf(t, s); len(left) == 0 {
+		t.Fatal("nothing was left behind, so the test shows nothing")
+	}
+	// The name is enough: the file may be gone with the job's workspace.
+	s.typed(t, "typed", "", nil, "stack", "down", "-p", "slow", "--volumes").want(t, 0)
+	if left := containersOf(t, s); len(left) != 0 {
+		t.Errorf("left behind by down: %q", left)
+	}
+}
