@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rsa"
 	"encoding/base64"
+	"math"
 	"math/big"
 	"net/http"
 	"slices"
@@ -342,8 +343,12 @@ func (w agentWire) publicKey() (*rsa.PublicKey, error) {
 		return nil, badRequest("The exponent is not base64 of an unsigned big-endian number without padding (§2.2).")
 	}
 	n, e := new(big.Int).SetBytes(modulus), new(big.Int).SetBytes(exponent)
-	if n.BitLen() < 2048 {
-		return nil, badRequest("The key has %d bits, want at least 2048 (§3.1).", n.BitLen())
+	// More bits than anybody uses would make encrypting a session key take minutes.
+	if bits := n.BitLen(); bits < 2048 || bits > 16384 {
+		return nil, badRequest("The key has %d bits, want at least 2048 and at most 16384 (§3.1).", bits)
+	}
+	if n.Bit(0) == 0 || e.Bit(0) == 0 || e.Int64() < 3 || e.Int64() > math.MaxInt32 {
+		return nil, badRequest("The modulus or the exponent is none that RSA has (§2.2).")
 	}
 	return &rsa.PublicKey{N: n, E: int(e.Int64())}, nil
 }

@@ -52,7 +52,7 @@ func (s *Server) putAttachment(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := a.file.append(c.r.Body); err != nil {
+	if _, _, err := c.upload(a.file, c.stored()); err != nil {
 		return nil, err
 	}
 	if err := a.file.pause(); err != nil {

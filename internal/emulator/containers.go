@@ -17,6 +17,7 @@ type containerItem struct {
 	have     int64
 	length   int64 // of the file itself
 	encoding string
+	busy     bool // a chunk is being stored
 	file     *appendFile
 }
 
@@ -48,35 +49,50 @@ func itemPath(c *call) string {
 	return strings.Trim(path, "/")
 }
 
+// chunk is what Content-Range says: where a body begins and how long the stream is.
+// The zero value is a body that is the whole stream.
+type chunk struct{ start, total int64 }
+
+func (c *call) chunk() (chunk, error) {
+	var ch chunk
+	text := c.r.Header.Get("Content-Range")
+	if text == "" {
+		return ch, nil
+	}
+	var end int64
+	_, err := fmt.Sscanf(text, "bytes %d-%d/%d", &ch.start, &end, &ch.total)
+	if err != nil || ch.start < 0 || end >= ch.total || end-ch.start+1 != c.r.ContentLength {
+		return ch, badRequest("Content-Range %q does not fit a body of %d bytes (§9.1).", text, c.r.ContentLength)
+	}
+	return ch, nil
+}
+
 // putItem takes one chunk of a file. Chunks come in order; the last one is
 // answered with 201, those before it with 202.
 func (s *Server) putItem(c *call) (any, error) {
-	it, first, err := s.openItem(c)
+	ch, err := c.chunk()
 	if err != nil {
 		return nil, err
 	}
-	total, start := int64(0), int64(0)
-	if text := c.r.Header.Get("Content-Range"); text != "" {
-		var end int64
-		if _, err := fmt.Sscanf(text, "bytes %d-%d/%d", &start, &end, &total); err != nil || end-start+1 != c.r.ContentLength {
-			return nil, badRequest("Content-Range %q does not fit a body of %d bytes (§9.1).", text, c.r.ContentLength)
-		}
-	}
-	if start != first {
-		return nil, badRequest("The chunk starts at byte %d, the file has %d (§9.1).", start, first)
-	}
-	size, _, err := it.file.append(c.r.Body)
+	it, err := s.openItem(c, ch.start)
 	if err != nil {
 		return nil, err
 	}
+	size, _, err := c.upload(it.file, c.stored())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	it.have, it.total, it.length, it.encoding = it.have+size, total, total, c.r.Header.Get("Content-Encoding")
-	if n, err := strconv.ParseInt(c.r.Header.Get("x-tfs-filelength"), 10, 64); err == nil {
+	it.busy = false
+	if err != nil {
+		return nil, err
+	}
+	it.have += size
+	it.total = max(ch.total, it.have)
+	it.length, it.encoding = it.total, c.r.Header.Get("Content-Encoding")
+	if n, err := strconv.ParseInt(c.r.Header.Get("x-tfs-filelength"), 10, 64); err == nil && n >= 0 {
 		it.length = n
 	}
 	status := http.StatusAccepted
-	if it.have >= total {
+	if it.have == it.total {
 		status = http.StatusCreated
 		if err := it.file.pause(); err != nil {
 			return nil, err
@@ -86,26 +102,32 @@ func (s *Server) putItem(c *call) (any, error) {
 	return streamed{}, nil
 }
 
-// openItem finds or makes the file that a chunk belongs to, and says how much
-// of it is there. A chunk that starts at zero starts the file again.
-func (s *Server) openItem(c *call) (*containerItem, int64, error) {
+// openItem finds or makes the file that a chunk belongs to. A chunk that starts at
+// zero starts the file again. The caller stores the chunk and ends busy.
+func (s *Server) openItem(c *call, start int64) (*containerItem, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, err := s.runOfContainer(c)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	path := itemPath(c)
 	if path == "" || c.q("scope") == "" {
-		return nil, 0, badRequest("An upload names itemPath and scope (§9.1).")
+		return nil, badRequest("An upload names itemPath and scope (§9.1).")
 	}
 	it := r.items[path]
-	if it == nil || !strings.HasPrefix(c.r.Header.Get("Content-Range"), "bytes ") || strings.HasPrefix(c.r.Header.Get("Content-Range"), "bytes 0-") {
+	if it == nil || start == 0 {
 		it = &containerItem{path: path, file: &appendFile{path: filepath.Join(s.dir, "containers", strconv.Itoa(r.id), newGUID())}}
-		r.items[path] = it
 	}
+	switch {
+	case it.busy:
+		return nil, badRequest("A chunk of %s is being stored; chunks come one after another (§9.1).", path)
+	case it.have != start:
+		return nil, badRequest("The chunk starts at byte %d, the file has %d (§9.1).", start, it.have)
+	}
+	r.items[path], it.busy = it, true
 	c.note = path
-	return it, it.have, nil
+	return it, nil
 }
 
 func (it *containerItem) wire(c *call) containerItemWire {
@@ -134,9 +156,12 @@ func (s *Server) getContainer(c *call) (any, error) {
 			out = append(out, it.wire(c))
 		}
 	}
-	one := r.items[path]
+	var one containerItem // a copy: it grows while chunks arrive
+	if it := r.items[path]; it != nil {
+		one = *it
+	}
 	s.mu.Unlock()
-	if one != nil && c.wants("application/octet-stream") {
+	if one.file != nil && c.wants("application/octet-stream") {
 		return one.content(c)
 	}
 	slices.SortFunc(out, func(a, b containerItemWire) int { return strings.Compare(a.Path, b.Path) })
@@ -154,6 +179,6 @@ func (it *containerItem) content(c *call) (any, error) {
 	}
 	c.w.Header().Set("Content-Type", "application/octet-stream")
 	c.w.Header().Set("Content-Length", itoa(it.have))
-	_, _ = io.Copy(c.w, file) // a client that went away is its own problem
+	_, _ = io.CopyN(c.w, file, it.have) // a client that went away is its own problem
 	return streamed{}, nil
 }

@@ -36,7 +36,7 @@ func refuseQueued(err error) error {
 // when it joins none.
 func separate(err error) []error {
 	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-		joined, ok := inner.(interface{ Unwrap() []error }) //nolint:errorlint // the loop visits every error of the chain itself
+		joined, ok := inner.(interface{ Unwrap() []error })
 		if !ok || errors.Join(joined.Unwrap()...).Error() != inner.Error() {
 			continue
 		}

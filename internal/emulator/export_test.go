@@ -1,10 +1,30 @@
 package emulator
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/job"
 )
+
+// Route is a path with its placeholders, and the methods it takes.
+type Route struct {
+	Path    string
+	Methods []string
+}
+
+// Routes returns every route of the server.
+func Routes() []Route {
+	var out []Route
+	for _, l := range locations() {
+		out = append(out, Route{"/" + l.route, slices.Sorted(maps.Keys(l.methods))})
+	}
+	return out
+}
+
+// MaxJSON is the largest JSON body.
+const MaxJSON = maxJSON
 
 // SetTimeout changes how long a job may run; a pipeline says it in minutes.
 func (s *Server) SetTimeout(id job.ID, timeout time.Duration) {

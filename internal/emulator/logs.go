@@ -92,9 +92,9 @@ func (s *Server) appendLog(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	start := bufio.NewReader(c.r.Body)
+	start := bufio.NewReader(c.stored())
 	head, _ := start.Peek(len(bom) + stampLength) // a short page is judged by what it has
-	size, lines, err := l.file.append(start)
+	size, lines, err := c.upload(l.file, start)
 	if err = errors.Join(err, l.file.pause()); err != nil {
 		return nil, err
 	}

@@ -9,9 +9,11 @@ import (
 // checkBatch refuses changes that are out of order (§7.2 to §7.4).
 func (s *Server) checkBatch(q *request, t *timeline, batch []recordWire) error {
 	main := t.id == q.plan.timeline
-	known := func(id job.RecordID) bool {
-		return t.records[id] != nil || slices.ContainsFunc(batch, func(r recordWire) bool { return r.ID == id })
+	ids := make(map[job.RecordID]bool, len(batch))
+	for _, r := range batch {
+		ids[r.ID] = true
 	}
+	known := func(id job.RecordID) bool { return t.records[id] != nil || ids[id] }
 	running := q.jobRecordSeen || slices.ContainsFunc(batch, func(r recordWire) bool {
 		return r.ID == q.job.Record() && (value(r.State) == job.InProgress || value(r.State) == job.Completed)
 	})

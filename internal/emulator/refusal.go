@@ -68,6 +68,10 @@ func recordNotFound(id string) error {
 	return refuse(http.StatusNotFound, "TimelineRecordNotFoundException", "There is no record %s in this timeline.", id)
 }
 
+func tooLarge(limit int64) error {
+	return refuse(http.StatusRequestEntityTooLarge, "VssRequestContentException", "The body is larger than %d bytes.", limit)
+}
+
 func badRequest(format string, args ...any) error {
 	return refuse(http.StatusBadRequest, "VssRequestContentException", format, args...)
 }

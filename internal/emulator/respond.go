@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -133,10 +134,29 @@ func readBody(r *http.Request, limit int64) ([]byte, error) {
 		return nil, badRequest("The body ended early: %v.", err)
 	}
 	if int64(len(body)) > limit {
-		return nil, refuse(http.StatusRequestEntityTooLarge, "VssRequestContentException", "The body is larger than %d bytes.", limit)
+		return nil, tooLarge(limit)
 	}
 	return body, nil
 }
+
+// maxUpload bounds what one call may store: pages of logs have 8 MiB (§7.6), chunks
+// of artifacts at most 24 MiB (§9.1), and attachments what a task gives them.
+const maxUpload = 256 << 20
+
+// upload appends from, the body or what is left of it, to a file.
+func (c *call) upload(f *appendFile, from io.Reader) (size, lines int64, err error) {
+	size, lines, err = f.append(from)
+	if _, ours := errors.AsType[*fs.PathError](err); err == nil || ours || errors.Is(err, fs.ErrClosed) {
+		return size, lines, err
+	}
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return 0, 0, tooLarge(maxUpload)
+	}
+	return 0, 0, badRequest("The body ended early.")
+}
+
+// stored is the body, as far as one call may store it.
+func (c *call) stored() io.Reader { return http.MaxBytesReader(c.w, c.r.Body, maxUpload) }
 
 // wants reports whether the Accept header asks for the media type.
 func (c *call) wants(mediaType string) bool {

@@ -22,17 +22,21 @@ type appendFile struct {
 	closed bool
 }
 
-// append adds what from holds and returns how many bytes and lines that was.
+// append adds what from holds and returns how many bytes and lines that was. It
+// adds nothing when from fails: whoever sends it again must not double it.
 func (f *appendFile) append(from io.Reader) (size, lines int64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.open(); err != nil {
 		return 0, 0, err
 	}
-	count := &lineCounter{}
-	size, err = io.Copy(f.file, io.TeeReader(from, count))
+	before, err := f.file.Seek(0, io.SeekEnd)
 	if err != nil {
-		return size, count.lines, fmt.Errorf("writing %s: %w", f.path, err)
+		return 0, 0, fmt.Errorf("writing %s: %w", f.path, err)
+	}
+	count := &lineCounter{}
+	if size, err = io.Copy(f.file, io.TeeReader(from, count)); err != nil {
+		return 0, 0, fmt.Errorf("writing %s: %w", f.path, errors.Join(err, f.file.Truncate(before)))
 	}
 	return size, count.lines, nil
 }

@@ -64,8 +64,7 @@ func TestMalformedYAMLIsOneLine(t *testing.T) {
 			t.Errorf("%q was accepted", text)
 			continue
 		}
-		lines := strings.Split(err.Error(), "\n")
-		for _, line := range lines {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
 			if !strings.HasPrefix(line, "/ci.yml (Line: ") || len(line) < len("/ci.yml (Line: 1, Col: 1): x") {
 				t.Errorf("%q: line %q has no place", text, line)
 			}
