@@ -194,6 +194,7 @@ type splitter struct {
 	rest    bool                              // in the rest of a line longer than maxLine
 	drop    bool                              // that rest belongs to a command and is not shown
 	afterCR bool                              // a consumed line ended with CR: an LF now belongs to it
+	seam    []byte                            // the last bytes of a line longer than maxLine
 }
 
 // skipLF removes the second half of a line ending whose line was consumed.
@@ -258,13 +259,21 @@ func (s *splitter) whole(text []byte) {
 	}
 }
 
+// seamSize is how much of a piece is looked at together with the next one, so
+// that the mark of a command which lies across both is seen.
+const seamSize = len(command.Prefix)
+
 // keep holds the beginning of a line until its end comes, within maxLine.
 func (s *splitter) keep(p []byte) {
 	if !s.rest && len(s.pending)+len(p) <= maxLine {
 		s.pending = append(s.pending, p...)
 		return
 	}
-	if !s.drop && (command.Suspect(s.pending) || command.Suspect(p)) {
+	if !s.rest {
+		s.seam = append(s.seam[:0], s.pending[max(0, len(s.pending)-seamSize):]...)
+	}
+	s.seam = append(s.seam, p[:min(len(p), seamSize)]...)
+	if !s.drop && (command.Suspect(s.pending) || command.Suspect(s.seam) || command.Suspect(p)) {
 		s.drop = true
 		s.n.warn("A logging command longer than 1 MiB was not carried out.")
 	}
@@ -273,6 +282,10 @@ func (s *splitter) keep(p []byte) {
 		s.n.console.write(p)
 	}
 	s.pending, s.rest = s.pending[:0], true
+	if len(p) > seamSize {
+		s.seam = append(s.seam[:0], p[len(p)-seamSize:]...)
+	}
+	s.seam = append(s.seam[:0], s.seam[max(0, len(s.seam)-seamSize):]...)
 }
 
 // finish handles a last line without an ending.

@@ -113,9 +113,20 @@ func TestALongLineIsCutBehindTheMask(t *testing.T) {
 }
 
 func TestACommandThatNeverEndsIsNotShown(t *testing.T) {
-	lines, commands := split("##vso[task.setvariable variable=x;issecret=true]"+strings.Repeat("s3cret", maxLine/4)+"\nend", 64<<10)
-	if len(commands) != 0 || strings.Contains(strings.Join(lines, ""), "s3cret") || lines[len(lines)-1] != "end" {
-		t.Errorf("%d commands and %d lines, want none of the text", len(commands), len(lines))
+	command := "##vso[task.setvariable variable=x;issecret=true]" + strings.Repeat("s3cret", 1000)
+	for name, text := range map[string]string{
+		"at the beginning":     command + strings.Repeat("s3cret", maxLine/4),
+		"after the bound":      strings.Repeat("x", maxLine+10) + command,
+		"across the bound":     strings.Repeat("x", maxLine-3) + command,
+		"after twice as much":  strings.Repeat("x", 2*maxLine+1) + command,
+		"one byte at the last": strings.Repeat("x", maxLine-1) + command,
+	} {
+		for _, size := range []int{1, 3, 64 << 10} {
+			lines, commands := split(text+"\nend", size)
+			if len(commands) != 0 || strings.Contains(strings.Join(lines, ""), "s3cret") || lines[len(lines)-1] != "end" {
+				t.Errorf("%s in pieces of %d: %d commands and %d lines, want none of the text", name, size, len(commands), len(lines))
+			}
+		}
 	}
 }
 
