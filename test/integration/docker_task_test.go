@@ -56,9 +56,7 @@ CMD ["cat", "/color", "/size"]
 `})
 	with := func(command string, more map[string]string) map[string]string {
 		inputs := map[string]string{"command": command, "containerRegistry": "R", "repository": "Team/Web", "tags": "v1\nv2"}
-		for name, value := range more {
-			inputs[name] = value
-		}
+		maps.Copy(inputs, more)
 		return inputs
 	}
 	image := locked.Addr() + "/team/web" // names of images are in lower case

@@ -105,7 +105,8 @@ func (p *Program) Tail() string {
 
 func (s *Stage) startEmulator(ctx context.Context, flags []string) error {
 	args := append([]string{"emulator", "--addr", "127.0.0.1:0", "--pat", PAT, "--state", filepath.Join(s.Dir, "emulator")}, flags...)
-	cmd := exec.Command(s.binary, args...)
+	// Stop ends it, in its turn; a context that ends would do so at once.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), s.binary, args...)
 	log, err := os.Create(filepath.Join(s.Dir, "emulator.log"))
 	if err != nil {
 		return err
@@ -171,13 +172,13 @@ func (s *Stage) StartAgent(ctx context.Context, o AgentOptions) (*Program, error
 		o.Name = "stage"
 	}
 	dir := filepath.Join(s.Dir, o.Name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
 	}
 	if err := s.dockerConfig(filepath.Join(dir, "docker")); err != nil {
 		return nil, err
 	}
-	log, err := os.OpenFile(filepath.Join(dir, "agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	log, err := os.OpenFile(filepath.Join(dir, "agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +220,7 @@ func (s *Stage) dockerConfig(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "config.json"), content, 0o600)
