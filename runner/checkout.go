@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -67,6 +68,7 @@ func (a *attempt) source() (*gitsource.Source, job.Repository, error) {
 	if err != nil {
 		return nil, repository, err
 	}
+	address, credentials := x.withoutPassword(repository.Text("url"), x.gitCredentials(repository))
 	options := x.checkoutOptions(a.in, repository)
 	depth, err := strconv.Atoi(options("fetchDepth", "0"))
 	if override := x.vars.Value("agent.source.git.shallowFetchDepth"); override != "" {
@@ -84,12 +86,12 @@ func (a *attempt) source() (*gitsource.Source, job.Repository, error) {
 		submodules = ""
 	}
 	s := &gitsource.Source{
-		Dir: dir, URL: repository.Text("url"), Ref: repository.Text("ref"), Commit: repository.Text("version"),
+		Dir: dir, URL: address, Ref: repository.Text("ref"), Commit: repository.Text("version"),
 		Depth: depth, Filter: options("fetchFilter", ""), Tags: vars.Truth(options("fetchTags", ""), true),
 		Clean:      vars.Truth(options("clean", ""), x.vars.Bool("build.clean", false)),
 		Submodules: submodules, LFS: vars.Truth(options("lfs", ""), x.vars.Bool("agent.source.git.lfs", false)),
 		Sparse: strings.Fields(options("sparseCheckoutDirectories", "")), Patterns: nonEmptyLines(options("sparseCheckoutPatterns", "")),
-		Persist: vars.Truth(options("persistCredentials", ""), false), Credentials: x.gitCredentials(repository),
+		Persist: vars.Truth(options("persistCredentials", ""), false), Credentials: credentials,
 		Log: a.node.print,
 	}
 	s.Run = func(ctx context.Context, dir string, config map[string]string, args ...string) error {
@@ -226,6 +228,31 @@ func (x *execution) gitCredentials(r job.Repository) string {
 	basic := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
 	x.masks.Add(basic)
 	return "basic " + basic
+}
+
+// withoutPassword moves a password out of an address, because git takes
+// addresses on its command line and keeps them in its configuration. It goes
+// into credentials, unless the endpoint of the repository brought some.
+func (x *execution) withoutPassword(address, credentials string) (string, string) {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil || u.Scheme != "https" && u.Scheme != "http" {
+		return address, credentials
+	}
+	password, _ := u.User.Password()
+	if password == "" {
+		return address, credentials
+	}
+	basic := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
+	x.masks.Add(password, basic)
+	if credentials == "" {
+		credentials = "basic " + basic
+	}
+	if name := u.User.Username(); name != "" {
+		u.User = url.User(name)
+	} else {
+		u.User = nil
+	}
+	return u.String(), credentials
 }
 
 // forgetCredentials is the post-job part of the checkout step.

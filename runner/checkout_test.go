@@ -311,13 +311,18 @@ func TestCredentialsReachTheServerAndNothingElse(t *testing.T) {
 		parameters            map[string]string
 	}{
 		"job token": {"OAuth", "bearer " + token, map[string]string{"AccessToken": token}},
+		"address":   {"None", "basic " + base64.StdEncoding.EncodeToString([]byte("someone:"+token)), nil},
 		"user":      {"UsernamePassword", "basic " + base64.StdEncoding.EncodeToString([]byte("someone:"+token)), map[string]string{"Username": "someone", "Password": token}},
 	} {
 		for _, persist := range []string{"false", "true"} {
 			t.Run(name+" persist "+persist, func(t *testing.T) {
 				srv := gitServer(t, filepath.Dir(o.dir), c.authorization, 0)
 				r := o.repository("self", "refs/heads/main", o.second)
-				r.Properties["url"] = json.RawMessage(`"` + srv.URL + `/web/.git"`)
+				address := srv.URL
+				if c.parameters == nil {
+					address = strings.Replace(address, "://", "://someone:"+token+"@", 1)
+				}
+				r.Properties["url"] = json.RawMessage(`"` + address + `/web/.git"`)
 				r.Endpoint = &job.EndpointReference{ID: "E"}
 				m := message(getSources("self", map[string]string{"persistCredentials": persist}),
 					script("fetch", "git fetch -q origin main && echo allowed || echo refused", condition("always()")),
