@@ -18,7 +18,7 @@ import (
 
 // commandTimeout bounds one of our commands in a test: the longest builds the
 // example without any cache on two busy cores.
-const commandTimeout = 5 * time.Minute
+const commandTimeout = 10 * time.Minute
 
 // finished is a command line that has ended.
 type finished struct {

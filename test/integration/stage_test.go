@@ -18,8 +18,8 @@ import (
 )
 
 // jobTimeout bounds one job of a test: the longest builds the example without
-// any cache on two busy cores.
-const jobTimeout = 6 * time.Minute
+// any cache, in a minute on two cores and in six on two that others use as well.
+const jobTimeout = 10 * time.Minute
 
 // openStage starts a stage that ends with the test.
 func openStage(t *testing.T, o stage.Options) testStage {
