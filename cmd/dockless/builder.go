@@ -133,7 +133,7 @@ func newBuilderInspectCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&output, "output", "table", "table or json")
+	cmd.Flags().StringVar(&output, "output", "table", "`FORM`: table or json")
 	return cmd
 }
 
@@ -201,11 +201,11 @@ func newBuilderPruneCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.BoolVarP(&options.All, "all", "a", false, "also frontends and helper images that BuildKit keeps for itself")
-	flags.StringArrayVar(&options.Filter, "filter", nil, "only records that match, for example type=exec.cachemount")
+	flags.StringArrayVar(&options.Filter, "filter", nil, "only records that match `EXPRESSION`, for example type=exec.cachemount")
 	flags.DurationVar(&unusedFor, "unused-for", 0, "only records that were not used for this long, for example 48h")
-	flags.StringVar(&reserved, "reserved-space", "", "keep this much in any case, for example 20GB")
-	flags.StringVar(&maxUsed, "max-used-space", "", "prune until no more than this is used")
-	flags.StringVar(&minFree, "min-free-space", "", "prune until this much of the disk is free")
+	flags.StringVar(&reserved, "reserved-space", "", "keep this `SIZE` in any case, for example 20GB")
+	flags.StringVar(&maxUsed, "max-used-space", "", "prune until no more than this `SIZE` is used")
+	flags.StringVar(&minFree, "min-free-space", "", "prune until this `SIZE` of the disk is free")
 	return cmd
 }
 

@@ -46,10 +46,10 @@ Read its report:    curl URL/_emulator/jobs/ID/report`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&addr, "addr", "127.0.0.1:8090", "address to listen on; port 0 picks a free one")
-	flags.StringSliceVar(&config.Pools, "pool", config.Pools, "pool that exists; may be repeated")
-	flags.StringVar(&pat, "pat", "secret", "personal access token that registers agents")
-	flags.StringVar(&config.StateDir, "state", "", "directory for logs and attachments; empty is a temporary one")
+	flags.StringVar(&addr, "addr", "127.0.0.1:8090", "`ADDRESS` to listen on; port 0 picks a free one")
+	flags.StringSliceVar(&config.Pools, "pool", config.Pools, "pool `NAME` that exists; may be repeated")
+	flags.StringVar(&pat, "pat", "secret", "personal access `TOKEN` that registers agents")
+	flags.StringVar(&config.StateDir, "state", "", "`DIR` for logs and attachments; empty is a temporary one")
 	flags.DurationVar(&config.LockDuration, "lock", config.LockDuration, "how far a renewal moves a request's lock")
 	flags.DurationVar(&config.LockGrace, "lock-grace", config.LockGrace, "how long after its lock expired a job is abandoned")
 	flags.DurationVar(&config.SessionExpiry, "session-expiry", config.SessionExpiry, "how long a session lives that nobody polls")

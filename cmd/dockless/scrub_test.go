@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
@@ -34,6 +36,10 @@ func hideAndLook(t *testing.T) {
 	}
 	if err := hideSecrets([]string{"AZP_TOKEN", "AZP_TOKEN_FILE", "EMPTY", "NOT_SET"}); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := os.ReadFile("/proc/self/environ"); errors.Is(err, fs.ErrPermission) {
+		t.Log("not even this process may read /proc/self/environ any more: it does not run as root")
+		return
 	}
 	after := procEnviron(t)
 	if bytes.Contains(after, []byte(hiddenValue)) {

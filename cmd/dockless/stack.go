@@ -26,11 +26,11 @@ type stackFlags struct {
 
 func (f *stackFlags) register(cmd *cobra.Command) {
 	flags := cmd.PersistentFlags()
-	flags.StringArrayVarP(&f.files, "file", "f", nil, "compose file; may be repeated, later ones override")
-	flags.StringVarP(&f.project, "project-name", "p", "", "name of the project")
-	flags.StringArrayVar(&f.profiles, "profile", nil, "active profile; may be repeated")
-	flags.StringArrayVar(&f.envFiles, "env-file", nil, "file with variables for interpolation; may be repeated")
-	flags.StringVar(&f.directory, "project-directory", "", "directory that relative paths start from")
+	flags.StringArrayVarP(&f.files, "file", "f", nil, "compose `FILE`; may be repeated, later ones override")
+	flags.StringVarP(&f.project, "project-name", "p", "", "`NAME` of the project")
+	flags.StringArrayVar(&f.profiles, "profile", nil, "active profile `NAME`; may be repeated")
+	flags.StringArrayVar(&f.envFiles, "env-file", nil, "`FILE` with variables for interpolation; may be repeated")
+	flags.StringVar(&f.directory, "project-directory", "", "`DIR` that relative paths start from")
 }
 
 func newStackCommand() *cobra.Command {
@@ -156,8 +156,8 @@ func newStackUpCommand(f *stackFlags) *cobra.Command {
 	flags.BoolVar(&removeOrphans, "remove-orphans", false, "remove containers of services that the project no longer has")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "print no progress")
 	flags.DurationVar(&wait, "wait-timeout", 5*time.Minute, "longest wait for everything to be healthy; 0 is none")
-	flags.StringVar(&exportEnv, "export-env", "", "write DOCKLESS_<SERVICE>_HOST and _PORT_<N> to this file, for a shell to source")
-	flags.StringVar(&output, "output", "text", "text or json")
+	flags.StringVar(&exportEnv, "export-env", "", "write DOCKLESS_<SERVICE>_HOST and _PORT_<N> to `FILE`, for a shell to source")
+	flags.StringVar(&output, "output", "text", "`FORM`: text or json")
 	return cmd
 }
 
@@ -254,7 +254,7 @@ func newStackPsCommand(f *stackFlags) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", "table", "table or json")
+	cmd.Flags().StringVar(&format, "format", "table", "`FORM`: table or json")
 	return cmd
 }
 
