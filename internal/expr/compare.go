@@ -50,8 +50,8 @@ func order(a, b Value) int {
 	switch a := a.data.(type) {
 	case bool:
 		return compareBool(a, b.data.(bool))
-	case Decimal:
-		return a.Cmp(b.data.(Decimal))
+	case decimal:
+		return a.Cmp(b.data.(decimal))
 	case string:
 		return strings.Compare(fold(a), fold(b.data.(string)))
 	case version:

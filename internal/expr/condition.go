@@ -11,7 +11,7 @@ func ParseStepCondition(condition string) (*Expr, error) {
 	if strings.TrimSpace(condition) == "" {
 		condition = "succeeded()"
 	}
-	return Parse(condition, StepScope())
+	return Parse(condition, stepScope())
 }
 
 // EvalStepCondition decides whether a step runs in a job whose status is job so far.
@@ -25,7 +25,7 @@ func EvalStepCondition(condition string, variables func(name string) (string, bo
 	}
 	value, lines, err := parsed.EvalTraced(Env{
 		Values:    map[string]Value{"variables": MappingOf(Lookup(variables))},
-		Functions: StepFunctions(job),
+		Functions: stepFunctions(job),
 	})
 	trace = strings.Join(lines, "\n")
 	if err != nil {

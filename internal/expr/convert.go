@@ -47,7 +47,7 @@ func allDigits(text string) bool {
 
 // parseNumeral reads [sign] digits [. digits]. With separators it also skips commas
 // between the digits of the whole part and blanks around the number.
-func parseNumeral(text string, separators bool) (Decimal, bool) {
+func parseNumeral(text string, separators bool) (decimal, bool) {
 	if separators {
 		text = strings.Trim(text, " \t\n\v\f\r")
 	}
@@ -60,30 +60,30 @@ func parseNumeral(text string, separators bool) (Decimal, bool) {
 		whole = strings.ReplaceAll(whole, ",", "")
 	}
 	if whole+fraction == "" || !allDigits(whole+fraction) {
-		return Decimal{}, false
+		return decimal{}, false
 	}
 	return newDecimal(negative, whole, fraction)
 }
 
-func (v Value) toNumber() (Decimal, bool) {
+func (v Value) toNumber() (decimal, bool) {
 	switch v.kind {
 	case Null:
-		return Decimal{}, true
+		return decimal{}, true
 	case Boolean:
 		if v.data.(bool) {
 			return decimalFromInt(1), true
 		}
-		return Decimal{}, true
+		return decimal{}, true
 	case Number:
-		return v.data.(Decimal), true
+		return v.data.(decimal), true
 	case String:
 		if v.data.(string) == "" {
-			return Decimal{}, true
+			return decimal{}, true
 		}
 		return parseNumeral(v.data.(string), true)
 	case Version, DateTime, Array, Object:
 	}
-	return Decimal{}, false
+	return decimal{}, false
 }
 
 func (v Value) toVersion() (version, bool) {

@@ -48,7 +48,7 @@ func (c *Counters) Function(args []Value) (Value, error) {
 		if err != nil {
 			return Value{}, err
 		}
-		seed, _ = number.data.(Decimal).Floor()
+		seed, _ = number.data.(decimal).Floor()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

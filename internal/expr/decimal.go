@@ -16,25 +16,25 @@ const (
 	formatDecimals = 7
 )
 
-// Decimal is an exact decimal number. The zero Decimal is 0.
-type Decimal struct {
+// decimal is an exact decimal number. Its zero value is 0.
+type decimal struct {
 	unscaled *big.Int // nil is 0; never changed
 	scale    int      // number of decimals
 }
 
-func decimalFromInt(n int64) Decimal { return Decimal{unscaled: big.NewInt(n)} }
+func decimalFromInt(n int64) decimal { return decimal{unscaled: big.NewInt(n)} }
 
 // newDecimal builds ±(whole.fraction) from digits, rounding what does not fit to even.
 // It fails when the number is too large.
-func newDecimal(negative bool, whole, fraction string) (Decimal, bool) {
+func newDecimal(negative bool, whole, fraction string) (decimal, bool) {
 	whole = strings.TrimLeft(whole, "0")
 	if len(whole) > decimalDigits {
-		return Decimal{}, false
+		return decimal{}, false
 	}
 	fraction = fraction[:min(len(fraction), 2*decimalScale)]
 	unscaled, ok := new(big.Int).SetString("0"+whole+fraction, 10)
 	if !ok {
-		return Decimal{}, false
+		return decimal{}, false
 	}
 	scale := len(fraction)
 	for drop := max(0, scale-decimalScale); ; drop = 1 {
@@ -44,13 +44,13 @@ func newDecimal(negative bool, whole, fraction string) (Decimal, bool) {
 			break
 		}
 		if scale == 0 {
-			return Decimal{}, false
+			return decimal{}, false
 		}
 	}
 	if negative {
 		unscaled.Neg(unscaled)
 	}
-	return Decimal{unscaled, scale}, true
+	return decimal{unscaled, scale}, true
 }
 
 // divideRounded returns n (not negative) divided by 10^digits, a half rounded to even
@@ -72,7 +72,7 @@ func power10(n int) *big.Int {
 	return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil)
 }
 
-func (d Decimal) value() *big.Int {
+func (d decimal) value() *big.Int {
 	if d.unscaled == nil {
 		return new(big.Int)
 	}
@@ -80,10 +80,10 @@ func (d Decimal) value() *big.Int {
 }
 
 // IsZero reports whether d is 0.
-func (d Decimal) IsZero() bool { return d.value().Sign() == 0 }
+func (d decimal) IsZero() bool { return d.value().Sign() == 0 }
 
 // Cmp returns -1, 0 or +1 as d is less than, equal to or greater than other.
-func (d Decimal) Cmp(other Decimal) int {
+func (d decimal) Cmp(other decimal) int {
 	a, b := d.value(), other.value()
 	switch {
 	case d.scale < other.scale:
@@ -95,7 +95,7 @@ func (d Decimal) Cmp(other Decimal) int {
 }
 
 // Floor returns the largest integer not above d, and false when an int64 cannot hold it.
-func (d Decimal) Floor() (int64, bool) {
+func (d decimal) Floor() (int64, bool) {
 	// Div rounds towards minus infinity for a positive divisor.
 	whole := new(big.Int).Div(d.value(), power10(d.scale))
 	return whole.Int64(), whole.IsInt64()
@@ -103,7 +103,7 @@ func (d Decimal) Floor() (int64, bool) {
 
 // String returns d with at most seven decimals, a half rounded away from zero, without
 // trailing zeros, exponent or separators.
-func (d Decimal) String() string {
+func (d decimal) String() string {
 	n, scale := new(big.Int).Abs(d.value()), d.scale
 	if scale > formatDecimals {
 		n, scale = divideRounded(n, scale-formatDecimals, false), formatDecimals

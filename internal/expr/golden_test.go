@@ -109,8 +109,8 @@ func (c goldenCase) surroundings(t *testing.T) (Scope, Env) {
 	switch c.Scope {
 	case "step-condition":
 		status, _ := field(field(context, "$step").Mapping(), "jobStatus").Text()
-		env.Functions = StepFunctions(Status(status))
-		return StepScope(), env
+		env.Functions = stepFunctions(Status(status))
+		return stepScope(), env
 	case "job-condition":
 		graph := field(context, "$graph").Mapping()
 		env.Functions = Graph{
@@ -218,11 +218,11 @@ func skip(t *testing.T, d *json.Decoder) {
 func special(t *testing.T, m *Map) Value {
 	t.Helper()
 	if text, ok := m.Get("$version"); ok {
-		v, ok := ParseVersion(text.data.(string))
+		v, ok := parseVersion(text.data.(string))
 		if !ok {
 			t.Fatalf("%v is no version", text)
 		}
-		return v
+		return Value{Version, v}
 	}
 	if text, ok := m.Get("$datetime"); ok {
 		parsed, err := time.Parse(time.RFC3339Nano, text.data.(string))

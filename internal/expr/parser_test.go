@@ -91,14 +91,14 @@ func FuzzParse(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		scope := StepScope()
+		scope := stepScope()
 		parsed, err := Parse(text, scope)
 		if err != nil {
 			return
 		}
 		a := new(Map)
 		a.Set("a", List(Int(1), Text("x")))
-		_, trace, _ := parsed.EvalTraced(Env{Values: map[string]Value{"variables": MappingOf(a)}, Functions: StepFunctions(Failed)})
+		_, trace, _ := parsed.EvalTraced(Env{Values: map[string]Value{"variables": MappingOf(a)}, Functions: stepFunctions(Failed)})
 		if again := strings.TrimPrefix(trace[0], "Evaluating: "); len(again) < maxLength {
 			if _, err := Parse(again, scope); err != nil {
 				t.Errorf("%q is traced as %q, which does not parse: %v", text, again, err)

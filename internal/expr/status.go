@@ -29,9 +29,9 @@ func (s Status) is(any ...Status) bool {
 // Functions is what [Env] wants of a scope's own functions.
 type Functions = map[string]func(args []Value) (Value, error)
 
-// StepScope returns the scope of a step's condition: variables and the status functions
+// stepScope returns the scope of a step's condition: variables and the status functions
 // without arguments.
-func StepScope() Scope {
+func stepScope() Scope {
 	scope := Scope{Values: []string{"variables"}}
 	for _, name := range []string{"always", "canceled", "failed", "succeeded", "succeededOrFailed"} {
 		scope.Functions = append(scope.Functions, Signature{Name: name})
@@ -39,9 +39,9 @@ func StepScope() Scope {
 	return scope
 }
 
-// StepFunctions returns the status functions of a step's condition in a job whose status
+// stepFunctions returns the status functions of a step's condition in a job whose status
 // is job so far.
-func StepFunctions(job Status) Functions {
+func stepFunctions(job Status) Functions {
 	answer := func(b bool) func([]Value) (Value, error) {
 		return func([]Value) (Value, error) { return Bool(b), nil }
 	}

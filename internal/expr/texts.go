@@ -82,7 +82,7 @@ func substring(ev *evaluation, args []Value) (Value, error) {
 		if err != nil {
 			return Value{}, err
 		}
-		n, ok := number.data.(Decimal).Floor()
+		n, ok := number.data.(decimal).Floor()
 		if !ok || n < 0 || n > int64(len(units)) {
 			return Value{}, errOutsideText
 		}

@@ -32,7 +32,7 @@ func (k Kind) String() string {
 // Value is one typed value. The zero Value is null. Values are immutable.
 type Value struct {
 	kind Kind
-	data any // bool, Decimal, string, version, time.Time, *array or Mapping
+	data any // bool, decimal, string, version, time.Time, *array or Mapping
 }
 
 // array is behind a pointer because collections are equal only to themselves.
@@ -66,12 +66,6 @@ func ParseNumber(text string) (Value, bool) {
 	return Value{Number, d}, ok
 }
 
-// ParseVersion returns the Version that text spells and whether it does.
-func ParseVersion(text string) (Value, bool) {
-	v, ok := parseVersion(text)
-	return Value{Version, v}, ok
-}
-
 // Kind returns the kind of v.
 func (v Value) Kind() Kind { return v.kind }
 
@@ -103,7 +97,7 @@ func (v Value) Truthy() bool {
 	case Boolean:
 		return v.data.(bool)
 	case Number:
-		return !v.data.(Decimal).IsZero()
+		return !v.data.(decimal).IsZero()
 	case String:
 		return v.data.(string) != ""
 	case Version, DateTime, Array, Object:
@@ -123,7 +117,7 @@ func (v Value) Text() (text string, ok bool) {
 		}
 		return "False", true
 	case Number:
-		return v.data.(Decimal).String(), true
+		return v.data.(decimal).String(), true
 	case String:
 		return v.data.(string), true
 	case Version:

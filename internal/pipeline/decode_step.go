@@ -288,13 +288,13 @@ func (d *decoder) nameSteps(steps []Step) {
 func (d *decoder) titleCheckouts(steps []Step) {
 	count := 0
 	for _, s := range steps {
-		if s.IsCheckout() {
+		if s.isCheckout() {
 			count++
 		}
 	}
 	for i := range steps {
 		s := &steps[i]
-		if !s.IsCheckout() || s.DisplayName != "" {
+		if !s.isCheckout() || s.DisplayName != "" {
 			continue
 		}
 		repository := d.repository(s.Inputs["repository"])

@@ -13,7 +13,7 @@ import (
 func describe(p *Pipeline) []string {
 	var lines []string
 	for _, s := range p.Stages[0].Jobs[0].Steps {
-		if s.IsCheckout() {
+		if s.isCheckout() {
 			continue
 		}
 		line := s.Name + ": " + strings.TrimSpace(s.Inputs["script"])
@@ -473,8 +473,8 @@ func TestIdentifiersAreThoseOfTheService(t *testing.T) {
 		"__default":     "96ac2280-8cb4-5df5-99de-dd2da759617d",
 		"JOB":           "3a3a2a60-14c7-570b-14a4-fa42ad92f52a",
 	} {
-		if got := StableID(name); got != want {
-			t.Errorf("StableID(%q) = %s, want %s", name, got, want)
+		if got := stableID(name); got != want {
+			t.Errorf("stableID(%q) = %s, want %s", name, got, want)
 		}
 	}
 	p := load(t, "steps: [{script: a}]", testOptions())

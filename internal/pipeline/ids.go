@@ -13,10 +13,10 @@ import (
 // idNamespace is the name space the service derives identifiers in.
 const idNamespace = "53371b7fd4614b5dc5e227335323df24"
 
-// StableID returns the identifier the service gives to a stage, job or step that is
+// stableID returns the identifier the service gives to a stage, job or step that is
 // called name: names joined with dots, without a default stage. It is the same in every
 // run.
-func StableID(name string) string {
+func stableID(name string) string {
 	namespace, err := hex.DecodeString(idNamespace)
 	if err != nil {
 		panic("pipeline: the name space is not hexadecimal")

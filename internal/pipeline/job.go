@@ -60,7 +60,7 @@ func (r *Run) id(name string) string {
 	if r.options.UniqueIDs {
 		name = string(r.planID) + "." + name
 	}
-	return StableID(name)
+	return stableID(name)
 }
 
 // status returns a result as expressions know it.

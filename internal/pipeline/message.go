@@ -132,7 +132,7 @@ func (j *Job) repositories() []job.Repository {
 	all := []job.Repository{p.options.Repository.resource("self", p.options)}
 	for _, s := range j.state.def.Steps {
 		alias := s.Inputs["repository"]
-		if r := p.repos[strings.ToLower(alias)]; s.IsCheckout() && r != nil {
+		if r := p.repos[strings.ToLower(alias)]; s.isCheckout() && r != nil {
 			if !slices.ContainsFunc(all, func(other job.Repository) bool { return other.Alias == r.alias }) {
 				all = append(all, r.resource(r.alias, p.options))
 			}

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -241,8 +242,8 @@ func TestTheNameOfARun(t *testing.T) {
 	}
 }
 
-func TestTriggersAreKept(t *testing.T) {
-	p := load(t, `
+func TestTriggersAreCheckedAndNotExpanded(t *testing.T) {
+	load(t, `
 trigger: {batch: true, branches: {include: [main], exclude: ["x/*"]}, tags: [v*]}
 pr: [main]
 schedules:
@@ -252,14 +253,17 @@ schedules:
   always: true
 steps: []
 `, testOptions())
-	if diff := cmp.Diff(&Trigger{Batch: true, Branches: Filter{[]string{"main"}, []string{"x/*"}}, Tags: Filter{Include: []string{"v*"}}}, p.Trigger); diff != "" {
-		t.Errorf("trigger (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff(&Trigger{AutoCancel: true, Drafts: true, Branches: Filter{Include: []string{"main"}}}, p.PR); diff != "" {
-		t.Errorf("pr (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff([]Schedule{{Cron: "0 3 * * *", DisplayName: "nightly ${{ not.evaluated }}", Branches: Filter{Include: []string{"main"}}, Always: true}}, p.Schedules); diff != "" {
-		t.Errorf("schedules (-want +got):\n%s", diff)
+	load(t, "trigger: none\npr: {autoCancel: false, drafts: false, paths: {include: [a]}}\nsteps: []\n", testOptions())
+	for text, want := range map[string]string{
+		"trigger: {branch: [a]}\n":                  "(Line: 1, Col: 11): Unexpected value 'branch'",
+		"trigger: {batch: maybe}\n":                 "(Line: 1, Col: 18): Unexpected value 'maybe'",
+		"pr: {branches: {include: [a], only: b}}\n": "(Line: 1, Col: 31): Unexpected value 'only'",
+		"schedules: [{displayName: a}]\n":           "(Line: 1, Col: 13): There's not enough info to determine what you meant. Add one of these properties: cron",
+	} {
+		_, err := Load(Source{File: "a.yml", Content: []byte(text + "steps: []\n")}, Options{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Load(%q) = %v, want %s", text, err, want)
+		}
 	}
 }
 

@@ -62,9 +62,6 @@ type Options struct {
 type Pipeline struct {
 	Name       string // the run's name: Build.BuildNumber
 	Parameters []Parameter
-	Trigger    *Trigger // nil when the file does not say
-	PR         *Trigger
-	Schedules  []Schedule
 	Stages     []*Stage
 	// Warnings are lines about what the file says and this run does not do.
 	Warnings []string
@@ -137,8 +134,8 @@ type Step struct {
 	at              *node
 }
 
-// IsCheckout reports whether the step fetches a repository.
-func (s Step) IsCheckout() bool { return s.reference.ID == checkoutID }
+// isCheckout reports whether the step fetches a repository.
+func (s Step) isCheckout() bool { return s.reference.ID == checkoutID }
 
 // variable is one declaration, in the order of the file.
 type variable struct {
@@ -147,27 +144,4 @@ type variable struct {
 	flags  job.Variable // IsSecret and IsReadOnly
 	locked bool         // from the file, not from a group
 	at     *node
-}
-
-// Trigger says which changes start a run. It is kept and never acted on.
-type Trigger struct {
-	None       bool
-	Batch      bool
-	AutoCancel bool
-	Drafts     bool
-	Branches   Filter
-	Paths      Filter
-	Tags       Filter
-}
-
-// Filter chooses names by patterns.
-type Filter struct{ Include, Exclude []string }
-
-// Schedule starts a run at certain times.
-type Schedule struct {
-	Cron        string
-	DisplayName string
-	Branches    Filter
-	Batch       bool
-	Always      bool
 }

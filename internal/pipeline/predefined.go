@@ -129,7 +129,7 @@ func readOnly(values map[string]string) *table {
 
 // system returns the variables that tell one job from another.
 func (j *Job) system() *table {
-	stageID := StableID(identifier(j.Stage))
+	stageID := stableID(identifier(j.Stage))
 	values := map[string]string{
 		"System.StageName":             j.Stage,
 		"System.StageDisplayName":      j.stage.DisplayName,
@@ -137,7 +137,7 @@ func (j *Job) system() *table {
 		"System.StageAttempt":          "1",
 		"System.PhaseName":             j.Name,
 		"System.PhaseDisplayName":      j.state.def.DisplayName,
-		"System.PhaseId":               StableID(identifier(j.Stage, j.Name)),
+		"System.PhaseId":               stableID(identifier(j.Stage, j.Name)),
 		"System.PhaseAttempt":          "1",
 		"System.JobName":               j.Instance,
 		"System.JobDisplayName":        j.DisplayName,
