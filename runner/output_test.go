@@ -63,22 +63,43 @@ func TestOutputIsCutIntoLinesAndCommands(t *testing.T) {
 	}
 }
 
+// redraw sends text, cut into pieces, through lines that may be drawn over.
+func redraw(text string, size int) (out []string, count int) {
+	l := &lines{redrawn: true, emit: func(line []byte) { out = append(out, string(line)) }}
+	for piece := range slices.Chunk([]byte(text), size) {
+		if _, err := l.Write(piece); err != nil {
+			panic(err)
+		}
+	}
+	l.finish()
+	return out, l.count
+}
+
+func FuzzProgress(f *testing.F) {
+	f.Add("a 1%\ra 100%, done.  \r\n\r\nb\r", uint8(3))
+	f.Fuzz(func(t *testing.T, text string, size uint8) {
+		want, _ := redraw(text, len(text)+1)
+		got, _ := redraw(text, int(size)+1)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("lines of %q depend on the pieces:\n%s", text, diff)
+		}
+		for _, l := range got {
+			if l == "" || strings.ContainsAny(l, "\r\n") {
+				t.Errorf("a line of %q is %q", text, l)
+			}
+		}
+	})
+}
+
 // What git draws over itself is one line of the log: its last state.
 func TestOfProgressOnlyTheLastStateIsKept(t *testing.T) {
 	text := "remote: Counting objects:  50% (1/2)\rremote: Counting objects: 100% (2/2), done.        \n" +
 		"plain\r\n\r\n\rstart\r\nto the token at the end\rReceiving: 1%\rReceiving: 100%\r"
 	want := []string{"remote: Counting objects: 100% (2/2), done.", "plain", "start", "Receiving: 100%"}
 	for size := 1; size <= len(text); size++ {
-		var got []string
-		l := &lines{redrawn: true, emit: func(line []byte) { got = append(got, string(line)) }}
-		for piece := range slices.Chunk([]byte(text), size) {
-			if _, err := l.Write(piece); err != nil {
-				t.Fatal(err)
-			}
-		}
-		l.finish()
-		if diff := cmp.Diff(want, got); diff != "" || l.count != len(want) {
-			t.Errorf("in pieces of %d: %d lines (-want +got):\n%s", size, l.count, diff)
+		got, count := redraw(text, size)
+		if diff := cmp.Diff(want, got); diff != "" || count != len(want) {
+			t.Errorf("in pieces of %d: %d lines (-want +got):\n%s", size, count, diff)
 		}
 	}
 }
