@@ -112,3 +112,28 @@ func TestDockerStepsThatCannotBe(t *testing.T) {
 		})
 	}
 }
+
+// Protocol §8.6.
+func TestTheBuildOfAForkUsesNoConnections(t *testing.T) {
+	for name, c := range map[string]struct {
+		restrict, fork string
+		want           job.Result
+	}{
+		"fork":               {"true", "True", job.Skipped},
+		"fork that may":      {"false", "True", job.Succeeded},
+		"build of ourselves": {"true", "False", job.Succeeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := registries(message(dockerStep("login", "login", "containerRegistry", "one"), dockerStep("plain", "logout")))
+			m.Variables["system.restrictSecrets"] = job.Variable{Value: c.restrict}
+			m.Variables["build.isFork"] = job.Variable{Value: c.fork}
+			rec, out := run(t, config(t), m)
+			if got := rec.record(t, "login"); got.Result != c.want || strings.Contains(got.ResultCode, "containerRegistry") != (c.want == job.Skipped) {
+				t.Errorf("step with a connection: %s (%s), want %s", got.Result, got.ResultCode, c.want)
+			}
+			if got := rec.record(t, "plain").Result; got != job.Succeeded || out.Result != job.Succeeded {
+				t.Errorf("step without: %s, job %s", got, out.Result)
+			}
+		})
+	}
+}

@@ -135,6 +135,9 @@ func (x *execution) decide(ctx context.Context, e *entry) (run bool, why string,
 	if stop := job.StopOf(ctx); stop != nil && (stop.Reason != job.StopCanceled || x.hard.Err() != nil) && !e.always {
 		return false, "Skipping the step: " + stop.Message, nil
 	}
+	if input := x.forbidden(e); input != "" {
+		return false, "Skipping the step: its input " + input + " names a service connection, and the build of a fork may not use any.", nil
+	}
 	run, trace, err := expr.EvalStepCondition(e.condition, func(name string) (string, bool) {
 		v, ok := x.vars.Get(name)
 		return v.Value, ok
@@ -143,6 +146,20 @@ func (x *execution) decide(ctx context.Context, e *entry) (run bool, why string,
 		return false, "", err
 	}
 	return run, "Skipping step due to condition evaluation.\n" + trace, nil
+}
+
+// forbidden returns the input with which e names a service connection although
+// the job builds a fork that may use none (protocol §8.6), or "".
+func (x *execution) forbidden(e *entry) string {
+	if !x.vars.Bool("system.restrictSecrets", false) || !x.vars.Bool("build.isFork", false) {
+		return ""
+	}
+	for _, name := range e.task.connections {
+		if v, _ := job.Lookup(e.step.Inputs, name); strings.TrimSpace(v) != "" {
+			return name
+		}
+	}
+	return ""
 }
 
 // try runs e once, and again while it fails and may be retried.

@@ -15,6 +15,7 @@ type task struct {
 	description string
 	run         func(ctx context.Context, a *attempt) error
 	after       func(ctx context.Context, a *attempt) error // post-job part; nil: none
+	connections []string                                    // inputs that name service connections
 }
 
 // Tasks are known by id and major version: different tasks of different majors
@@ -35,6 +36,7 @@ func builtins() map[string]task {
 		},
 		"e28912f1-0114-4464-802a-a3a35437fd16@2": {
 			title: "Docker", description: "Build and push images with BuildKit, log in to and out of a registry.", run: runDocker,
+			connections: []string{"containerRegistry"},
 		},
 	}
 }
