@@ -274,7 +274,7 @@ func (d *dockerStep) pushOne(ctx context.Context, name string, out io.Writer) er
 		if lerr != nil {
 			return hint.With(err, "build the image in this job with Docker@2, or install the docker program")
 		}
-		return d.docker(ctx, docker, "push", name)
+		return d.docker(ctx, docker, nil, "push", name)
 	}
 	if err != nil {
 		return err
@@ -304,22 +304,42 @@ func (d *dockerStep) program(ctx context.Context, what string) error {
 	if err != nil {
 		return fmt.Errorf("reading the input arguments: %w", err)
 	}
-	return d.docker(ctx, docker, append(args, more...)...)
+	file, end, err := d.outputFile("command")
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.docker(ctx, docker, file, append(args, more...)...), end())
 }
 
-func (d *dockerStep) docker(ctx context.Context, path string, args ...string) error {
+// docker runs the docker program. Its output goes to the log and, if there is
+// one, to a file.
+func (d *dockerStep) docker(ctx context.Context, path string, file io.Writer, args ...string) error {
 	d.node.print("##[command]" + path + " " + strings.Join(args, " "))
 	dir, err := d.x.directory("")
 	if err != nil {
 		return err
 	}
-	return exitError("docker", d.process(ctx, program{path: path, args: args, dir: dir, env: d.env}))
+	return exitError("docker", d.process(ctx, program{path: path, args: args, dir: dir, env: d.env, file: file}))
 }
 
-// output opens where the output of a command goes: the log, with logging
-// commands made harmless, and a file that the variable DockerOutput names. end
+// output opens where what we print for a command goes: the log and a file. end
 // finishes both.
 func (d *dockerStep) output(name string) (w io.Writer, end func() error, err error) {
+	file, endFile, err := d.outputFile(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	log := &splitter{n: d.node, execute: d.node.disarm}
+	return io.MultiWriter(log, file), func() error {
+		log.finish()
+		return endFile()
+	}, nil
+}
+
+// outputFile opens a file for the output of a command, which the variable
+// DockerOutput names. What is written is masked, and end makes the logging
+// commands in it harmless.
+func (d *dockerStep) outputFile(name string) (w io.Writer, end func() error, err error) {
 	dir := filepath.Join(d.x.folders.temp, "task_outputs")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("keeping the output of docker: %w", err)
@@ -330,12 +350,8 @@ func (d *dockerStep) output(name string) (w io.Writer, end func() error, err err
 		return nil, nil, fmt.Errorf("keeping the output of docker: %w", err)
 	}
 	masked := d.x.masks.NewWriter(file)
-	log := &splitter{n: d.node, execute: d.node.disarm}
 	d.outputs = append(d.outputs, path)
-	return io.MultiWriter(log, masked), func() error {
-		log.finish()
-		return errors.Join(masked.Close(), file.Close(), disarmFile(path))
-	}, nil
+	return masked, func() error { return errors.Join(masked.Close(), file.Close(), disarmFile(path)) }, nil
 }
 
 // disarmFile makes logging commands in a file harmless, for the script that

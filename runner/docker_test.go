@@ -73,6 +73,7 @@ func TestOtherDockerCommandsGoToTheProgram(t *testing.T) {
 	cfg.Path = []string{bin}
 	m := registries(message(
 		dockerStep("info", "image ls", "arguments", `--format "{{ .ID }}"`, "containerRegistry", "one"),
+		script("output", `cat "$(info.DockerOutput)"; stat -c %a "$(info.DockerOutput)"`),
 		dockerStep("start", "start", "container", "db"),
 		dockerStep("push", "push", "repository", "web", "tags", "1"),
 		dockerStep("fail", "fail"),
@@ -83,6 +84,10 @@ func TestOtherDockerCommandsGoToTheProgram(t *testing.T) {
 		if got := strings.Join(rec.log(t, step), "\n"); !strings.Contains(got, want) || rec.record(t, step).Result != job.Succeeded {
 			t.Errorf("%s: %s, want succeeded with\n%s\ngot\n%s", step, rec.record(t, step).Result, want, got)
 		}
+	}
+	want := []string{"<image>", "<ls>", "<--format>", "<{{ .ID }}>", "config", "**vso[task.complete result=Failed]", "600"}
+	if diff := cmp.Diff(want, rec.output(t, "output")); diff != "" {
+		t.Errorf("the file that DockerOutput names (-want +got):\n%s", diff)
 	}
 	if got := rec.record(t, "fail").Issues; len(got) != 1 || got[0].Message != "docker exited with code '1'." {
 		t.Errorf("issues of the failing command = %+v", got)

@@ -23,9 +23,10 @@ type program struct {
 	args     []string
 	dir      string
 	env      environment
-	commands bool // logging commands in its output are carried out; else they are made harmless
-	noStderr bool // anything on standard error is an error of the step
-	redraws  bool // it draws progress over itself: only the last state of a line is kept
+	commands bool      // logging commands in its output are carried out; else they are made harmless
+	noStderr bool      // anything on standard error is an error of the step
+	file     io.Writer // takes a copy of the raw output; nil: none
+	redraws  bool      // it draws progress over itself: only the last state of a line is kept
 }
 
 // process runs p with its output in the log of the step. Its errors are those of
@@ -45,6 +46,9 @@ func (a *attempt) process(ctx context.Context, p program) error {
 	c := process.Command{
 		Path: p.path, Args: p.args, Dir: p.dir, Env: p.env.list(), Stdout: out,
 		Ladder: func() process.Ladder { return a.x.ladder(ctx) },
+	}
+	if p.file != nil {
+		c.Stdout = io.MultiWriter(out, p.file)
 	}
 	finish := out.finish
 	if p.noStderr {
