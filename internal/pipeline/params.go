@@ -58,11 +58,14 @@ func (d *decoder) parameters(n, at *node, values []given) ([]Parameter, expr.Val
 	}
 	for _, v := range values {
 		if !slices.ContainsFunc(declared, func(p Parameter) bool { return strings.EqualFold(p.Name, v.name) }) {
-			d.add(cmp.Or(v.node, n, at), "Unexpected parameter '%s'", v.name)
+			d.add(cmp.Or(v.node, n, at, beginning), "Unexpected parameter '%s'", v.name)
 		}
 	}
 	return declared, expr.MappingOf(strictParameters{known})
 }
+
+// beginning is where a mistake is reported that no part of the file is to blame for.
+var beginning = &node{pos: position{line: 1, column: 1}}
 
 // legacyParameters reads the older form, name: default. There every scalar is a text,
 // and names that are not declared are fine.

@@ -279,3 +279,11 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestAParameterForAFileWithoutParametersIsRefused(t *testing.T) {
+	_, err := Load(Source{File: "x.yml", Content: []byte("steps:\n- script: echo\n")},
+		Options{Parameters: map[string]string{"x": "1"}})
+	if want := "/x.yml (Line: 1, Col: 1): Unexpected parameter 'x'"; err == nil || err.Error() != want {
+		t.Errorf("Load = %v, want %s", err, want)
+	}
+}
