@@ -75,7 +75,8 @@ func (x *execution) list() error {
 	var entries, after []*entry
 	if x.hasContainers() {
 		start := x.agentEntry("Initialize containers", (*execution).startServices)
-		start.beside = true
+		// What cannot work at all fails before the sources are fetched for nothing.
+		start.beside = x.m.JobContainer == "" && x.cfg.Podman != nil
 		entries = append(entries, start)
 	}
 	for _, step := range x.m.Steps {

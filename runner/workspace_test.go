@@ -102,9 +102,12 @@ func TestStepsKnowWhereTheyAre(t *testing.T) {
 }
 
 func TestAJobWithServicesNeedsPodman(t *testing.T) {
-	m := message(script("s", "true"))
+	m := message(getSources("self", nil), script("s", "true"))
 	m.JobSidecarContainers = map[string]string{"db": "mysql"}
 	rec, out := run(t, config(t), m)
+	if got := rec.record(t, "Checkout self").Result; got != job.Skipped {
+		t.Errorf("the sources: %s, want skipped", got)
+	}
 	if out.Result != job.Failed || rec.record(t, "Initialize containers").Result != job.Failed || rec.record(t, "s").Result != job.Skipped {
 		t.Errorf("job %s, want failed in Initialize containers", out.Result)
 	}
