@@ -32,3 +32,10 @@ func (s *Server) SetTimeout(id job.ID, timeout time.Duration) {
 	defer s.mu.Unlock()
 	s.jobs[id].timeout = timeout
 }
+
+// Timeout returns how long a job may run.
+func (s *Server) Timeout(id job.ID) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.jobs[id].timeout
+}

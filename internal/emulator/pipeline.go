@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/pipeline"
 )
@@ -83,14 +84,14 @@ func (s *Server) compile(ctx context.Context, r *run, text []byte, p Pipeline) (
 	} else {
 		root, err := os.OpenRoot(p.Repo)
 		if err != nil {
-			return nil, nil, fmt.Errorf("opening the repository: %w", err)
+			return nil, nil, hint.With(fmt.Errorf("opening the repository: %w", err), "name the directory of a Git repository with repo=PATH")
 		}
 		defer func() { _ = root.Close() }() // only read from
 		source.Open = pipeline.Templates(root.FS())
 	}
 	repo, err := readRepo(ctx, p.Repo)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, hint.With(err, "name the directory of a Git repository that has a commit with repo=PATH")
 	}
 	loaded, err := pipeline.Load(source, pipeline.Options{
 		Parameters: p.Parameters, Variables: variables, Repository: repo, Project: "emulator", ProjectID: projectID,
@@ -113,17 +114,19 @@ func (s *Server) checkPools(p *pipeline.Pipeline, override string) error {
 	for _, known := range s.pools {
 		names = append(names, known.name)
 	}
+	const advice = "start the emulator with --pool %s, or send every job to another pool with pool=NAME"
 	known := func(name string) bool {
 		return name == "" || strings.Contains(name, "$") || slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
 	}
 	if !known(override) {
-		return fmt.Errorf("there is no pool %q; the emulator has %s", override, strings.Join(names, ", "))
+		return hint.With(fmt.Errorf("there is no pool %q; the emulator has %s", override, strings.Join(names, ", ")), advice, override)
 	}
 	var problems []error
 	for _, stage := range p.Stages {
 		for _, def := range stage.Jobs {
 			if override == "" && !def.Agentless && !known(def.Pool.Name) {
-				problems = append(problems, fmt.Errorf("the job %s wants the pool %q; the emulator has %s", def.Name, def.Pool.Name, strings.Join(names, ", ")))
+				err := fmt.Errorf("the job %s wants the pool %q; the emulator has %s", def.Name, def.Pool.Name, strings.Join(names, ", "))
+				problems = append(problems, hint.With(err, advice, def.Pool.Name))
 			}
 		}
 	}

@@ -7,8 +7,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -322,5 +324,48 @@ func TestTemplatesComeFromTheRepository(t *testing.T) {
 		if !strings.Contains(string(a.body), want) {
 			t.Errorf("answer to the template %s = %s, want it to contain %q", name, a.body, want)
 		}
+	}
+}
+
+// timeoutInMinutes and cancelTimeoutInMinutes bound the job as the file says (§8.14).
+func TestAPipelineSaysHowLongItsJobsMayTake(t *testing.T) {
+	srv := emulatortest.New(t, func(c *emulator.Config) { c.LockDuration = time.Minute })
+	p := online(t, srv, "a")
+	run := p.queueYAML("jobs:\n- job: a\n  timeoutInMinutes: 7\n  cancelTimeoutInMinutes: 2\n  steps: [{script: 'sleep 600'}]\n", "")
+	if got := srv.Timeout(run.Jobs[0].ID); got != 7*time.Minute {
+		t.Errorf("timeout = %s, want 7m", got)
+	}
+	srv.SetTimeout(run.Jobs[0].ID, 20*time.Millisecond)
+	p.running()
+	if m := p.poll(); m == nil || m.MessageType != "JobCancellation" || !strings.Contains(m.Body, `"timeout":"00:02:00"`) {
+		t.Errorf("message = %+v, want a cancellation with two minutes to end", m)
+	}
+}
+
+// Every run has its own number, and a pipeline that cannot be queued leaves nothing.
+func TestPipelinesMayBeQueuedAllAtOnce(t *testing.T) {
+	srv := emulatortest.New(t)
+	const runs = 8
+	numbers := make(chan int, runs)
+	var queuing sync.WaitGroup
+	for range runs {
+		queuing.Go(func() {
+			if _, err := srv.QueuePipeline(t.Context(), []byte("steps: [{scrip: x}]"), emulator.Pipeline{}); err == nil {
+				t.Error("a pipeline with a mistake was queued")
+			}
+			run, err := srv.QueuePipeline(t.Context(), []byte("jobs:\n- job: a\n- job: b\n  dependsOn: a\n"), emulator.Pipeline{})
+			if err != nil {
+				t.Error(err)
+			}
+			numbers <- run.Run
+		})
+	}
+	queuing.Wait()
+	seen := make(map[int]bool)
+	for range runs {
+		seen[<-numbers] = true
+	}
+	if len(seen) != runs || len(srv.Jobs()) != 2*runs {
+		t.Errorf("%d different runs with %d jobs, want %d with %d", len(seen), len(srv.Jobs()), runs, 2*runs)
 	}
 }

@@ -3,7 +3,6 @@ package emulator
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -23,14 +22,18 @@ func readRepo(ctx context.Context, dir string) (pipeline.Repository, error) {
 	if err != nil {
 		return pipeline.Repository{}, fmt.Errorf("finding repository %s: %w", dir, err)
 	}
-	var problems []error
+	var failed error
 	git := func(args ...string) string {
+		if failed != nil {
+			return ""
+		}
 		var diagnosis bytes.Buffer
 		cmd := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...)
 		cmd.Stderr = &diagnosis
 		out, err := cmd.Output()
 		if err != nil {
-			problems = append(problems, fmt.Errorf("reading repository %s: git %s: %w: %s", dir, args[0], err, bytes.TrimSpace(diagnosis.Bytes())))
+			first, _, _ := bytes.Cut(bytes.TrimSpace(diagnosis.Bytes()), []byte("\n"))
+			failed = fmt.Errorf("reading repository %s: git %s: %w: %s", dir, args[0], err, first)
 		}
 		return strings.TrimSpace(string(out))
 	}
@@ -40,5 +43,5 @@ func readRepo(ctx context.Context, dir string) (pipeline.Repository, error) {
 		Author: git("log", "-1", "--format=%an"), Message: git("log", "-1", "--format=%s"),
 	}
 	repo.DefaultBranch = repo.Ref
-	return repo, errors.Join(problems...)
+	return repo, failed
 }

@@ -5,6 +5,12 @@ import (
 	"unicode"
 )
 
+// fold maps text to upper case one character at a time, as ordinal comparison that
+// ignores case does. The dotless i, the long s and the sharp s have no upper case there.
+func fold(text string) string {
+	return strings.Map(foldRune, text)
+}
+
 func foldRune(r rune) rune {
 	switch {
 	case 'a' <= r && r <= 'z':

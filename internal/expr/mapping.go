@@ -3,7 +3,6 @@ package expr
 import (
 	"iter"
 	"reflect"
-	"strings"
 )
 
 // Mapping is what an Object reads from. [Map] and [Lookup] are mappings; a package
@@ -91,10 +90,4 @@ func (l *lookup) All() iter.Seq2[string, Value] { return func(func(string, Value
 // is never the same.
 func sameMapping(a, b Mapping) bool {
 	return reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
-}
-
-// fold maps text to upper case one character at a time, as ordinal comparison that
-// ignores case does. The dotless i and the long s have no upper case there.
-func fold(text string) string {
-	return strings.Map(foldRune, text)
 }

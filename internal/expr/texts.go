@@ -2,6 +2,7 @@ package expr
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"unicode/utf16"
 )
@@ -53,7 +54,7 @@ func replace(ev *evaluation, args []string) (Value, error) {
 }
 
 func hasPrefix(text, prefix []rune) bool {
-	return len(text) >= len(prefix) && string(text[:len(prefix)]) == string(prefix)
+	return len(text) >= len(prefix) && slices.Equal(text[:len(prefix)], prefix)
 }
 
 // split cuts at every occurrence of the whole delimiter.
