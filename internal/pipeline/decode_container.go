@@ -59,6 +59,7 @@ func (d *decoder) container(o *object) *container {
 	}
 	if endpoint := o.text("endpoint"); endpoint != "" {
 		c.Endpoint = &job.EndpointReference{Name: endpoint}
+		d.warn(o.key("endpoint"), "the service connection '%s' is not known here: the image is pulled with the agent's own credentials", endpoint)
 	}
 	if socket := o.take("mapDockerSocket"); socket != nil {
 		value := d.boolean(socket, true)

@@ -2,7 +2,8 @@
 // that an agent can run.
 //
 // [Load] reads a file, evaluates its template expressions and checks it; every key it
-// does not know is an error with file, line and column. [NewRun] starts one execution:
+// does not know is an error with file, line and column, and one that changes nothing
+// outside the service is a warning. [NewRun] starts one execution:
 // [Run.Ready] hands out the jobs whose dependencies are complete, [Job.Message] builds
 // what the agent is sent, and [Run.Finish] takes the result, until [Run.Done].
 //

@@ -191,7 +191,7 @@ resources:
     endpoint: hub
     trigger: none
   containers:
-  - {container: db, image: redis, trigger: true}
+  - {container: db, image: redis, trigger: true, endpoint: hub}
 stages:
 - stage: a
   group: g
@@ -216,6 +216,7 @@ stages:
 		"(Line: 10, Col: 5): 'endpoint' has no effect here: the repository is fetched with the credentials given for this run",
 		"(Line: 11, Col: 5): 'trigger' has no effect here: nothing but a person starts a run",
 		"(Line: 13, Col: 35): 'trigger' has no effect here: nothing but a person starts a run",
+		"(Line: 13, Col: 50): the service connection 'hub' is not known here: the image is pulled with the agent's own credentials",
 		"(Line: 16, Col: 3): 'group' has no effect here: stages are shown one by one",
 		"(Line: 17, Col: 3): 'isSkippable' has no effect here: whoever starts the run chooses its stages",
 		"(Line: 18, Col: 3): 'lockBehavior' has no effect here: there are no environments to lock",
