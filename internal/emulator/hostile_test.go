@@ -79,7 +79,7 @@ func TestMalformedCallsAreRefused(t *testing.T) {
 
 // Bodies are bounded, for control calls as for the protocol's.
 func TestHugeBodiesAreRefused(t *testing.T) {
-	srv := emulatortest.New(t)
+	srv := emulatortest.New(t, func(c *emulator.Config) { c.LockDuration = time.Minute })
 	p := online(t, srv, "a")
 	srv.Queue(emulatortest.Script("true"))
 	p.running()
@@ -90,7 +90,7 @@ func TestHugeBodiesAreRefused(t *testing.T) {
 	p.want(413, "POST", pool+"/agents", huge, p.pat())
 	p.want(413, "PATCH", p.recordsPath(), huge, bearer(p.jobToken))
 	p.want(400, "POST", "/_apis/oauth2/token", "grant_type="+huge, header{"Content-Type", "application/x-www-form-urlencoded"})
-	p.want(400, "POST", control, "steps: "+strings.Repeat("[", 1<<20), header{"Content-Type", "application/yaml"})
+	p.want(400, "POST", control, "steps: "+strings.Repeat("[", 1<<18), header{"Content-Type", "application/yaml"})
 	p.mustRenew()
 }
 
@@ -119,7 +119,7 @@ func TestUnusableKeysAreRefused(t *testing.T) {
 
 // §7.6: a page whose call broke off is sent again; its lines must not be there twice.
 func TestABodyThatEndsEarlyLeavesNothing(t *testing.T) {
-	srv := emulatortest.New(t)
+	srv := emulatortest.New(t, func(c *emulator.Config) { c.LockDuration = time.Minute })
 	p := online(t, srv, "a")
 	id := srv.Queue(emulatortest.Script("true"))
 	p.running()
