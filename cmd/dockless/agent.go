@@ -97,7 +97,7 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	if err != nil {
 		return usageError{err}
 	}
-	if err := clearPredecessor(ctx, a, shop, agentName(s.agent), log); err != nil {
+	if err := clearPredecessor(ctx, a, shop, s, log); err != nil {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
@@ -123,7 +123,7 @@ func agentName(c agent.Config) string {
 }
 
 // clearPredecessor removes and reports what a process that died left behind.
-func clearPredecessor(ctx context.Context, a *agent.Agent, shop *workshop, name string, log *slog.Logger) error {
+func clearPredecessor(ctx context.Context, a *agent.Agent, shop *workshop, s *agentSettings, log *slog.Logger) error {
 	left, err := a.Leftover()
 	if err != nil {
 		return err
@@ -138,7 +138,14 @@ func clearPredecessor(ctx context.Context, a *agent.Agent, shop *workshop, name 
 	const bound = time.Minute
 	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("removing the leftovers of an earlier job took longer than %s", bound))
 	defer cancel()
-	return shop.removeLeftovers(ctx, name, jobs, log)
+	if err := shop.removeLeftovers(ctx, agentName(s.agent), jobs, log); err != nil || left == nil {
+		return err
+	}
+	// Scripts of the dead job lie there, with its secrets expanded in them.
+	if err := os.RemoveAll(filepath.Join(s.runner.Work, "_temp")); err != nil {
+		return fmt.Errorf("removing the temporary files of an earlier job: %w", err)
+	}
+	return nil
 }
 
 // jobRunner runs the agent's jobs. One at a time is all an agent is sent.

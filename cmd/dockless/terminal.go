@@ -114,7 +114,7 @@ func newDisplay(mode string, w io.Writer) (display, error) {
 	}
 	switch mode {
 	case "plain":
-		return &plainDisplay{w: w}, nil
+		return &plainDisplay{w: w, open: make(map[job.RecordID]string)}, nil
 	case "json":
 		return &jsonDisplay{enc: json.NewEncoder(w)}, nil
 	}
@@ -128,10 +128,21 @@ func newDisplay(mode string, w io.Writer) (display, error) {
 	return &ttyDisplay{vertices: v, jobs: make(map[job.RecordID]string)}, nil
 }
 
-// plainDisplay prints the log as the web page of a job would show it.
-type plainDisplay struct{ w io.Writer }
+// plainDisplay prints the log as the web page of a job would show it. While two
+// records are open at once, as the checkout and the services are, each line says
+// whose it is.
+type plainDisplay struct {
+	w    io.Writer
+	open map[job.RecordID]string // names of the records in progress
+}
 
 func (p *plainDisplay) record(now, before job.Record) {
+	if now.Type == job.TypeTask {
+		delete(p.open, now.ID)
+		if now.State == job.InProgress {
+			p.open[now.ID] = now.Name
+		}
+	}
 	switch {
 	case now.Type == job.TypeJob && before.State != job.Completed && now.State == job.Completed:
 		say(p.w, "job %s: %s%s\n", now.Name, now.Result, took(now))
@@ -140,8 +151,13 @@ func (p *plainDisplay) record(now, before job.Record) {
 	}
 }
 
-func (p *plainDisplay) line(_ job.RecordID, l []byte) { say(p.w, "%s\n", l) }
-func (p *plainDisplay) close() error                  { return nil }
+func (p *plainDisplay) line(record job.RecordID, l []byte) {
+	if name := p.open[record]; name != "" && len(p.open) > 1 {
+		say(p.w, "[%s] ", name)
+	}
+	say(p.w, "%s\n", l)
+}
+func (p *plainDisplay) close() error { return nil }
 
 func took(r job.Record) string {
 	if r.StartTime == nil || r.FinishTime == nil {

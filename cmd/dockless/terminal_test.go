@@ -89,3 +89,25 @@ func TestTheSummaryNamesWhatFailed(t *testing.T) {
 		t.Errorf("summary = %q, want %q", got, want)
 	}
 }
+
+func TestPlainLinesSayWhoseTheyAreWhileTwoRecordsAreOpen(t *testing.T) {
+	var out strings.Builder
+	d, err := newDisplay("plain", &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	term := newTerminal(d, false)
+	open := func(id, name string, state job.State) {
+		term.UpdateRecord(job.Record{ID: job.RecordID(id), Type: job.TypeTask, Name: name, State: state})
+	}
+	open("a", "Checkout", job.InProgress)
+	term.WriteLine("a", []byte("alone"))
+	open("b", "Containers", job.InProgress)
+	term.WriteLine("a", []byte("one"))
+	term.WriteLine("b", []byte("two"))
+	open("b", "Containers", job.Completed)
+	term.WriteLine("a", []byte("alone again"))
+	if want := "alone\n[Checkout] one\n[Containers] two\nalone again\n"; out.String() != want {
+		t.Errorf("printed %q, want %q", out.String(), want)
+	}
+}
