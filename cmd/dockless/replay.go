@@ -109,7 +109,8 @@ func (f *replayFlags) load(ctx context.Context, file string) (*pipeline.Pipeline
 	if err != nil {
 		return nil, hint.With(usageError{fmt.Errorf("reading the pipeline: %w", err)}, "name the pipeline file: dockless replay FILE")
 	}
-	options := pipeline.Options{Repository: localRepository(ctx, filepath.Dir(file))}
+	repository, top := localRepository(ctx, filepath.Dir(file))
+	options := pipeline.Options{Repository: repository}
 	if options.Parameters, err = pairs("--param", f.params); err != nil {
 		return nil, err
 	}
@@ -124,7 +125,16 @@ func (f *replayFlags) load(ctx context.Context, file string) (*pipeline.Pipeline
 	options.RequestedFor = gitConfig(ctx, "user.name")
 	options.RequestedBy = gitConfig(ctx, "user.email")
 	options.BuildID = int(time.Now().Unix() % (1 << 30)) // grows, and fits everything that reads it
-	p, err := pipeline.Load(pipeline.Source{File: file, Content: content}, options)
+	top, name, err := below(top, file)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(top) // templates come from the repository and nowhere else
+	if err != nil {
+		return nil, fmt.Errorf("opening the repository: %w", err)
+	}
+	defer func() { _ = root.Close() }() // read only
+	p, err := pipeline.Load(pipeline.Source{File: name, Content: content, Open: pipeline.Templates(root.FS())}, options)
 	if err != nil {
 		err = hint.With(usageError{err}, "correct %s there; dockless replay --list checks it without running it", file)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +14,9 @@ import (
 // localRepository describes the Git repository around dir for a replay: sources
 // are cloned from its working copy's last commit. Outside of a repository, or
 // without a commit, only the name is set.
-func localRepository(ctx context.Context, dir string) pipeline.Repository {
+//
+// root is the repository's directory, or dir where there is none.
+func localRepository(ctx context.Context, dir string) (r pipeline.Repository, root string) {
 	git := func(args ...string) string {
 		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...).Output()
 		if err != nil {
@@ -27,7 +30,7 @@ func localRepository(ctx context.Context, dir string) pipeline.Repository {
 		if err != nil {
 			abs = dir
 		}
-		return pipeline.Repository{Name: filepath.Base(abs)}
+		return pipeline.Repository{Name: filepath.Base(abs)}, abs
 	}
 	branch := git("symbolic-ref", "--quiet", "HEAD")
 	if branch == "" {
@@ -36,7 +39,24 @@ func localRepository(ctx context.Context, dir string) pipeline.Repository {
 	return pipeline.Repository{
 		Name: filepath.Base(top), URL: "file://" + top, Ref: branch,
 		Commit: git("rev-parse", "HEAD"), Message: git("log", "-1", "--format=%s"), Author: git("log", "-1", "--format=%an"),
+	}, top
+}
+
+// below returns where file lies below root, with slashes. A file elsewhere, for
+// example behind a link, is taken as if it lay in its own directory alone.
+func below(root, file string) (newRoot, name string, err error) {
+	dir, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return "", "", fmt.Errorf("finding %s: %w", file, err)
 	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	rel, err := filepath.Rel(root, dir)
+	if err != nil || !filepath.IsLocal(rel) {
+		return dir, filepath.Base(file), nil //nolint:nilerr // elsewhere is no failure
+	}
+	return root, filepath.ToSlash(filepath.Join(rel, filepath.Base(file))), nil
 }
 
 // gitConfig returns a setting of git, or "".
