@@ -29,6 +29,7 @@ type dockerStep struct {
 	auth     *imagebuild.Auth
 	outputs  []string // files with the output of each command
 	built    *imagebuild.Result
+	metadata string // file that --metadata-file names; empty: none
 }
 
 // runDocker is Docker@2 (language §5.4). Builds and pushes go to BuildKit and
@@ -137,6 +138,9 @@ func (d *dockerStep) build(ctx context.Context, arguments string) error {
 	}
 	d.built = result
 	d.report(result)
+	if d.metadata != "" {
+		return result.WriteMetadata(d.metadata)
+	}
 	return nil
 }
 

@@ -31,6 +31,7 @@ func (d *dockerStep) buildFlags(r *imagebuild.Request, arguments string) error {
 	f.StringArrayVar(&from, "cache-from", nil, "")
 	f.StringArrayVar(&to, "cache-to", nil, "")
 	f.StringVarP(&file, "file", "f", "", "")
+	f.StringVar(&d.metadata, "metadata-file", "", "")
 	f.StringVar(&r.Target, "target", "", "")
 	f.BoolVar(&r.NoCache, "no-cache", false, "")
 	f.BoolVar(&r.Pull, "pull", false, "")
@@ -49,6 +50,9 @@ func (d *dockerStep) buildFlags(r *imagebuild.Request, arguments string) error {
 	around := imagebuild.Surroundings{Dir: d.x.path(""), LookupEnv: lookup}
 	if file != "" {
 		r.Dockerfile = d.x.path(file)
+	}
+	if d.metadata != "" {
+		d.metadata = d.x.path(d.metadata)
 	}
 	r.Tags, r.Platforms = append(r.Tags, tags...), platforms
 	if r.BuildArgs, err = imagebuild.ParsePairs(args, lookup); err != nil {

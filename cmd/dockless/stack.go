@@ -135,6 +135,7 @@ func newStackUpCommand(f *stackFlags) *cobra.Command {
 					Owner: owner, WaitTimeout: wait, DockerConfig: dockerConfigDir(), RemoveOrphans: removeOrphans, Progress: events.event,
 				})
 				if err := errors.Join(err, events.close()); err != nil {
+					printLastWords(cmd.ErrOrStderr(), err)
 					return err
 				}
 				env := stack.Environment()
@@ -159,6 +160,16 @@ func newStackUpCommand(f *stackFlags) *cobra.Command {
 	flags.StringVar(&exportEnv, "export-env", "", "write DOCKLESS_<SERVICE>_HOST and _PORT_<N> to `FILE`, for a shell to source")
 	flags.StringVar(&output, "output", "text", "`FORM`: text or json")
 	return cmd
+}
+
+// printLastWords shows the last lines and the last healthcheck of the service
+// that ended the start.
+func printLastWords(w io.Writer, err error) {
+	if failed, ok := errors.AsType[*podmanrun.ServiceError](err); ok {
+		if details := failed.Details(); details != "" {
+			fmt.Fprintln(w, strings.TrimRight(details, "\n"))
+		}
+	}
 }
 
 // writeEnv writes variables so that a shell can source them.

@@ -74,29 +74,33 @@ func TestAStackThatFailsNamesTheServiceAndLeavesNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		compose string
 		words   []string // of the error line
+		shown   string   // of the service's last words
 	}{
 		"a service that dies": {`
 name: dies
 services:
   db: {image: busybox, command: 'sh -c "echo no such table; exit 3"', healthcheck: {test: "true", interval: 1s}}
   web: {image: busybox, command: sleep 1000, depends_on: {db: {condition: service_healthy}}}
-`, []string{"service db", "3", "web waits for db"}},
+`, []string{"service db", "3", "web waits for db"}, "no such table"},
 		"a service that stays sick": {`
 name: sick
 services:
   db: {image: busybox, init: true, command: sleep 1000, volumes: ["data:/data"], healthcheck: {test: "echo still empty; false", interval: 200ms, retries: 2}}
 volumes: {data: {}}
-`, []string{"service db", "healthy"}},
+`, []string{"service db", "healthy"}, "still empty"},
 		"an image that is not there": {`
 name: unknown
 services:
   db: {image: "nobody/has-this:1"}
-`, []string{"service db", "nobody/has-this:1"}},
+`, []string{"service db", "nobody/has-this:1"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := writeFile(t, t.TempDir(), "compose.yml", c.compose)
 			f := s.typed(t, "typed", "", nil, "stack", "up", "-f", file).want(t, 1)
 			f.wantError(t, "", c.words...)
+			if !strings.Contains(f.stderr, c.shown) {
+				t.Errorf("the service's own words %q are not shown:\n%s", c.shown, f.stderr)
+			}
 			if left := containersOf(t, s); len(left) != 0 {
 				t.Errorf("left behind: %q", left)
 			}

@@ -61,7 +61,7 @@ CMD ["cat", "/color", "/size"]
 	}
 	image := locked.Addr() + "/team/web" // names of images are in lower case
 	build := dockerStep("Build", with("build", map[string]string{
-		"Dockerfile": "Dockerfile", "arguments": "--build-arg COLOR=blue --label com.example.team=web --secret id=token,env=TOKEN",
+		"Dockerfile": "Dockerfile", "arguments": "--build-arg COLOR=blue --label com.example.team=web --secret id=token,env=TOKEN --metadata-file web.json",
 	}))
 	build.Environment = map[string]string{"TOKEN": "$(token)"}
 
@@ -76,7 +76,7 @@ CMD ["cat", "/color", "/size"]
 	m.Steps = []job.Step{
 		bashStep("Copy", "cp -r "+sources+"/. ."),
 		build,
-		bashStep("Run", "docker run --rm "+image+":v1"),
+		bashStep("Run", "docker run --rm "+image+":v1; cat web.json"),
 		dockerStep("Push", with("push", nil)),
 		bashStep("Copy the other", "cp -r "+bare+"/. ."),
 		dockerStep("Both", with("buildAndPush", map[string]string{"repository": "Team/Both", "tags": "$(build.buildNumber)", "Dockerfile": "Dockerfile"})),
@@ -116,6 +116,9 @@ CMD ["cat", "/color", "/size"]
 	})
 	if !own {
 		t.Errorf("labels = %q, want the task's own too", labels)
+	}
+	if log := strings.Join(record(t, r, "Run").Log, "\n"); !strings.Contains(log, digest) {
+		t.Errorf("the metadata file does not tell the digest %s:\n%s", digest, log)
 	}
 	both, _ := pushed(t, locked.Addr()+"/team/both:20260101.7", login)
 	if log := strings.Join(record(t, r, "Output").Log, "\n"); !strings.Contains(log, both) {
