@@ -63,13 +63,13 @@ func TestAWrongSecretIsRefusedWithAHint(t *testing.T) {
 
 func TestOutputs(t *testing.T) {
 	var stdout bytes.Buffer
-	s := Surroundings{Dir: "/work", Stdout: &stdout}
+	s := Surroundings{Dir: "/base", Stdout: &stdout}
 	for flag, want := range map[string]Output{
-		"out":                  {Type: "local", Dest: "/work/out"},
+		"out":                  {Type: "local", Dest: "/base/out"},
 		"-":                    {Type: "tar", Dest: "-", Stdout: &stdout},
 		"type=local,dest=/abs": {Type: "local", Dest: "/abs"},
-		"type=oci,dest=image.tar,compression=zstd": {Type: "oci", Dest: "/work/image.tar", Attrs: map[string]string{"compression": "zstd"}},
-		"type=oci,dest=dir,tar=false":              {Type: "oci", Dest: "/work/dir", Attrs: map[string]string{"tar": "false"}},
+		"type=oci,dest=image.tar,compression=zstd": {Type: "oci", Dest: "/base/image.tar", Attrs: map[string]string{"compression": "zstd"}},
+		"type=oci,dest=dir,tar=false":              {Type: "oci", Dest: "/base/dir", Attrs: map[string]string{"tar": "false"}},
 		"type=docker":                              {Type: "docker", Dest: "-", Stdout: &stdout},
 		"type=registry":                            {Type: "image", Attrs: map[string]string{"push": "true"}},
 		"type=image,name=a,push=true":              {Type: "image", Attrs: map[string]string{"name": "a", "push": "true"}},
@@ -136,10 +136,10 @@ func TestAttestations(t *testing.T) {
 }
 
 func TestSSHAgents(t *testing.T) {
-	s := Surroundings{Dir: "/work", LookupEnv: env(map[string]string{"SSH_AUTH_SOCK": "/run/agent"})}
+	s := Surroundings{Dir: "/base", LookupEnv: env(map[string]string{"SSH_AUTH_SOCK": "/run/agent"})}
 	for flag, want := range map[string]SSH{
 		"default":          {ID: "default", Paths: []string{"/run/agent"}},
-		"git=key1,/k/key2": {ID: "git", Paths: []string{"/work/key1", "/k/key2"}},
+		"git=key1,/k/key2": {ID: "git", Paths: []string{"/base/key1", "/k/key2"}},
 	} {
 		got, err := ParseSSH(flag, s)
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -175,7 +175,7 @@ func FuzzParseFlags(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, flag string) {
-		s := Surroundings{Dir: "/work", Stdout: &bytes.Buffer{}}
+		s := Surroundings{Dir: "/base", Stdout: &bytes.Buffer{}}
 		if secret, err := ParseSecret(flag, s); err == nil && secret.ID == "" {
 			t.Errorf("ParseSecret(%q) has no id", flag)
 		}
