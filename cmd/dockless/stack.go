@@ -167,7 +167,7 @@ func newStackUpCommand(f *stackFlags) *cobra.Command {
 func printLastWords(w io.Writer, err error) {
 	if failed, ok := errors.AsType[*podmanrun.ServiceError](err); ok {
 		if details := failed.Details(); details != "" {
-			fmt.Fprintln(w, strings.TrimRight(details, "\n"))
+			say(w, "%s\n", strings.TrimRight(details, "\n"))
 		}
 	}
 }
