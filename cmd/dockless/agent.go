@@ -14,11 +14,9 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/buildxsetup"
-	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/podmanrun"
-	"github.com/dockless-ci/dockless/probe"
 	"github.com/dockless-ci/dockless/runner"
 )
 
@@ -75,7 +73,7 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	if err := makeWorkFolder(s.runner.Work); err != nil {
 		return err
 	}
-	health, err := openHealth(s.job.ProbeFile)
+	health, err := openHealth(s.job.ProbeFile, s.build.Timeout)
 	if err != nil {
 		return err
 	}
@@ -101,12 +99,17 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	over, stopWatching := context.WithCancel(gctx)
+	// Watching outlives the order to stop: an agent that drains is alive until its
+	// job has ended, which may take longer than a slot may be silent.
+	over, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	g.Go(func() error {
 		defer stopWatching()
 		return a.Run(gctx)
 	})
-	g.Go(func() error { return health.watch(over, shop, log) })
+	g.Go(func() error {
+		health.watch(over, gctx.Done(), shop, log)
+		return nil
+	})
 	return g.Wait()
 }
 
@@ -172,136 +175,4 @@ func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.
 	outcome, err := r.Run(ctx, m, c.Reporter)
 	warnIf(ctx, j.log, "cannot give memory back", releaseMemory())
 	return outcome.Result, err
-}
-
-// Allowed ages of the agent's loops.
-const (
-	// dependencyPeriod is how often BuildKit and Podman are asked whether they
-	// answer: often enough to leave the pool within a minute, rarely enough to
-	// stay below a thousandth of a core.
-	dependencyPeriod = 20 * time.Second
-	// settleTime is when an agent that has booted is idle.
-	settleTime = 2 * time.Second
-	// dependencyAge allows one question to take its longest.
-	dependencyAge = 2 * dependencyPeriod
-)
-
-// health connects the agent's loops with the probe page. With an empty path
-// every slot is nil and beats go nowhere.
-type health struct {
-	page                        *probe.Writer
-	poll, lock, builder, podman *probe.Slot
-}
-
-func openHealth(path string) (*health, error) {
-	h := &health{}
-	if path == "" {
-		return h, nil
-	}
-	page, err := probe.Create(path)
-	if err != nil {
-		return nil, hint.With(err, "set DOCKLESS_PROBE_FILE to a file of this agent's own in a directory that can be written, best in /dev/shm, or to nothing")
-	}
-	h.page = page
-	for _, s := range []struct {
-		to   **probe.Slot
-		name string
-		age  time.Duration
-	}{
-		{&h.poll, "poll", agent.MaxPollSilence},
-		{&h.lock, "lock", agent.MaxLockSilence},
-		{&h.builder, "builder", dependencyAge},
-		{&h.podman, "podman", dependencyAge},
-	} {
-		if *s.to, err = page.Slot(s.name, s.age); err != nil {
-			return nil, errors.Join(err, page.Close())
-		}
-	}
-	h.lock.Set(probe.Stopped, probe.ReasonIdle)
-	return h, nil
-}
-
-func (h *health) close() error { return h.page.Close() }
-
-// agent returns the hooks that the agent's loops call.
-func (h *health) agent() agent.Health {
-	return agent.Health{
-		Poll: h.poll.Beat,
-		Lock: func(held bool) {
-			if held {
-				h.lock.Set(probe.Ready, probe.ReasonBusy)
-				return
-			}
-			h.lock.Set(probe.Stopped, probe.ReasonIdle)
-		},
-		Ready: func(open bool) {
-			if open {
-				h.poll.Set(probe.Ready, probe.ReasonIdle)
-				return
-			}
-			h.poll.Set(probe.Live, probe.ReasonSession)
-		},
-	}
-}
-
-// watch asks BuildKit and Podman whether they answer, until ctx ends. The agent
-// is alive without them, but not ready.
-func (h *health) watch(ctx context.Context, shop *workshop, log *slog.Logger) error {
-	if shop.builder == nil {
-		h.builder.Set(probe.Stopped, probe.ReasonTold)
-	}
-	if shop.podman == nil {
-		h.podman.Set(probe.Stopped, probe.ReasonTold)
-	}
-	tick := time.NewTicker(dependencyPeriod)
-	defer tick.Stop()
-	settled := time.NewTimer(settleTime)
-	defer settled.Stop()
-	for {
-		if shop.builder != nil {
-			h.judge(ctx, h.builder, probe.ReasonBuilder, "builder", shop.pingBuilder, log)
-		}
-		if shop.podman != nil {
-			h.judge(ctx, h.podman, probe.ReasonContainers, "podman", shop.podman.Ping, log)
-		}
-		select {
-		case <-tick.C:
-		case <-settled.C:
-			warnIf(ctx, log, "cannot give memory back", releaseMemory())
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-func (h *health) judge(ctx context.Context, s *probe.Slot, reason probe.Reason, name string, ping func(context.Context) error, log *slog.Logger) {
-	const bound = dependencyPeriod / 4 // both questions fit between two ticks
-	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("no answer within %s", bound))
-	defer cancel()
-	if err := ping(ctx); err != nil {
-		if errors.Is(err, context.Canceled) {
-			return
-		}
-		log.WarnContext(ctx, "dependency does not answer", "name", name, "error", err)
-		s.Set(probe.Live, reason)
-		return
-	}
-	s.Set(probe.Ready, probe.ReasonIdle)
-}
-
-// pingBuilder reports the first node that does not answer.
-func (w *workshop) pingBuilder(ctx context.Context) error {
-	for _, n := range w.builder.Nodes {
-		if _, err := n.Ping(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// warnIf logs an error that changes nothing for anybody.
-func warnIf(ctx context.Context, log *slog.Logger, msg string, err error) {
-	if err != nil {
-		log.WarnContext(ctx, msg, "error", err) //nolint:sloglint // the two callers pass constants
-	}
 }

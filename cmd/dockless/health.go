@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/probe"
+)
+
+const (
+	// dependencyPeriod is how often BuildKit and Podman are asked whether they
+	// answer: often enough to leave the pool within a minute, rarely enough to
+	// stay below a thousandth of a core.
+	dependencyPeriod = 20 * time.Second
+	// dependencyAge allows one question to take its longest.
+	dependencyAge = 2 * dependencyPeriod
+	// dependencyBound is the longest question; both fit between two ticks.
+	dependencyBound = dependencyPeriod / 4
+	// settleTime is when an agent that has booted is idle.
+	settleTime = 2 * time.Second
+)
+
+// health connects the agent's loops with the probe page. With an empty path
+// every slot is nil and beats go nowhere.
+type health struct {
+	page                        *probe.Writer
+	poll, lock, builder, podman *probe.Slot
+	draining                    atomic.Bool
+}
+
+// openHealth makes the page. Nobody beats for the dependencies before the agent
+// has booted, which may take bootTime to wait for BuildKit and as long to remove
+// what a dead job left, so until then they may be silent for longer.
+func openHealth(path string, bootTime time.Duration) (*health, error) {
+	h := &health{}
+	if path == "" {
+		return h, nil
+	}
+	page, err := probe.Create(path)
+	if err != nil {
+		return nil, hint.With(err, "set DOCKLESS_PROBE_FILE to a file of this agent's own in a directory that can be written, best in /dev/shm, or to nothing")
+	}
+	h.page = page
+	bootAge := 2*bootTime + dependencyAge
+	for _, s := range []struct {
+		to   **probe.Slot
+		name string
+		age  time.Duration
+	}{
+		{&h.poll, "poll", max(agent.MaxPollSilence, bootAge)},
+		{&h.lock, "lock", agent.MaxLockSilence},
+		{&h.builder, "builder", bootAge},
+		{&h.podman, "podman", bootAge},
+	} {
+		if *s.to, err = page.Slot(s.name, s.age); err != nil {
+			return nil, errors.Join(err, page.Close())
+		}
+	}
+	h.lock.Set(probe.Stopped, probe.ReasonIdle)
+	return h, nil
+}
+
+func (h *health) close() error { return h.page.Close() }
+
+// agent returns the hooks that the agent's loops call.
+func (h *health) agent() agent.Health {
+	return agent.Health{
+		Poll: h.poll.Beat,
+		Lock: func(held bool) {
+			if held {
+				h.lock.Set(probe.Ready, probe.ReasonBusy)
+				return
+			}
+			h.lock.Set(probe.Stopped, probe.ReasonIdle)
+		},
+		Ready: func(open bool) {
+			switch {
+			case h.draining.Load():
+				h.poll.Set(probe.Draining, probe.ReasonTold)
+			case open:
+				h.poll.Set(probe.Ready, probe.ReasonIdle)
+			default:
+				h.poll.Set(probe.Live, probe.ReasonSession)
+			}
+		},
+	}
+}
+
+// watch asks BuildKit and Podman whether they answer, until ctx ends. The agent
+// is alive without them, but not ready. Once told is closed, the agent drains:
+// alive, and not ready for anything new.
+func (h *health) watch(ctx context.Context, told <-chan struct{}, shop *workshop, log *slog.Logger) {
+	h.poll.Allow(agent.MaxPollSilence)
+	for _, s := range []*probe.Slot{h.builder, h.podman} {
+		s.Allow(dependencyAge)
+	}
+	if shop.builder == nil {
+		h.builder.Set(probe.Stopped, probe.ReasonNone)
+	}
+	if shop.podman == nil {
+		h.podman.Set(probe.Stopped, probe.ReasonNone)
+	}
+	tick := time.NewTicker(dependencyPeriod)
+	defer tick.Stop()
+	settled := time.NewTimer(settleTime)
+	defer settled.Stop()
+	for {
+		if shop.builder != nil {
+			judge(ctx, h.builder, probe.ReasonBuilder, "builder", shop.pingBuilder, log)
+		}
+		if shop.podman != nil {
+			judge(ctx, h.podman, probe.ReasonContainers, "podman", shop.podman.Ping, log)
+		}
+		select {
+		case <-tick.C:
+		case <-settled.C:
+			warnIf(ctx, log, "cannot give memory back", releaseMemory())
+		case <-told:
+			h.draining.Store(true)
+			h.poll.Set(probe.Draining, probe.ReasonTold)
+			told = nil // once is enough
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// judge asks one dependency and writes the answer into its slot.
+func judge(ctx context.Context, s *probe.Slot, reason probe.Reason, name string, ping func(context.Context) error, log *slog.Logger) {
+	ctx, cancel := context.WithTimeoutCause(ctx, dependencyBound, fmt.Errorf("no answer within %s", dependencyBound))
+	defer cancel()
+	if err := ping(ctx); err != nil {
+		if errors.Is(err, context.Canceled) {
+			return
+		}
+		log.WarnContext(ctx, "dependency does not answer", "name", name, "error", err)
+		s.Set(probe.Live, reason)
+		return
+	}
+	s.Set(probe.Ready, probe.ReasonIdle)
+}
+
+// pingBuilder reports the first node that does not answer.
+func (w *workshop) pingBuilder(ctx context.Context) error {
+	for _, n := range w.builder.Nodes {
+		if _, err := n.Ping(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// warnIf logs an error that changes nothing for anybody.
+func warnIf(ctx context.Context, log *slog.Logger, msg string, err error) {
+	if err != nil {
+		log.WarnContext(ctx, msg, "error", err) //nolint:sloglint // the two callers pass constants
+	}
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dockless-ci/dockless/probe"
+)
+
+// asked returns what a probe of the page says.
+func asked(t *testing.T, path string, q probe.Question) probe.Verdict {
+	t.Helper()
+	r, err := probe.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	return r.Ask(q, probe.Query{})
+}
+
+func TestAnAgentIsReadyWithItsSessionAndAliveWhileItDrains(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "page")
+	h, err := openHealth(path, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(when string, live, ready bool, words string) {
+		t.Helper()
+		l, r := asked(t, path, probe.IsLive), asked(t, path, probe.IsReady)
+		if l.OK != live || r.OK != ready || !strings.Contains(r.Text, words) {
+			t.Errorf("%s: live %t (%s), ready %t (%s), want %t and %t with %q", when, l.OK, l.Text, r.OK, r.Text, live, ready, words)
+		}
+	}
+	expect("while it boots", true, false, "starting")
+
+	ctx, stop := context.WithCancel(t.Context())
+	told := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.watch(ctx, told, &workshop{}, slog.New(slog.DiscardHandler))
+	}()
+	hooks := h.agent()
+	hooks.Ready(true)
+	for asked(t, path, probe.IsReady).OK == false {
+		time.Sleep(time.Millisecond) // the watch has to say that there is no builder
+	}
+	expect("with a session", true, true, "")
+	hooks.Ready(false)
+	expect("without a session", true, false, "no session")
+
+	close(told)
+	for !h.draining.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	hooks.Ready(true) // the session was reopened for the job that still runs
+	expect("while it drains", true, false, "draining")
+	stop()
+	<-done
+	if err := h.close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := probe.Open(path); err == nil {
+		t.Error("the page is still there after the end")
+	}
+}
