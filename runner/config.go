@@ -42,6 +42,9 @@ type Config struct {
 	Podman *podmanrun.Client `ignored:"true"`
 	// Builder builds images; nil: a step that builds one fails.
 	Builder *imagebuild.Builder `ignored:"true"`
+	// Insecure names registries, host[:port], that are spoken to without TLS.
+	// Those on localhost and those of connections with http:// need no mention.
+	Insecure []string `ignored:"true"`
 	// CacheRepo is the repository prefix of build caches; empty is no cache.
 	CacheRepo string `ignored:"true"`
 

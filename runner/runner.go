@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -65,6 +66,7 @@ func (r *Runner) Run(ctx context.Context, m *job.Message, rep Reporter) (Outcome
 		masks: mask.NewSet(mask.MinLength(shortest(r.cfg))), outputs: make(map[string]string),
 		repos: make(map[string]string),
 	}
+	x.docker.insecure = slices.Clone(r.cfg.Insecure)
 	x.vars = vars.New(func(value string) { x.masks.Add(value) })
 	hard, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	x.hard = hard

@@ -163,7 +163,7 @@ func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.
 	config := j.settings.runner
 	config.AgentName, config.AgentID, config.Once = c.AgentName, int(c.AgentID), c.Once
 	config.AgentVersion = agent.Version
-	config.CacheRepo = j.settings.job.CacheRepo
+	config.CacheRepo, config.Insecure = j.settings.job.CacheRepo, j.settings.job.Insecure
 	if host, err := os.Hostname(); err == nil {
 		config.MachineName = host
 	}

@@ -88,6 +88,7 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) (err error) {
 	if f.cacheRepo == "" {
 		f.cacheRepo = settings.CacheRepo
 	}
+	request.Insecure = settings.Insecure
 	request.Cache = cacheOf(ctx, f.cacheRepo, dir)
 	if request.Auth, err = imagebuild.LoadAuth(dockerConfigDir()); err != nil {
 		return err

@@ -19,8 +19,9 @@ import (
 
 // jobSettings are those of running jobs that no other package reads.
 type jobSettings struct {
-	CacheRepo string `envconfig:"DOCKLESS_CACHE_REPO" desc:"repository prefix for build caches, for example registry.ci.svc:5000/cache; empty is no cache"`
-	ProbeFile string `envconfig:"DOCKLESS_PROBE_FILE" default:"/dev/shm/dockless" desc:"page of shared memory that the agent's loops beat into and dockless-probe reads; empty is none"`
+	CacheRepo string   `envconfig:"DOCKLESS_CACHE_REPO" desc:"repository prefix for build caches, for example registry.ci.svc:5000/cache; empty is no cache"`
+	Insecure  []string `envconfig:"DOCKLESS_INSECURE_REGISTRIES" desc:"registries, host or host:port, that are pushed to without TLS, as insecure-registries of a Docker daemon; those on localhost need no mention"`
+	ProbeFile string   `envconfig:"DOCKLESS_PROBE_FILE" default:"/dev/shm/dockless" desc:"page of shared memory that the agent's loops beat into and dockless-probe reads; empty is none"`
 }
 
 // workshop is what jobs are run with: the builder and Podman, as far as there

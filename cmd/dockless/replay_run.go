@@ -79,7 +79,8 @@ func (r *replayer) runJob(ctx context.Context, name string, m *job.Message, l li
 		return runner.Outcome{}, err
 	}
 	config := r.settings.runner
-	config.AgentName, config.AgentVersion, config.CacheRepo = name, agent.Version, r.settings.job.CacheRepo
+	config.AgentName, config.AgentVersion = name, agent.Version
+	config.CacheRepo, config.Insecure = r.settings.job.CacheRepo, r.settings.job.Insecure
 	if host, err := os.Hostname(); err == nil {
 		config.MachineName = host
 	}

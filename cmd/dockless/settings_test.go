@@ -130,3 +130,14 @@ func TestSecretsAreHiddenWithTheirFiles(t *testing.T) {
 		t.Errorf("secretNames (-want +got):\n%s", diff)
 	}
 }
+
+func TestInsecureRegistriesAreAList(t *testing.T) {
+	t.Setenv("DOCKLESS_INSECURE_REGISTRIES", "registry:5000,cache.svc")
+	var s jobSettings
+	if err := loadSettings(&s); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(s.Insecure, " "), "registry:5000 cache.svc"; got != want {
+		t.Errorf("Insecure = %q, want %q", got, want)
+	}
+}
