@@ -39,3 +39,11 @@ func (s *Server) Timeout(id job.ID) time.Duration {
 	defer s.mu.Unlock()
 	return s.jobs[id].timeout
 }
+
+// Save saves the registrations as if they had changed.
+func (s *Server) Save() error {
+	s.mu.Lock()
+	s.unsaved = true
+	s.mu.Unlock()
+	return s.save()
+}

@@ -45,6 +45,10 @@ func (s *Server) save() error {
 	if s.ownsDir {
 		return nil // nobody will read it
 	}
+	// The clock and Close may save at once; an older state must not replace a
+	// newer one, nor one take the other's file away.
+	s.saving.Lock()
+	defer s.saving.Unlock()
 	text, err := s.unsavedState()
 	if err != nil || text == nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/dockless-ci/dockless/internal/emulator"
 	"github.com/dockless-ci/dockless/internal/emulator/emulatortest"
 	"github.com/dockless-ci/dockless/internal/mask"
@@ -35,6 +37,26 @@ func TestAnAgentKeepsItsRegistrationAcrossARestart(t *testing.T) {
 	}
 	p.mustRenew()
 	p.runWhole("succeeded")
+}
+
+// The clock saved while Close did, and one took the other's file away.
+func TestSavesThatMeetDoNotDisturbEachOther(t *testing.T) {
+	srv := emulatortest.New(t, func(c *emulator.Config) { c.StateDir = t.TempDir() })
+	online(t, srv, "a")
+	var saves errgroup.Group
+	for range 16 {
+		saves.Go(func() error {
+			for range 20 {
+				if err := srv.Save(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := saves.Wait(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestABrokenStateFileIsReported(t *testing.T) {

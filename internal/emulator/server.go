@@ -41,6 +41,8 @@ type Server struct {
 	closed   chan struct{}
 	close    sync.Once
 
+	saving sync.Mutex // taken before mu, for one save at a time
+
 	// One lock guards the state below. Nothing waits, reads a body or writes a
 	// file while holding it.
 	mu          sync.Mutex
