@@ -55,6 +55,15 @@ type Deps struct {
 	Mask func(string) string
 	// Health is told of progress.
 	Health Health
+	// JobEnded is told of each job's result: abandoned when the job was not ours
+	// in the end. Nil: nobody. It is called by the job's goroutine.
+	JobEnded func(job.ID, job.Result)
+}
+
+func (d Deps) jobEnded(id job.ID, result job.Result) {
+	if d.JobEnded != nil {
+		d.JobEnded(id, result)
+	}
 }
 
 // Health is told of progress; each function may be nil. They are called from
@@ -72,7 +81,8 @@ type Health struct {
 	Ready func(open bool)
 }
 
-// Agent is one agent. Its methods are not safe for concurrent use.
+// Agent is one agent. Its methods are not safe for concurrent use, but for
+// [Agent.Drain].
 type Agent struct {
 	config  Config
 	runs    JobFunc
@@ -80,6 +90,7 @@ type Agent struct {
 	log     *slog.Logger
 	host    string
 	state   state
+	end     *ending
 	timings timings
 }
 
@@ -98,42 +109,60 @@ func New(c Config, run JobFunc, d Deps) (*Agent, error) {
 	}
 	return &Agent{
 		config: c, runs: run, deps: d, log: d.Log, host: host,
-		state: state{dir: c.StateDir}, timings: protocolTimings(),
+		state: state{dir: c.StateDir}, end: newEnding(c.drainBudget), timings: protocolTimings(),
 	}, nil
 }
 
 // Run registers the agent, or takes the place of one with its name, opens its
-// session and works until ctx ends, or until one job is done when the settings
-// say so. It then deletes the session and unregisters the agent, so that a pod
-// that went away leaves no offline agent behind, and returns nil, also when
-// unregistering fails: what was asked is done, and the next start under this
-// name takes the agent over. A revoked registration ends Run with nil, too.
-// Every other end is an error, after which the agent stays registered for the
-// next start.
-func (a *Agent) Run(ctx context.Context) (err error) {
+// session and works until ctx ends or [Agent.Drain] is called, or until one job
+// is done when the settings say so. It then deletes the session and, when the
+// agent is ephemeral, unregisters it, so that a pod that went away leaves no
+// offline agent behind, and returns nil, also when unregistering fails: what was
+// asked is done, and the next start under this name takes the agent over.
+//
+// An agent that somebody deleted on the server registers again when the settings
+// allow it. A revoked registration ends Run with nil otherwise. Every other end
+// is an error, after which the agent stays registered for the next start.
+//
+// Run is called once.
+func (a *Agent) Run(ctx context.Context) error {
 	connections, pollConnections := ado.NewHTTP(), ado.NewHTTP()
 	defer connections.CloseIdleConnections()
 	defer pollConnections.CloseIdleConnections()
-	r, err := a.register(ctx, connections, pollConnections)
-	if err != nil {
-		if ctx.Err() != nil {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(errOver)
+	a.end.bind(stop)
+	for life := 1; ; life++ {
+		r, err := a.register(ctx, connections, pollConnections)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		if err := a.state.forget(); err != nil {
+			return err
+		}
+		began := time.Now()
+		err = a.serve(ctx, r)
+		if err == nil {
+			if a.config.Ephemeral {
+				a.unregister(ctx, r)
+			}
 			return nil
 		}
-		return err
+		if time.Since(began) > a.timings.settled {
+			life = 1
+		}
+		switch again, aerr := a.again(ctx, r, err, life); {
+		case again:
+		case errors.Is(aerr, ado.ErrRevoked):
+			a.log.WarnContext(ctx, "the registration was revoked", "agent_id", r.agent.ID)
+			return nil
+		default:
+			return aerr
+		}
 	}
-	if err := a.state.forget(); err != nil {
-		return err
-	}
-	err = a.serve(ctx, r)
-	switch {
-	case errors.Is(err, ado.ErrRevoked):
-		a.log.WarnContext(ctx, "the registration was revoked", "agent_id", r.agent.ID)
-		return nil
-	case err != nil:
-		return err
-	}
-	a.unregister(ctx, r)
-	return nil
 }
 
 // unregister removes the agent from its pool.

@@ -86,7 +86,7 @@ func config(t testing.TB, srv *emulatortest.Server) agent.Config {
 	t.Helper()
 	return agent.Config{
 		URL: srv.URL, Token: srv.PAT, Pool: srv.Pool, Name: "build-01", Auth: "pat",
-		DrainTimeout: 5 * time.Second, StateDir: t.TempDir(),
+		DrainTimeout: new(5 * time.Second), StateDir: t.TempDir(), Ephemeral: true, Reregister: true,
 	}
 }
 
@@ -207,7 +207,7 @@ func TestLosingTheLockStopsTheJob(t *testing.T) {
 	srv.WhenStarted(id, srv.LoseLock)
 	reasons := make(chan job.StopReason, 2)
 	cfg := config(t, srv)
-	cfg.DrainTimeout = 0
+	cfg.DrainTimeout = new(time.Duration)
 	started(t, newAgent(t, cfg, records(func(ctx context.Context, c agent.Conn) job.Result {
 		defer func() { reasons <- job.StopOf(ctx).Reason }()
 		return untilStopped(ctx, c)
@@ -261,7 +261,7 @@ func TestAJobBeyondTheDrainBudgetIsCanceledAndSaysWhy(t *testing.T) {
 	srv := emulatortest.New(t)
 	id := srv.Queue(emulatortest.Script("sleep 60"))
 	c := config(t, srv)
-	c.DrainTimeout = 50 * time.Millisecond
+	c.DrainTimeout = new(50 * time.Millisecond)
 	stop := started(t, newAgent(t, c, records(untilStopped)))
 	srv.AwaitState(id, emulator.Running)
 	if err := stop(); err != nil {
@@ -272,7 +272,7 @@ func TestAJobBeyondTheDrainBudgetIsCanceledAndSaysWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "the agent was told to stop and the job did not finish within its drain budget of 50ms"
+	want := "the agent was told to stop (SIGTERM) and the job did not finish within its drain budget of 50ms"
 	found := false
 	for _, r := range report.Records {
 		for _, issue := range r.Issues {
@@ -421,7 +421,7 @@ func TestAJobThatHangsAfterItsEndStopsTheAgent(t *testing.T) {
 	srv := emulatortest.New(t)
 	id := srv.Queue(emulatortest.Script("true"))
 	c := config(t, srv)
-	c.DrainTimeout = 10 * time.Millisecond
+	c.DrainTimeout = new(10 * time.Millisecond)
 	free := make(chan struct{})
 	stop := started(t, newAgent(t, c, func(context.Context, *job.Message, agent.Conn) (job.Result, error) {
 		<-free
@@ -477,7 +477,7 @@ func hasHint(err error, setting string) bool {
 }
 
 func TestValidateReportsEveryProblem(t *testing.T) {
-	err := agent.Config{URL: "ftp://x", Auth: "pat", DrainTimeout: -1}.Validate()
+	err := agent.Config{URL: "ftp://x", Auth: "pat", DrainTimeout: new(-time.Second)}.Validate()
 	for _, setting := range []string{"AZP_URL", "AZP_TOKEN", "AZP_POOL", "DOCKLESS_STATE_DIR", "DOCKLESS_DRAIN_TIMEOUT"} {
 		if !hasHint(err, setting) {
 			t.Errorf("Validate() = %v, hints %q, want one at %s", err, hint.All(err), setting)

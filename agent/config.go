@@ -18,9 +18,13 @@ type Config struct {
 	Name  string      `envconfig:"AZP_AGENT_NAME" desc:"name of the agent in its pool; empty is the host name. An agent of this name is replaced"`
 	Auth  string      `envconfig:"AZP_AUTH" default:"pat" desc:"how the agent registers: pat, with AZP_TOKEN"`
 
-	Once         bool          `envconfig:"DOCKLESS_ONCE" default:"false" desc:"take one job, unregister and exit"`
-	DrainTimeout time.Duration `envconfig:"DOCKLESS_DRAIN_TIMEOUT" default:"1m" desc:"how long a job may go on after SIGTERM before it is canceled; with half a minute for its end and the reports, this is to stay below the grace period of systemd or Kubernetes"`
-	StateDir     string        `envconfig:"DOCKLESS_STATE_DIR" default:".dockless" desc:"directory of what survives a restart: the agent's key and the name of the running job"`
+	Once           bool           `envconfig:"DOCKLESS_ONCE" default:"false" desc:"take one job, unregister and exit"`
+	ExitWithResult bool           `envconfig:"DOCKLESS_EXIT_WITH_RESULT" default:"false" desc:"with DOCKLESS_ONCE: exit with 1 when the job did not succeed, so that a Kubernetes Job shows it; otherwise a red job is a good end of the agent"`
+	DrainTimeout   *time.Duration `envconfig:"DOCKLESS_DRAIN_TIMEOUT" desc:"how long a job may go on after SIGTERM before it is canceled. Unset: the grace period less 30s, which the end of the job and the reports may take, or 1m when no grace period is known"`
+	GracePeriod    Period         `envconfig:"DOCKLESS_GRACE_PERIOD" desc:"how long this process may go on after SIGTERM in all: terminationGracePeriodSeconds of the pod, or TimeoutStopSec of the unit. A bare number is seconds. It bounds the drain budget; unset is unknown"`
+	Ephemeral      bool           `envconfig:"DOCKLESS_EPHEMERAL" default:"true" desc:"leave the pool at every orderly end; false leaves the agent registered, offline, for the next start under its name"`
+	Reregister     bool           `envconfig:"DOCKLESS_REREGISTER" default:"true" desc:"register again when somebody deleted the agent on the server; false ends the agent"`
+	StateDir       string         `envconfig:"DOCKLESS_STATE_DIR" default:".dockless" desc:"directory of what survives a restart: the agent's key and the name of the running job"`
 }
 
 // The ways to register.
@@ -59,8 +63,11 @@ func (c Config) Validate() error {
 	if c.StateDir == "" {
 		add("set DOCKLESS_STATE_DIR to a directory that only this agent uses", "the state directory is not set")
 	}
-	if c.DrainTimeout < 0 {
+	if c.DrainTimeout != nil && *c.DrainTimeout < 0 {
 		add("set DOCKLESS_DRAIN_TIMEOUT to zero or more, for example 1m", "the drain budget is negative")
+	}
+	if c.GracePeriod < 0 {
+		add("set DOCKLESS_GRACE_PERIOD to the pod's terminationGracePeriodSeconds, for example 3120", "the grace period is negative")
 	}
 	return errors.Join(problems...)
 }

@@ -52,11 +52,11 @@ func (s *service) renewOnce(ctx context.Context, id job.RequestID) (ado.JobReque
 }
 
 // heldUntil returns the end of a lock by our clock. The date is by the server's:
-// one that makes no sense here is a wrong clock on either side, and then the
+// one that makes no sense even so is a wrong clock on either side, and then the
 // usual length is assumed.
 func (s *service) heldUntil(r ado.JobRequest) time.Time {
 	now := time.Now()
-	if held := r.LockedUntil.Sub(now); held > 0 && held <= s.timings.lockPlausible {
+	if held := r.LockedUntil.Sub(s.options.Clock.Now()); held > 0 && held <= s.timings.lockPlausible {
 		return now.Add(held)
 	}
 	return now.Add(s.timings.lockAssumed)

@@ -72,7 +72,8 @@ func (s *service) afterFailure(ctx context.Context, err error, failures int) tim
 	}
 	wait := retry.Between(pause.low, pause.high)
 	if status, ok := errors.AsType[*ado.StatusError](err); ok {
-		wait = min(max(wait, status.RetryAfter), MaxPollSilence/2)
+		// Spread on top: a service that is back after an outage tells everybody the same.
+		wait = min(max(wait, status.RetryAfter+retry.Between(0, status.RetryAfter/4)), MaxPollSilence/2)
 	}
 	if failures == 1 {
 		s.log.WarnContext(ctx, "polling failed, trying again", "error", err, "pause", wait)
@@ -84,9 +85,13 @@ func (s *service) afterFailure(ctx context.Context, err error, failures int) tim
 
 // reopenSession replaces a session that expired.
 func (s *service) reopenSession(ctx context.Context) error {
-	s.log.WarnContext(ctx, "session expired, opening another", "session_id", s.session.ID)
+	pause := retry.Between(s.timings.reopen.low, s.timings.reopen.high)
+	s.log.WarnContext(ctx, "session expired, opening another", "session_id", s.session.ID, "pause", pause)
 	s.session.ID = "" // nothing to delete if this is the end
 	s.deps.Health.ready(false)
+	if err := retry.Wait(ctx, pause); err != nil {
+		return err
+	}
 	session, err := s.openSession(ctx)
 	s.session = session
 	if err != nil {
@@ -126,7 +131,9 @@ func (s *service) take(ctx context.Context, e ado.Envelope) (handedOver bool) {
 	case strings.EqualFold(kind, ado.MessageJobCancellation):
 		return s.cancelJob(ctx, text)
 	case strings.EqualFold(kind, ado.MessageAgentRefresh):
-		log.InfoContext(ctx, "request to update is ignored: the image decides the version")
+		var update ado.Refresh
+		_ = json.Unmarshal(text, &update) // what it asks for is only shown
+		log.InfoContext(ctx, "request to update is ignored: the image decides the version", "target_version", update.TargetVersion)
 	case s.setFeedInterval(text):
 		log.DebugContext(ctx, "live lines change their pace")
 	default:
@@ -144,7 +151,7 @@ func (s *service) accept(ctx context.Context, m *job.Message, id ado.MessageID) 
 	switch {
 	case s.isJob(s.running, m.JobID) || s.isJob(s.parked, m.JobID):
 		return true // delivered twice
-	case s.draining || s.taken:
+	case s.end.told() || s.taken:
 		s.log.InfoContext(ctx, "job is left to another agent", "job_id", m.JobID, "message_id", id)
 		return false
 	case s.running != nil && s.parked != nil:
@@ -183,7 +190,7 @@ func (s *service) ended(ctx context.Context, w *work) {
 	next := s.parked
 	s.parked = nil
 	switch {
-	case s.draining || s.fatal != nil || (s.taken && next == nil):
+	case s.end.told() || s.fatal != nil || (s.taken && next == nil):
 		s.leave(errOver)
 	case next != nil:
 		s.start(ctx, next)
@@ -211,7 +218,7 @@ func (s *service) cancelJob(ctx context.Context, text []byte) (handedOver bool) 
 		}
 	}
 	s.log.InfoContext(ctx, "cancellation of a job that is not here", "job_id", c.JobID)
-	return !s.draining && !s.taken
+	return !s.end.told() && !s.taken
 }
 
 // setFeedInterval carries out a job metadata message, which is known by its

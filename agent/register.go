@@ -25,6 +25,8 @@ type registered struct {
 	client     *ado.Client       // for everything else
 	options    ado.Options
 	onPremises bool
+	key        *rsa.PrivateKey
+	tookJob    bool // of Config.Once: its one job has arrived
 }
 
 // register adds the agent to its pool or takes the place of one with its name.
@@ -34,20 +36,19 @@ type registered struct {
 func (a *Agent) register(ctx context.Context, connections, pollConnections http.RoundTripper) (*registered, error) {
 	r := &registered{options: ado.Options{
 		HTTP: connections, Log: a.log, UserAgent: a.deps.Product,
-		Timeout: ado.DefaultTimeout, Retries: ado.DefaultRetries, RetryPause: a.timings.retryPause,
+		Timeout: ado.DefaultTimeout, Retries: ado.DefaultRetries, RetryPause: a.timings.retryPause, Clock: &ado.Clock{},
 	}}
 	var err error
 	if r.admin, err = ado.NewRegistration(a.config.URL, a.config.Token, r.options); err != nil {
 		return nil, err
 	}
 	var (
-		key      *rsa.PrivateKey
 		server   ado.ConnectionData
 		existing ado.TaskAgent
 	)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		key, err = a.state.key()
+		r.key, err = a.state.key()
 		return err
 	})
 	g.Go(func() (err error) {
@@ -55,7 +56,7 @@ func (a *Agent) register(ctx context.Context, connections, pollConnections http.
 		return err
 	})
 	g.Go(func() (err error) {
-		if r.pool, err = r.admin.FindPool(gctx, a.config.Pool); err != nil {
+		if r.pool, err = a.findPool(gctx, r.admin); err != nil {
 			return err
 		}
 		existing, err = r.admin.FindAgent(gctx, r.pool.ID, a.config.Name)
@@ -73,39 +74,73 @@ func (a *Agent) register(ctx context.Context, connections, pollConnections http.
 		return nil, fmt.Errorf("registering: %w", err)
 	}
 	r.onPremises = server.DeploymentType == ado.OnPremises
-	if r.agent, err = a.store(ctx, r, existing, key); err != nil {
+	if r.agent, err = a.store(ctx, r, existing); err != nil {
 		return nil, fmt.Errorf("registering: %w", err)
 	}
+	if err := a.state.settle(place{Server: a.config.URL, PoolName: a.config.Pool, PoolID: r.pool.ID}); err != nil {
+		return nil, err
+	}
 	a.log.InfoContext(ctx, "agent registered", "agent", r.agent.Name, "agent_id", r.agent.ID, "pool", r.pool.Name, "pool_id", r.pool.ID)
-	return r, a.enter(r, key, pollConnections)
+	return r, a.enter(r, pollConnections)
+}
+
+// findPool finds the pool of the settings. One that is not there by its name, but
+// still by the id that an earlier start of this agent learned, was renamed.
+func (a *Agent) findPool(ctx context.Context, admin *ado.Registration) (ado.Pool, error) {
+	pool, err := admin.FindPool(ctx, a.config.Pool)
+	if !errors.Is(err, ado.ErrPoolNotFound) {
+		return pool, err
+	}
+	known, ok := a.state.placed()
+	if !ok || known.Server != a.config.URL || known.PoolName != a.config.Pool {
+		return pool, err
+	}
+	renamed, ferr := admin.FindPoolByID(ctx, known.PoolID)
+	if ferr != nil {
+		return pool, err // what the operator typed is what is wrong
+	}
+	a.log.WarnContext(ctx, "the pool was renamed: set AZP_POOL to its new name", "pool", a.config.Pool, "pool_name", renamed.Name, "pool_id", renamed.ID)
+	return renamed, nil
 }
 
 // store adds the agent, or puts it in the place of existing, of which everything
 // that is not ours is kept (protocol §2.6).
-func (a *Agent) store(ctx context.Context, r *registered, existing ado.TaskAgent, key *rsa.PrivateKey) (ado.TaskAgent, error) {
+func (a *Agent) store(ctx context.Context, r *registered, existing ado.TaskAgent) (ado.TaskAgent, error) {
+	if existing.ID == 0 {
+		added, err := r.admin.AddAgent(ctx, r.pool.ID, a.describe(r, existing))
+		if !errors.Is(err, ado.ErrAgentExists) {
+			return added, err
+		}
+		// Somebody was faster, or an answer was lost and we were it.
+		if existing, err = r.admin.FindAgent(ctx, r.pool.ID, a.config.Name); err != nil {
+			return ado.TaskAgent{}, err
+		}
+	}
+	return r.admin.ReplaceAgent(ctx, r.pool.ID, a.describe(r, existing))
+}
+
+// describe returns existing as it becomes when it is us.
+func (a *Agent) describe(r *registered, existing ado.TaskAgent) ado.TaskAgent {
 	agent := existing
 	agent.Name = a.config.Name
 	agent.Version = Version
 	agent.OSDescription = a.osDescription()
 	agent.MaxParallelism = 1
 	agent.ProvisioningState = ado.AgentStateProvisioned
-	agent.Authorization = &ado.AgentAuthorization{PublicKey: ado.PublicKeyOf(key)}
+	agent.Authorization = &ado.AgentAuthorization{PublicKey: ado.PublicKeyOf(r.key)}
 	agent.SystemCapabilities = maps.Clone(existing.SystemCapabilities)
 	if agent.SystemCapabilities == nil {
 		agent.SystemCapabilities = make(map[string]string, len(r.offered))
 	}
 	maps.Copy(agent.SystemCapabilities, r.offered)
-	if existing.ID == 0 {
-		return r.admin.AddAgent(ctx, r.pool.ID, agent)
-	}
-	return r.admin.ReplaceAgent(ctx, r.pool.ID, agent)
+	return agent
 }
 
 // enter makes the clients that use the agent's own key.
-func (a *Agent) enter(r *registered, key *rsa.PrivateKey, pollConnections http.RoundTripper) (err error) {
+func (a *Agent) enter(r *registered, pollConnections http.RoundTripper) (err error) {
 	c := ado.Credentials{
 		ClientID: r.agent.Authorization.ClientID, Audience: r.agent.Authorization.AuthorizationURL,
-		Endpoint: r.agent.Authorization.AuthorizationURL, Key: key,
+		Endpoint: r.agent.Authorization.AuthorizationURL, Key: r.key,
 	}
 	if r.onPremises {
 		c.Endpoint = ado.AtConfiguredHost(c.Endpoint, a.config.URL)

@@ -20,7 +20,7 @@ import (
 // bareService is a service without a server: tests give it the requests that its
 // loops make. Times are the protocol's.
 func bareService() *service {
-	a := &Agent{log: slog.New(slog.DiscardHandler), timings: protocolTimings()}
+	a := &Agent{log: slog.New(slog.DiscardHandler), timings: protocolTimings(), end: newEnding(Config{}.drainBudget)}
 	s := &service{Agent: a, registered: &registered{}, session: ado.Session{ID: "old"}}
 	s.leave = func(error) {}
 	return s
@@ -180,6 +180,58 @@ func TestPollsFollowTheProtocolsRhythm(t *testing.T) {
 	})
 }
 
+// After an outage the agents of a pool do not return in the same second, whether
+// their polls failed or their sessions are gone.
+func TestAThousandAgentsComeBackSpreadOverSeconds(t *testing.T) {
+	for name, lost := range map[string]error{
+		"polls failed":  errServer,
+		"sessions gone": &ado.StatusError{Code: http.StatusForbidden, TypeKey: ado.KeySessionExpired},
+		"told to wait":  &ado.StatusError{Code: http.StatusServiceUnavailable, RetryAfter: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const agents = 1000
+				var mu sync.Mutex
+				perSecond := map[time.Duration]int{}
+				started := time.Now()
+				back := func() {
+					mu.Lock()
+					defer mu.Unlock()
+					perSecond[time.Since(started).Truncate(time.Second)]++
+				}
+				var all sync.WaitGroup
+				for range agents {
+					all.Go(func() {
+						s := bareService()
+						ctx, cancel := context.WithCancel(t.Context())
+						defer cancel()
+						polls := 0
+						s.open = func(context.Context) (ado.Session, error) { return ado.Session{ID: "new"}, nil }
+						s.next = func(context.Context, ado.MessageID) (*ado.Envelope, error) {
+							if polls++; polls == 1 {
+								return nil, lost
+							}
+							back()
+							cancel()
+							return nil, ctx.Err()
+						}
+						if err := s.poll(ctx); err != nil {
+							t.Errorf("poll = %v", err)
+						}
+					})
+				}
+				all.Wait()
+				// Ten seconds is the narrowest spread: a hundred a second on average.
+				for second, n := range perSecond {
+					if n > agents/5 {
+						t.Errorf("%d of %d agents came back in second %s", n, agents, second)
+					}
+				}
+			})
+		})
+	}
+}
+
 // Protocol §5.6.
 func TestSomeErrorsEndPolling(t *testing.T) {
 	for key, want := range map[ado.TypeKey]error{
@@ -283,7 +335,7 @@ func FuzzTake(f *testing.F) {
 	f.Add("x", `{"jobId":"J","postLinesFrequencyMillis":500}`)
 	f.Fuzz(func(t *testing.T, kind, body string) {
 		s := bareService()
-		s.draining = true // nothing starts
+		s.end.order(Order{}) // nothing starts
 		s.take(t.Context(), ado.Envelope{MessageID: 1, MessageType: kind, Body: body})
 		if s.running != nil || s.parked != nil {
 			t.Error("a draining agent took a job")

@@ -27,17 +27,12 @@ type service struct {
 	leave context.CancelCauseFunc
 	jobs  sync.WaitGroup
 
-	mu         sync.Mutex
-	running    *work     // nil: idle
-	parked     *work     // arrived while another was running
-	draining   bool      // no further jobs
-	drainUntil time.Time // end of the drain budget
-	taken      bool      // the one job of Config.Once arrived
-	fatal      error     // why a job ends the agent
+	mu      sync.Mutex
+	running *work // nil: idle
+	parked  *work // arrived while another was running
+	taken   bool  // the one job of Config.Once arrived
+	fatal   error // why a job ends the agent
 }
-
-// errOver is why the loops of a service end in good order.
-var errOver = errors.New("the agent has nothing left to do")
 
 // serve opens the session and works until ctx ends and the running job is done,
 // until the only job is done, or until the service refuses for good. It has
@@ -68,7 +63,8 @@ func (a *Agent) serve(ctx context.Context, r *registered) (err error) {
 	if err != nil {
 		// The session is lost for good. Whatever runs has the usual budget.
 		stopBeating := s.beatWithoutPolls(ctx)
-		s.drain(context.WithoutCancel(ctx), err.Error())
+		budget := s.config.drainBudget(Order{})
+		s.drain(context.WithoutCancel(ctx), due{reason: err.Error(), granted: budget, until: time.Now().Add(budget)})
 		stopBeating()
 	}
 	s.jobs.Wait()
@@ -76,48 +72,8 @@ func (a *Agent) serve(ctx context.Context, r *registered) (err error) {
 	drained.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	r.tookJob = s.taken
 	return errors.Join(err, s.fatal)
-}
-
-// drainWhenTold waits for the order to stop and carries it out.
-func (s *service) drainWhenTold(ctx, life context.Context) {
-	select {
-	case <-life.Done():
-		return
-	case <-ctx.Done():
-	}
-	s.drain(life, context.Cause(ctx).Error())
-}
-
-// drain takes no further job, gives the running one its budget, and cancels it
-// when that is over. It returns when nothing runs any more.
-func (s *service) drain(ctx context.Context, reason string) {
-	budget := s.config.DrainTimeout
-	s.mu.Lock()
-	if !s.draining {
-		s.draining, s.drainUntil = true, time.Now().Add(budget)
-	}
-	s.parked = nil
-	running := s.running
-	s.mu.Unlock()
-	if running == nil {
-		s.leave(errOver)
-		return
-	}
-	s.log.InfoContext(ctx, "draining", "job_id", running.message.JobID, "budget", budget, "reason", reason)
-	timer := time.NewTimer(budget)
-	defer timer.Stop()
-	select {
-	case <-running.done:
-	case <-timer.C:
-		s.log.WarnContext(ctx, "drain budget is over, canceling the job", "job_id", running.message.JobID)
-		running.stop(&job.Stop{
-			Reason:  job.StopShutdown,
-			Message: fmt.Sprintf("the agent was told to stop and the job did not finish within its drain budget of %s", budget),
-		})
-		<-running.done // bounded by the job's own kill timer
-	}
-	s.leave(errOver)
 }
 
 // beatWithoutPolls beats while the message loop is gone for good and a job may

@@ -33,10 +33,19 @@ func (a *Agent) Leftover() (*Leftover, error) { return a.state.leftover() }
 
 // Names in the state directory.
 const (
-	keyFile = "agent-key.pem"
-	jobFile = "job.json"
-	pemType = "PRIVATE KEY"
+	keyFile   = "agent-key.pem"
+	jobFile   = "job.json"
+	placeFile = "place.json"
+	pemType   = "PRIVATE KEY"
 )
+
+// place is where an agent was registered last, by which it finds a pool that was
+// renamed meanwhile.
+type place struct {
+	Server   string     `json:"server"`
+	PoolName string     `json:"poolName"` // as the settings said
+	PoolID   ado.PoolID `json:"poolId"`
+}
 
 // state is a directory that survives a restart. It holds no secret but the key.
 type state struct{ dir string }
@@ -92,6 +101,24 @@ func (s state) forget() error {
 		return s.advised(fmt.Errorf("forgetting the last job: %w", err))
 	}
 	return nil
+}
+
+// settle writes down where the agent is registered, if that is news.
+func (s state) settle(p place) error {
+	if known, ok := s.placed(); ok && known == p {
+		return nil
+	}
+	text, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("remembering the pool: %w", err)
+	}
+	return s.write(placeFile, text)
+}
+
+// placed returns where the agent was registered last, if it is known.
+func (s state) placed() (p place, ok bool) {
+	text, err := os.ReadFile(filepath.Join(s.dir, placeFile))
+	return p, err == nil && json.Unmarshal(text, &p) == nil
 }
 
 func (s state) leftover() (*Leftover, error) {

@@ -17,6 +17,10 @@ type timings struct {
 	sessionConflict time.Duration // for all of them while another session is alive (§4.2)
 	sessionPatience time.Duration // for all of them after other failures: an operator should hear of it (§3.4)
 
+	reopen  span          // before an expired session is replaced, so that a pool that lost all of them does not come back at once
+	again   span          // before a deleted agent registers again, for the same reason
+	settled time.Duration // a registration that lasted longer than this was no failed attempt
+
 	pollError     span // after each of the first five failed polls (§5.3)
 	pollErrorLong span // after the later ones
 
@@ -42,6 +46,7 @@ func protocolTimings() timings {
 	return timings{
 		retryPause: 10 * time.Second, poll: 100 * time.Second, request: time.Minute, ack: 30 * time.Second, unregister: 3 * time.Second,
 		sessionPause: 30 * time.Second, sessionConflict: 4 * time.Minute, sessionPatience: 30 * time.Minute,
+		reopen: span{0, 10 * time.Second}, again: span{time.Second, 15 * time.Second}, settled: time.Minute,
 		pollError: span{15 * time.Second, 30 * time.Second}, pollErrorLong: span{30 * time.Second, time.Minute},
 		firstRenewal: span{time.Second, 10 * time.Second}, renewal: time.Minute,
 		renewError: span{5 * time.Second, 15 * time.Second}, renewErrLong: span{15 * time.Second, 30 * time.Second},

@@ -91,10 +91,12 @@ func (s *service) run(ctx context.Context, w *work) {
 	switch {
 	case err != nil && jobCtx.Err() == nil:
 		log.ErrorContext(ctx, "job is dropped: its request could not be renewed", "error", err)
+		s.deps.jobEnded(m.JobID, job.Abandoned)
 		return
 	case err != nil:
 		log.InfoContext(ctx, "job ended before it began", "reason", job.StopOf(jobCtx))
 		s.canceledEarly(lock, w)
+		s.deps.jobEnded(m.JobID, job.Canceled)
 		return
 	}
 	if err := s.state.remember(Leftover{JobID: m.JobID, JobName: m.JobDisplayName, RequestID: m.RequestID, Started: time.Now()}); err != nil {
@@ -110,6 +112,7 @@ func (s *service) run(ctx context.Context, w *work) {
 	}
 	if isLost(lock) {
 		log.WarnContext(ctx, "job ended without a report: it is no longer ours", "cause", context.Cause(lock))
+		s.deps.jobEnded(m.JobID, job.Abandoned)
 		return
 	}
 	if !m.Plan.CompletedByEvent() {
@@ -119,6 +122,7 @@ func (s *service) run(ctx context.Context, w *work) {
 		s.finish(context.WithoutCancel(ctx), m, result)
 	}
 	log.InfoContext(ctx, "job ended", "result", result)
+	s.deps.jobEnded(m.JobID, result)
 }
 
 // canceledEarly completes a job that was ended before it began. It has no
@@ -169,6 +173,9 @@ func (s *service) report(lock context.Context, w *work, body func(*ado.Reporter)
 	case errors.Is(err, ado.ErrOutputsLost):
 		log.ErrorContext(ctx, "job failed because its outputs are lost", "error", err)
 		return result.Merge(job.Failed)
+	case errors.Is(err, ado.ErrPlanGone):
+		log.ErrorContext(ctx, "job could not be completed: it is over on the server", "error", err)
+		return job.Abandoned
 	case err != nil:
 		log.ErrorContext(ctx, "job could not be completed", "error", err)
 	}
@@ -183,15 +190,46 @@ func (s *service) jobOptions() ado.Options {
 }
 
 // completion bounds the end of a job: generously, and by what is left of the
-// drain budget once the agent has to leave.
+// drain budget once the agent has to leave, also when it is told so meanwhile.
 func (s *service) completion(lock context.Context) (context.Context, context.CancelFunc) {
 	bound := s.timings.complete
-	s.mu.Lock()
-	if s.draining {
-		bound = max(time.Until(s.drainUntil), 0) + s.timings.completeStop
+	if until := s.end.due().until; !until.IsZero() {
+		bound = min(bound, max(time.Until(until), 0)+s.timings.completeStop)
 	}
-	s.mu.Unlock()
-	return context.WithTimeoutCause(lock, bound, fmt.Errorf("reporting the end of the job took longer than %s", bound))
+	ctx, cancel := context.WithTimeoutCause(lock, bound, fmt.Errorf("reporting the end of the job took longer than %s", bound))
+	ctx, hurry := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		if s.budgetOver(ctx) {
+			hurry(errors.New("reporting the end of the job outlasted the drain budget"))
+		}
+	})
+	return ctx, func() {
+		hurry(errOver)
+		cancel()
+		watching.Wait()
+	}
+}
+
+// budgetOver waits until the drain budget and what follows it are over, and
+// reports whether they were before ctx ended.
+func (s *service) budgetOver(ctx context.Context) bool {
+	for {
+		d := s.end.due()
+		var over <-chan time.Time
+		if !d.until.IsZero() {
+			timer := time.NewTimer(time.Until(d.until.Add(s.timings.completeStop)))
+			defer timer.Stop() // an order follows another one a few times at most
+			over = timer.C
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-over:
+			return true
+		case <-d.changed:
+		}
+	}
 }
 
 // supervise calls the job function and does not wait for it without end: a job
@@ -275,7 +313,7 @@ func (s *service) finish(ctx context.Context, m *job.Message, result job.Result)
 func (s *service) leaving() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.draining || s.taken
+	return s.end.told() || s.taken
 }
 
 // rewriteAddresses points what a server on premises says about itself to the

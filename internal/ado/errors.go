@@ -61,7 +61,8 @@ var causes = map[TypeKey]error{
 }
 
 // StatusError is an answer that refuses, or one that is not JSON where JSON was
-// asked for. It carries no part of a JSON body, which may hold tokens.
+// asked for. It carries no part of a JSON body, which may hold tokens, but for
+// the sentence that names the owner of a session.
 type StatusError struct {
 	Method     string
 	Path       string // without the query
@@ -70,6 +71,7 @@ type StatusError struct {
 	ActivityID string        // what Microsoft's support asks for
 	RetryAfter time.Duration // zero when the server did not say
 	Excerpt    string        // first half kilobyte of a body that was not JSON: it came from something in between
+	Owner      string        // of [ErrSessionConflict]: the service's sentence, which names the other session's owner
 
 	hostOffline  bool // the service asked not to be tried again
 	signIn       bool // a sign-in page in place of an answer
@@ -88,6 +90,9 @@ func (e *StatusError) Error() string {
 	}
 	if e.ActivityID != "" {
 		b.WriteString(", activity " + e.ActivityID)
+	}
+	if e.Owner != "" {
+		fmt.Fprintf(&b, ", %q", e.Owner)
 	}
 	if e.Excerpt != "" {
 		fmt.Fprintf(&b, ", answered not by the service but with %q", e.Excerpt)

@@ -49,6 +49,23 @@ func (r *Registration) FindPool(ctx context.Context, name string) (Pool, error) 
 	return pools.Value[0], nil
 }
 
+// FindPoolByID returns the pool with this id, whatever it is called now, or
+// [ErrPoolNotFound].
+func (r *Registration) FindPoolByID(ctx context.Context, id PoolID) (Pool, error) {
+	var pools List[Pool]
+	_, err := r.conn.do(ctx, call{
+		method: http.MethodGet, location: LocationPools, version: versionPools,
+		query: url.Values{"poolIds": {strconv.Itoa(int(id))}},
+	}, &pools)
+	if err == nil && (len(pools.Value) == 0 || pools.Value[0].ID != id) {
+		err = ErrPoolNotFound
+	}
+	if err != nil {
+		return Pool{}, r.advised(fmt.Errorf("looking for pool %d: %w", id, err))
+	}
+	return pools.Value[0], nil
+}
+
 // FindAgent returns the agent called name, or [ErrAgentNotFound].
 func (r *Registration) FindAgent(ctx context.Context, pool PoolID, name string) (TaskAgent, error) {
 	var agents List[TaskAgent]

@@ -17,14 +17,20 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/dockless-ci/dockless/internal/mask"
+	"github.com/dockless-ci/dockless/internal/retry"
 )
 
 const (
 	// assertionLife is how long one signed assertion is good for (protocol §3.1).
 	assertionLife = 5 * time.Minute
+	// assertionBackdate hides a difference between the clocks that [Clock] counts
+	// as noise; the service accepts thirty seconds (protocol §3.1).
+	assertionBackdate = 10 * time.Second
 	// renewalShare is the share of a token's life after which a new one is
-	// fetched ahead of time (protocol §3.3).
-	renewalShare = 0.8
+	// fetched ahead of time (protocol §3.3), give or take renewalSpread: agents
+	// that started together do not all ask in the same second.
+	renewalShare  = 0.8
+	renewalSpread = 0.05
 	// unknownLife is assumed of a token whose answer does not say. It is shorter
 	// than any life that was seen; a challenge corrects it anyway.
 	unknownLife = 10 * time.Minute
@@ -43,18 +49,21 @@ type Credentials struct {
 type TokenSource struct {
 	credentials Credentials
 	http        *http.Client
+	clock       *Clock
 
 	busy chan struct{} // holds one element while somebody reads or changes what follows
 	// Guarded by busy:
 	token   mask.Secret
 	renewAt time.Time
-	skew    time.Duration // the server's clock minus ours
 }
 
 // NewTokenSource returns a source that has fetched nothing yet.
 func NewTokenSource(c Credentials, o Options) *TokenSource {
+	if o.Clock == nil {
+		o.Clock = &Clock{}
+	}
 	return &TokenSource{
-		credentials: c,
+		credentials: c, clock: o.Clock,
 		http: &http.Client{
 			Transport:     &transport{options: o, token: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -86,18 +95,21 @@ func (s *TokenSource) Token(ctx context.Context) (mask.Secret, error) {
 		life = unknownLife
 	}
 	s.token = mask.NewSecret(answer.AccessToken)
-	s.renewAt = time.Now().Add(time.Duration(float64(life) * renewalShare))
+	share := float64(life) * renewalShare
+	spread := float64(life) * renewalSpread
+	s.renewAt = time.Now().Add(retry.Between(time.Duration(share-spread), time.Duration(share+spread)))
 	return s.token, nil
 }
 
-// fetch asks for a token, and once more by the server's clock when ours is wrong.
+// fetch asks for a token, and once more by the server's clock when ours is wrong
+// and no earlier answer has told so.
 func (s *TokenSource) fetch(ctx context.Context) (TokenAnswer, error) {
 	answer, err := s.request(ctx)
 	skewed, ok := errors.AsType[*skewError](err)
 	if !ok || skewed.serverTime.IsZero() {
 		return answer, err
 	}
-	s.skew = time.Until(skewed.serverTime)
+	s.clock.set(time.Until(skewed.serverTime), 0)
 	return s.request(ctx)
 }
 
@@ -137,14 +149,14 @@ func (s *TokenSource) request(ctx context.Context) (TokenAnswer, error) {
 
 // assertion is a fresh proof that we hold the key (protocol §3.1). It has no iat.
 func (s *TokenSource) assertion() (string, error) {
-	now := time.Now().Add(s.skew)
+	from := s.clock.Now().Add(-assertionBackdate)
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
 		"iss": s.credentials.ClientID,
 		"sub": s.credentials.ClientID,
 		"aud": s.credentials.Audience,
 		"jti": uuid.NewString(),
-		"nbf": now.Unix(),
-		"exp": now.Add(assertionLife).Unix(),
+		"nbf": from.Unix(),
+		"exp": from.Add(assertionLife).Unix(),
 	}).SignedString(s.credentials.Key)
 	if err != nil {
 		return "", fmt.Errorf("signing the assertion: %w", err)

@@ -79,9 +79,9 @@ func TestATokenIsRenewedWhenMostOfItsLifeIsOver(t *testing.T) {
 	if err != nil || err2 != nil || first != again {
 		t.Errorf("two tokens in a row: %v %v, want one", err, err2)
 	}
-	time.Sleep(850 * time.Millisecond)
+	time.Sleep(900 * time.Millisecond)
 	if later, err := source.Token(t.Context()); err != nil || later == first {
-		t.Errorf("after 85 %% of its life the token is the same (%v), want another", err)
+		t.Errorf("after 90 %% of its life the token is the same (%v), want another", err)
 	}
 }
 

@@ -27,6 +27,7 @@ type Options struct {
 	Timeout    time.Duration // one attempt of one request, its answer included
 	Retries    int           // attempts after the first; zero is none
 	RetryPause time.Duration // before the first of them; it doubles
+	Clock      *Clock        // learns the server's time; nil: nobody does
 }
 
 // The values of protocol §1.9.
@@ -185,6 +186,9 @@ func (t *transport) attempt(ctx context.Context, req *http.Request) (_ *http.Res
 	if err != nil {
 		return nil, secret, false, t.broken(ctx, req, err)
 	}
+	if t.options.Clock.observe(started, answer.Header) {
+		t.options.Log.WarnContext(ctx, "this machine's clock is wrong, the server's is used where it matters", "server_ahead", t.options.Clock.Ahead().Round(time.Second))
+	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	if cerr := answer.Body.Close(); err == nil {
 		err = cerr
@@ -267,6 +271,9 @@ func refusal(req *http.Request, answer *http.Response, body []byte, secret strin
 		}
 	case isJSON && json.Unmarshal(trimBOM(body), &problem) == nil:
 		e.TypeKey = problem.TypeKey
+		if e.TypeKey == KeySessionConflict {
+			e.Owner = excerpt([]byte(problem.Message), secret)
+		}
 	case !isJSON && len(body) > 0:
 		e.signIn = answer.StatusCode == http.StatusNonAuthoritativeInfo
 		e.Excerpt = excerpt(body, secret)

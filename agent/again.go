@@ -1,0 +1,63 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dockless-ci/dockless/internal/ado"
+	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/retry"
+)
+
+// maxLives is how many registrations in a row may be lost within a minute each.
+// Somebody or something that deletes the agent that persistently means it.
+const maxLives = 5
+
+// again decides what follows the loss of a registration, which cause tells. It
+// asks the server with the registration credential what became of the agent:
+//
+//   - gone: somebody deleted it. It registers again, after a random pause, when
+//     the settings allow it and it is not an agent for one job that it already has.
+//   - there, with another key: another process took its name. That one stays.
+//   - there and ours: it was refused on purpose.
+//
+// In the last two cases, and whenever it cannot find out, again returns cause,
+// advised.
+func (a *Agent) again(ctx context.Context, r *registered, cause error, life int) (bool, error) {
+	lost := errors.Is(cause, ado.ErrRevoked) || errors.Is(cause, ado.ErrAgentNotFound) || errors.Is(cause, ado.ErrUnauthorized)
+	if !lost || ctx.Err() != nil {
+		return false, cause
+	}
+	found, err := r.admin.FindAgent(ctx, r.pool.ID, r.agent.Name)
+	switch {
+	case err == nil && (found.ID != r.agent.ID || !r.holds(found)):
+		return false, hint.With(fmt.Errorf("another process registered as %q: %w", r.agent.Name, ado.ErrUnauthorized),
+			"set AZP_AGENT_NAME to a name of its own")
+	case err == nil:
+		return false, cause
+	case !errors.Is(err, ado.ErrAgentNotFound):
+		return false, errors.Join(cause, fmt.Errorf("asking what became of the agent: %w", err))
+	case !a.config.Reregister || a.config.Once && r.tookJob:
+		return false, cause
+	case life >= maxLives:
+		return false, hint.With(fmt.Errorf("the agent was deleted %d times in a row: %w", life, cause),
+			"find out who deletes it, or set DOCKLESS_REREGISTER to false")
+	}
+	pause := retry.Between(a.timings.again.low, a.timings.again.high)
+	a.log.WarnContext(ctx, "the agent was deleted on the server and registers again", "agent", r.agent.Name, "agent_id", r.agent.ID, "pause", pause)
+	if err := retry.Wait(ctx, pause); err != nil {
+		return false, nil // told to stop: there is nothing left to leave
+	}
+	return true, nil
+}
+
+// holds reports whether found is registered with our key. A server that does not
+// show the key is believed.
+func (r *registered) holds(found ado.TaskAgent) bool {
+	if found.Authorization == nil || found.Authorization.PublicKey == nil {
+		return true
+	}
+	return bytes.Equal(found.Authorization.PublicKey.Modulus, ado.PublicKeyOf(r.key).Modulus)
+}
