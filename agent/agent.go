@@ -79,6 +79,9 @@ type Health struct {
 	Lock func(held bool)
 	// Ready tells whether the session is open.
 	Ready func(open bool)
+	// Draining is called once, when the agent was told to stop: it takes nothing
+	// new from then on.
+	Draining func()
 }
 
 // Agent is one agent. Its methods are not safe for concurrent use, but for
@@ -109,7 +112,7 @@ func New(c Config, run JobFunc, d Deps) (*Agent, error) {
 	}
 	return &Agent{
 		config: c, runs: run, deps: d, log: d.Log, host: host,
-		state: state{dir: c.StateDir}, end: newEnding(c.drainBudget), timings: protocolTimings(),
+		state: state{dir: c.StateDir}, end: newEnding(c.drainBudget, d.Health.draining), timings: protocolTimings(),
 	}, nil
 }
 
@@ -192,5 +195,11 @@ func (h Health) lock(held bool) {
 func (h Health) ready(open bool) {
 	if h.Ready != nil {
 		h.Ready(open)
+	}
+}
+
+func (h Health) draining() {
+	if h.Draining != nil {
+		h.Draining()
 	}
 }

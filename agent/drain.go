@@ -44,6 +44,7 @@ func (p phase) String() string {
 // concurrently.
 type ending struct {
 	budget func(Order) time.Duration
+	began  func() // is told of the first order
 
 	mu       sync.Mutex
 	phase    phase
@@ -54,8 +55,8 @@ type ending struct {
 	stop     context.CancelCauseFunc
 }
 
-func newEnding(budget func(Order) time.Duration) *ending {
-	return &ending{budget: budget, changed: make(chan struct{})}
+func newEnding(budget func(Order) time.Duration, began func()) *ending {
+	return &ending{budget: budget, began: began, changed: make(chan struct{})}
 }
 
 // bind names what an order ends; one that came before counts too.
@@ -78,7 +79,10 @@ func (e *ending) order(o Order) {
 	if e.phase != working && !deadline.Before(e.deadline) {
 		return
 	}
-	e.phase = max(e.phase, draining)
+	if e.phase == working {
+		e.phase = draining
+		e.began()
+	}
 	e.reason, e.granted, e.deadline = o.Reason, granted, deadline
 	close(e.changed)
 	e.changed = make(chan struct{})

@@ -51,7 +51,7 @@ func TestAPeriodIsSecondsOrADuration(t *testing.T) {
 
 func TestALaterOrderShortensTheDrainAndNeverLengthensIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newEnding(Config{DrainTimeout: new(time.Hour)}.drainBudget)
+		e := newEnding(Config{DrainTimeout: new(time.Hour)}.drainBudget, func() {})
 		ctx, stop := context.WithCancelCause(t.Context())
 		e.bind(stop)
 		if e.told() || ctx.Err() != nil {
@@ -82,7 +82,7 @@ func TestALaterOrderShortensTheDrainAndNeverLengthensIt(t *testing.T) {
 }
 
 func TestAnOrderBeforeTheStartCounts(t *testing.T) {
-	e := newEnding(Config{}.drainBudget)
+	e := newEnding(Config{}.drainBudget, func() {})
 	e.order(Order{Reason: "early"})
 	ctx, stop := context.WithCancelCause(t.Context())
 	e.bind(stop)
@@ -92,7 +92,7 @@ func TestAnOrderBeforeTheStartCounts(t *testing.T) {
 }
 
 func TestThePhasesOfAnEndOnlyGrow(t *testing.T) {
-	e := newEnding(Config{}.drainBudget)
+	e := newEnding(Config{}.drainBudget, func() {})
 	for _, p := range []phase{draining, canceling, left} {
 		e.reach(p)
 		e.reach(working)
@@ -107,7 +107,7 @@ func TestThePhasesOfAnEndOnlyGrow(t *testing.T) {
 func drainOf(t *testing.T, c Config, endsAfter time.Duration, meanwhile func(*ending)) (took time.Duration, told *job.Stop) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &service{Agent: &Agent{log: slog.New(slog.DiscardHandler), end: newEnding(c.drainBudget)}}
+		s := &service{Agent: &Agent{log: slog.New(slog.DiscardHandler), end: newEnding(c.drainBudget, func() {})}}
 		s.leave = func(error) {}
 		w := newWork(&job.Message{JobID: "J"})
 		ended, end := context.WithCancelCause(t.Context())
@@ -162,7 +162,7 @@ func TestAPreemptionShortensADrainThatIsUnderWay(t *testing.T) {
 // stop after it began to report.
 func TestTheReportOfAJobEndsWithTheDrainBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &service{Agent: &Agent{timings: protocolTimings(), end: newEnding(Config{DrainTimeout: new(time.Minute)}.drainBudget)}}
+		s := &service{Agent: &Agent{timings: protocolTimings(), end: newEnding(Config{DrainTimeout: new(time.Minute)}.drainBudget, func() {})}}
 		started := time.Now()
 		ctx, cancel := s.completion(t.Context())
 		defer cancel()

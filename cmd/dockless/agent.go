@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +18,7 @@ import (
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
+	"github.com/dockless-ci/dockless/internal/preempt"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
 )
@@ -27,6 +30,7 @@ type agentSettings struct {
 	build  buildxsetup.Config
 	podman podmanrun.Config
 	job    jobSettings
+	notice preempt.Config
 	log    logging.Config
 }
 
@@ -35,7 +39,7 @@ func (s *agentSettings) load() error {
 		s.build.Home = home
 	}
 	// The runner checks its own settings once it has all of them.
-	if err := loadSettings(&s.log, &s.agent, &s.build, &s.podman, &s.job, unchecked{&s.runner}); err != nil {
+	if err := loadSettings(&s.log, &s.agent, &s.build, &s.podman, &s.job, &s.notice, unchecked{&s.runner}); err != nil {
 		return err
 	}
 	return hideSecrets(secretNames(&s.agent))
@@ -47,8 +51,9 @@ func newAgentCommand() *cobra.Command {
 		Use:   "agent",
 		Short: "Run as an agent of an Azure DevOps pool",
 		Long: `agent registers with Azure DevOps, opens a session, and runs the jobs it is sent.
-SIGTERM lets the running job end within DOCKLESS_DRAIN_TIMEOUT; then the agent
-unregisters and exits with 0. A second signal ends it at once.
+SIGTERM, or a cloud's notice that the machine goes away (DOCKLESS_PREEMPTION), lets
+the running job end within its budget (DOCKLESS_DRAIN_TIMEOUT, DOCKLESS_GRACE_PERIOD);
+then the agent unregisters and exits with 0. A second signal ends it at once.
 
 The settings come from the environment: AZP_URL and AZP_TOKEN (or AZP_TOKEN_FILE)
 are required, BUILDKIT_HOST and CONTAINER_HOST say where BuildKit and Podman are.
@@ -88,8 +93,9 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	defer func() { err = errors.Join(err, shop.close(ctx)) }()
 
 	run := &jobRunner{settings: s, shop: shop, log: log}
+	var last lastResult
 	a, err := agent.New(s.agent, run.run, agent.Deps{
-		Log: log, Product: "dockless/" + version, Health: health.agent(),
+		Log: log, Product: "dockless/" + version, Health: health.agent(), JobEnded: last.set,
 		Capabilities: map[string]string{"dockless": version},
 	})
 	if err != nil {
@@ -107,10 +113,52 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 		return a.Run(gctx)
 	})
 	g.Go(func() error {
-		health.watch(over, gctx.Done(), shop, log)
+		health.watch(over, shop, log)
 		return nil
 	})
-	return g.Wait()
+	g.Go(func() error {
+		drainWhenPreempted(over, a, s.notice, log)
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if s.agent.Once && s.agent.ExitWithResult {
+		return last.exit()
+	}
+	return nil
+}
+
+// drainWhenPreempted gives the agent the order to stop when the cloud is about
+// to take the machine away. It returns when ctx ends.
+func drainWhenPreempted(ctx context.Context, a *agent.Agent, c preempt.Config, log *slog.Logger) {
+	connections := &http.Transport{Proxy: nil} // the metadata server is this machine's own
+	defer connections.CloseIdleConnections()
+	watcher := preempt.New(c, connections, log)
+	if watcher == nil {
+		return
+	}
+	notice, err := watcher.Wait(ctx)
+	if err != nil {
+		return
+	}
+	log.WarnContext(ctx, "the machine goes away", "reason", notice.Reason, "within", notice.Within)
+	a.Drain(agent.Order{Reason: notice.Reason, Within: notice.Within})
+}
+
+// lastResult keeps how the last job ended. It is safe for concurrent use.
+type lastResult struct{ result atomic.Value }
+
+func (l *lastResult) set(_ job.ID, r job.Result) { l.result.Store(r) }
+
+// exit returns the exit code that a job's result stands for, as an error that was
+// shown already; nil when there was no job.
+func (l *lastResult) exit() error {
+	switch l.result.Load() {
+	case nil, job.Succeeded, job.SucceededWithIssues:
+		return nil
+	}
+	return quietError{exitFailed}
 }
 
 // agentName is the name under which containers are labelled.

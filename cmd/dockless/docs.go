@@ -12,6 +12,7 @@ import (
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/internal/logging"
+	"github.com/dockless-ci/dockless/internal/preempt"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
 )
@@ -26,6 +27,7 @@ type settingsSection struct {
 func settingsSections() []settingsSection {
 	return []settingsSection{
 		{"The agent", "Read by `dockless agent`.", &agent.Config{}},
+		{"The end of the machine", "Read by `dockless agent`.", &preempt.Config{}},
 		{"Jobs", "Read by `dockless agent` and `replay`.", &runner.Config{}},
 		{"BuildKit", "Read by every command that builds.", &buildxsetup.Config{}},
 		{"Podman", "Read by every command that starts containers.", &podmanrun.Config{}},
@@ -88,7 +90,7 @@ func typeName(f reflect.StructField) string {
 		return "secret"
 	}
 	switch name := f.Type.String(); name {
-	case "time.Duration":
+	case "time.Duration", "*time.Duration", "agent.Period":
 		return "duration"
 	case "slog.Level":
 		return "level"

@@ -89,13 +89,16 @@ func (h *health) agent() agent.Health {
 				h.poll.Set(probe.Live, probe.ReasonSession)
 			}
 		},
+		Draining: func() {
+			h.draining.Store(true)
+			h.poll.Set(probe.Draining, probe.ReasonTold)
+		},
 	}
 }
 
-// watch asks BuildKit and Podman whether they answer, until ctx ends. The agent
-// is alive without them, but not ready. Once told is closed, the agent drains:
-// alive, and not ready for anything new.
-func (h *health) watch(ctx context.Context, told <-chan struct{}, shop *workshop, log *slog.Logger) {
+// watch asks BuildKit and Podman whether they answer, until ctx ends, also while
+// the agent drains. The agent is alive without them, but not ready.
+func (h *health) watch(ctx context.Context, shop *workshop, log *slog.Logger) {
 	h.poll.Allow(agent.MaxPollSilence)
 	for _, s := range []*probe.Slot{h.builder, h.podman} {
 		s.Allow(dependencyAge)
@@ -121,10 +124,6 @@ func (h *health) watch(ctx context.Context, told <-chan struct{}, shop *workshop
 		case <-tick.C:
 		case <-settled.C:
 			warnIf(ctx, log, "cannot give memory back", releaseMemory())
-		case <-told:
-			h.draining.Store(true)
-			h.poll.Set(probe.Draining, probe.ReasonTold)
-			told = nil // once is enough
 		case <-ctx.Done():
 			return
 		}

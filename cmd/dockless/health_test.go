@@ -42,11 +42,10 @@ func TestAnAgentIsReadyWithItsSessionAndAliveWhileItDrains(t *testing.T) {
 	expect("while it boots", true, false, "starting")
 
 	ctx, stop := context.WithCancel(t.Context())
-	told := make(chan struct{})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		h.watch(ctx, told, &workshop{}, slog.New(slog.DiscardHandler))
+		h.watch(ctx, &workshop{}, slog.New(slog.DiscardHandler))
 	}()
 	hooks := h.agent()
 	hooks.Ready(true)
@@ -57,10 +56,7 @@ func TestAnAgentIsReadyWithItsSessionAndAliveWhileItDrains(t *testing.T) {
 	hooks.Ready(false)
 	expect("without a session", true, false, "no session")
 
-	close(told)
-	for !h.draining.Load() {
-		time.Sleep(time.Millisecond)
-	}
+	hooks.Draining()
 	hooks.Ready(true) // the session was reopened for the job that still runs
 	expect("while it drains", true, false, "draining")
 	stop()

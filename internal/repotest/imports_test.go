@@ -29,6 +29,7 @@ var arrows = map[string][]string{
 	"podmanrun":           nil,
 	"buildxsetup":         nil,
 	"internal/registry":   nil,
+	"internal/preempt":    nil,
 	"internal/job":        nil,
 	"internal/expr":       nil,
 	"probe":               nil,
