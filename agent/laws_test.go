@@ -39,7 +39,7 @@ func (b *buffer) String() string {
 
 // One law (A35): tokens, assertions, keys and the text of messages never reach
 // the log, whatever its level, and a job's life makes about ten lines of it.
-func TestNoSecretReachesTheLog(t *testing.T) {
+func TestA35NoSecretReachesTheLog(t *testing.T) {
 	srv := emulatortest.New(t)
 	m := emulatortest.Script("true")
 	m.Variables["password"] = job.Variable{Value: "hunter2-in-a-variable", IsSecret: true}

@@ -52,7 +52,7 @@ func renewals(t *testing.T, held time.Duration, runFor time.Duration, answer fun
 }
 
 // Protocol §7.1: every 60 s after the previous success.
-func TestRequestsAreRenewedEveryMinute(t *testing.T) {
+func TestA14RequestsAreRenewedEveryMinute(t *testing.T) {
 	at, lost := renewals(t, 10*time.Minute, 5*time.Minute+time.Second, func(int) (time.Duration, error) { return 10 * time.Minute, nil })
 	if want := []time.Duration{1 * time.Minute, 2 * time.Minute, 3 * time.Minute, 4 * time.Minute, 5 * time.Minute}; !slices.Equal(at, want) || lost != nil {
 		t.Errorf("renewals at %v (lost: %v), want %v", at, lost, want)
@@ -78,7 +78,7 @@ func TestAWrongClockDoesNotLoseTheLock(t *testing.T) {
 
 // Protocol §7.1: random 5–15 s (first 5 errors) then 15–30 s, until lockedUntil
 // and five minutes have passed.
-func TestFailedRenewalsAreRepeatedUntilTheLockIsLongOver(t *testing.T) {
+func TestA15FailedRenewalsAreRepeatedUntilTheLockIsLongOver(t *testing.T) {
 	at, lost := renewals(t, 10*time.Minute, time.Hour, func(int) (time.Duration, error) { return 0, errServer })
 	reason, ok := errors.AsType[*job.Stop](lost)
 	if !ok || reason.Reason != job.StopLockLost {
@@ -267,7 +267,7 @@ func TestAnExpiredSessionIsOpenedAgain(t *testing.T) {
 }
 
 // Protocol §4.2.
-func TestOpeningASessionIsTriedAgainWhileItMayHelp(t *testing.T) {
+func TestA9OpeningASessionIsTriedAgainWhileItMayHelp(t *testing.T) {
 	for name, c := range map[string]struct {
 		err        error
 		attempts   int // zero: many
@@ -302,7 +302,7 @@ func TestOpeningASessionIsTriedAgainWhileItMayHelp(t *testing.T) {
 }
 
 // Protocol §5.4, A34: whatever is not understood is deleted.
-func TestMessagesThatNobodyUnderstandsAreDeleted(t *testing.T) {
+func TestA34MessagesThatNobodyUnderstandsAreDeleted(t *testing.T) {
 	for name, e := range map[string]ado.Envelope{
 		"unknown type":           {MessageType: "BrokerMigration", Body: `{"x":1}`},
 		"legacy job":             {MessageType: "JobRequest", Body: `{}`},
