@@ -249,21 +249,23 @@ func TestSomeErrorsEndPolling(t *testing.T) {
 }
 
 func TestAnExpiredSessionIsOpenedAgain(t *testing.T) {
-	s := bareService()
-	var ready []bool
-	s.deps.Health.Ready = func(open bool) { ready = append(ready, open) }
-	ctx, cancel := context.WithCancel(t.Context())
-	s.open = func(context.Context) (ado.Session, error) { return ado.Session{ID: "new"}, nil }
-	s.next = func(context.Context, ado.MessageID) (*ado.Envelope, error) {
-		if s.session.ID == "new" {
-			cancel()
-			return nil, nil
+	synctest.Test(t, func(t *testing.T) {
+		s := bareService()
+		var ready []bool
+		s.deps.Health.Ready = func(open bool) { ready = append(ready, open) }
+		ctx, cancel := context.WithCancel(t.Context())
+		s.open = func(context.Context) (ado.Session, error) { return ado.Session{ID: "new"}, nil }
+		s.next = func(context.Context, ado.MessageID) (*ado.Envelope, error) {
+			if s.session.ID == "new" {
+				cancel()
+				return nil, nil
+			}
+			return nil, &ado.StatusError{Code: http.StatusForbidden, TypeKey: ado.KeySessionExpired}
 		}
-		return nil, &ado.StatusError{Code: http.StatusForbidden, TypeKey: ado.KeySessionExpired}
-	}
-	if err := s.poll(ctx); err != nil || !slices.Equal(ready, []bool{false, true}) {
-		t.Errorf("poll = %v, ready = %v, want a session, not ready in between", err, ready)
-	}
+		if err := s.poll(ctx); err != nil || !slices.Equal(ready, []bool{false, true}) {
+			t.Errorf("poll = %v, ready = %v, want a session, not ready in between", err, ready)
+		}
+	})
 }
 
 // Protocol §4.2.
