@@ -26,13 +26,14 @@ type location struct {
 
 // call is one request on its way to an endpoint.
 type call struct {
-	w     http.ResponseWriter
-	r     *http.Request
-	where *location
-	vars  map[string]string
-	who   caller
-	job   *request // the job the call is counted for, when the endpoint found one
-	note  string   // what the call said, for the list of calls
+	w      http.ResponseWriter
+	r      *http.Request
+	where  *location
+	vars   map[string]string
+	who    caller
+	job    *request // the job the call is counted for, when the endpoint found one
+	note   string   // what the call said, for the list of calls
+	faults []string // kinds of the faults that hit the call
 }
 
 // v returns the value of a route placeholder, "" when it was dropped.

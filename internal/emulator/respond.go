@@ -101,15 +101,20 @@ func answerError(w http.ResponseWriter, err error) int {
 		r = &refusal{status: http.StatusInternalServerError, key: "VssServiceException", message: err.Error()}
 	}
 	if r.status == http.StatusUnauthorized {
-		// §1.6: a challenge that contains Bearer makes the client get a new token.
-		w.Header().Add("WWW-Authenticate", "Bearer")
-		w.Header().Add("WWW-Authenticate", `Basic realm="dockless emulator"`)
+		challenge(w.Header())
 	}
 	w.Header().Set("X-TFS-ServiceError", url.QueryEscape(r.message[:min(len(r.message), maxHeader)]))
 	return answerJSON(w, r.status, errorBody{
 		ID: "1", Message: r.message, TypeKey: r.key, EventID: 3000, Problems: r.problems,
 		TypeName: "Microsoft.TeamFoundation.DistributedTask.WebApi." + r.key + ", Microsoft.TeamFoundation.DistributedTask.WebApi",
 	})
+}
+
+// challenge asks for another credential: one that contains Bearer makes the client
+// get a new token (§1.6).
+func challenge(h http.Header) {
+	h.Add("WWW-Authenticate", "Bearer")
+	h.Add("WWW-Authenticate", `Basic realm="dockless emulator"`)
 }
 
 // decode reads a JSON body into to. It strips a byte order mark (§1.7).
