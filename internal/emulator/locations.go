@@ -62,7 +62,8 @@ func locations() []location {
 	const task = "distributedtask"
 	all := []location{
 		{id: "a8c47e17-4d56-4a56-92bb-de7ea7dc65be", area: task, resource: "pools", route: "_apis/distributedtask/pools/{poolId}", methods: map[string]endpoint{
-			"GET": {byAdmin | byAgent, (*Server).getPools},
+			"GET":   {byAdmin | byAgent, (*Server).getPools},
+			"PATCH": {byAdmin, (*Server).updatePool},
 		}},
 		{id: "e298ef32-5878-4cab-993c-043836571f42", area: task, resource: "agents", route: "_apis/distributedtask/pools/{poolId}/agents/{agentId}", methods: map[string]endpoint{
 			"GET":    {byAdmin | byAgent, (*Server).getAgents},

@@ -123,6 +123,11 @@ func (c *call) decode(to any) error {
 	if err != nil {
 		return err
 	}
+	return c.parse(body, to)
+}
+
+// parse is decode for a body that was read.
+func (c *call) parse(body []byte, to any) error {
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
 	if err := json.Unmarshal(body, to); err != nil {
 		return badRequest("The body is not the JSON that %s %s takes: %v.", c.r.Method, c.where.resource, err)

@@ -87,7 +87,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		return nil, fmt.Errorf("making the signing key: %w", err)
 	}
 	for i, name := range cfg.Pools {
-		s.pools = append(s.pools, &pool{id: firstPool + i, name: name, created: time.Now()})
+		s.pools = append(s.pools, &pool{id: firstPool + i, name: name, configured: name, created: time.Now()})
 	}
 	if err := s.openDir(); err != nil {
 		return nil, err
