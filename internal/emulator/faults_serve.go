@@ -74,11 +74,11 @@ func (s *Server) inflict(f FaultEntry, c *call, w *reply, who caller) (status in
 	case FaultDelay:
 		return s.delay(f.For, c)
 	case FaultDrop:
-		w.hangUp(false)
+		w.end = f.Kind
 		return 0, true
 	case FaultReset:
 		s.lose(c, w)
-		w.hangUp(true)
+		w.end = f.Kind
 		return 0, true
 	case FaultExpireSession:
 		s.expireSessionOf(c, who)

@@ -34,8 +34,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 	}
 	began := time.Now()
-	status := s.route(&reply{ResponseWriter: w, clock: s.shiftedClock}, r)
+	out := &reply{ResponseWriter: w, clock: s.shiftedClock}
+	status := s.route(out, r)
 	s.log.Debug("call", "method", r.Method, "path", r.URL.Path, "status", status, "took", time.Since(began))
+	out.finish()
 }
 
 func (s *Server) route(w *reply, r *http.Request) int {

@@ -19,6 +19,7 @@ type reply struct {
 	lost    bool        // nothing reaches the client
 	nowhere http.Header // the header of an answer that is lost
 	begun   bool
+	end     FaultKind // FaultDrop or FaultReset: how the connection ends instead; empty: with an answer
 }
 
 // Header returns the header of the answer, lost or not.
@@ -74,10 +75,14 @@ func (w *reply) add(name, value string) {
 	w.extra[name] = value
 }
 
-// hangUp closes the connection without an answer, in good order or by a reset.
-// The body of the request must have been read: closing a connection on which
-// something waits to be read resets it too.
-func (w *reply) hangUp(reset bool) {
+// finish ends a call whose answer a fault took: it closes the connection in good
+// order or by a reset. The body of the request must have been read, because closing
+// a connection on which something waits to be read resets it too. It does nothing
+// to other calls. It comes last, for a client may go on as soon as it notices.
+func (w *reply) finish() {
+	if w.end == "" {
+		return
+	}
 	conn, _, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
 		// HTTP/2 does not lend its connection. This is net/http's own way to end a
@@ -88,7 +93,7 @@ func (w *reply) hangUp(reset bool) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		under = secure.NetConn()
 	}
-	if tcp, ok := under.(*net.TCPConn); ok && reset {
+	if tcp, ok := under.(*net.TCPConn); ok && w.end == FaultReset {
 		_ = tcp.SetLinger(0) // fails when the client reset it first
 		conn = tcp           // TLS would send its goodbye
 	}
