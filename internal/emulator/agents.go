@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dockless-ci/dockless/internal/job"
 )
@@ -32,6 +33,9 @@ type agent struct {
 	messages         []*message    // undeleted, ascending ids
 	wake             chan struct{} // closed and replaced when messages or session change
 }
+
+// statusChanges notes when the agent went online or offline.
+func (a *agent) statusChanges(now time.Time) { a.wire.StatusChangedOn = date(now) }
 
 // wakeUp makes every poll of the agent look again.
 func (a *agent) wakeUp() {
@@ -99,11 +103,19 @@ func (s *Server) self(c *call) (*agent, error) {
 	a := s.agents[c.who.agent]
 	switch {
 	case a == nil:
-		return nil, registrationRevoked()
+		return nil, s.agentGone(c.who.agent)
 	case a.pool != p:
 		return nil, agentNotFound(c.who.agent.String())
 	}
 	return a, nil
+}
+
+// agentGone refuses a call of an agent that was removed.
+func (s *Server) agentGone(id agentID) error {
+	if s.cfg.DeletedAgent == DeletedNotFound {
+		return agentNotFound(id.String())
+	}
+	return registrationRevoked()
 }
 
 func (s *Server) agentByClient(clientID string) *agent {
@@ -145,9 +157,12 @@ func (s *Server) getAgents(c *call) (any, error) {
 
 // show returns a as callers see it; capabilities and requests only when asked for.
 func (s *Server) show(c *call, a *agent) agentWire {
+	if a.session != nil && s.sessionExpired(a.session, s.now()) {
+		s.endSession(a.session, "expired")
+	}
 	out := a.wire
 	out.Status = "offline"
-	if a.session != nil && !s.sessionExpired(a.session, s.now()) {
+	if a.session != nil {
 		out.Status = "online"
 	}
 	asked := func(name string) bool { return strings.EqualFold(c.q(name), "true") }
@@ -234,8 +249,10 @@ func (s *Server) register(c *call, a *agent, in agentWire, key *rsa.PublicKey) {
 	enabled := in.Enabled == nil || *in.Enabled
 	a.key, a.clientID, a.authorizationURL = key, newGUID(), base(c.r)+grantPath
 	public := in.Authorization.PublicKey
-	changed := job.At(s.now())
-	in.ID, in.Enabled, in.Status, in.StatusChangedOn, in.AssignedRequest = a.id, &enabled, "", &changed, nil
+	in.ID, in.Enabled, in.Status, in.StatusChangedOn, in.AssignedRequest = a.id, &enabled, "", a.wire.StatusChangedOn, nil
+	if in.StatusChangedOn == nil {
+		in.StatusChangedOn = date(s.now()) // offline from now on
+	}
 	in.ProvisioningState, in.Authorization = cmp.Or(in.ProvisioningState, "Provisioned"), &agentAuthorization{PublicKey: public}
 	a.wire = in
 }

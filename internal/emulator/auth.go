@@ -24,8 +24,10 @@ const (
 // caller is who makes a call, as its credential proves.
 type caller struct {
 	kind  callerKind
-	agent agentID // of an agent token
-	job   job.ID  // of a job token
+	agent agentID   // of an agent token
+	token string    // id of a token of ours
+	until time.Time // end of its validity
+	job   job.ID    // of a job token
 	plan  job.PlanID
 }
 
@@ -50,41 +52,63 @@ type claims struct {
 
 // issue signs a token for who that is valid for life.
 func (s *Server) issue(who caller, life time.Duration) (string, error) {
-	now := s.now()
 	c := claims{
+		// Without nbf, or a clock that a fault turns back would close the token of a
+		// running job, which nobody can renew.
 		RegisteredClaims: jwt.RegisteredClaims{
-			ID: newGUID(), Issuer: "dockless-emulator",
-			NotBefore: jwt.NewNumericDate(now.Add(-time.Second)), ExpiresAt: jwt.NewNumericDate(now.Add(life)),
+			ID: newGUID(), Issuer: "dockless-emulator", ExpiresAt: jwt.NewNumericDate(s.clock().Add(life)),
 		},
 		Kind: who.kind, Agent: who.agent, Plan: who.plan, Job: who.job,
 	}
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(s.signing)
 }
 
-// authenticate finds out who calls. Its error is a 401 with a challenge.
+// authenticate finds out who calls and that the credential was not revoked. Its
+// error is a 401 with a challenge.
 func (s *Server) authenticate(r *http.Request) (caller, error) {
-	unauthorized := func(format string, args ...any) (caller, error) {
-		return caller{}, refuse(http.StatusUnauthorized, "VssUnauthorizedException", format, args...)
+	who, err := s.identify(r)
+	if err != nil {
+		return caller{}, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, revoked := s.revoked[who.token]; revoked {
+		return caller{}, unauthorized("The access token was revoked.")
+	}
+	return who, nil
+}
+
+// revoke makes an agent token useless from now on. A job token cannot be renewed,
+// and a personal access token is the operator's: both stay valid.
+func (s *Server) revoke(who caller) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if who.kind == byAgent {
+		s.revoked[who.token] = who.until
+	}
+}
+
+// identify reads the credential of a call.
+func (s *Server) identify(r *http.Request) (caller, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	switch {
 	case strings.EqualFold(scheme, "Basic"):
 		// The user name is ignored (§1.6).
 		_, password, ok := r.BasicAuth()
 		if !ok || subtle.ConstantTimeCompare([]byte(password), []byte(s.cfg.PAT.Reveal())) != 1 {
-			return unauthorized("The personal access token is not valid for this server.")
+			return caller{}, unauthorized("The personal access token is not valid for this server.")
 		}
 		return caller{kind: byAdmin}, nil
 	case strings.EqualFold(scheme, "Bearer"):
 		var c claims
 		_, err := jwt.ParseWithClaims(strings.TrimSpace(token), &c, func(*jwt.Token) (any, error) { return s.signing, nil },
-			jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired(), jwt.WithTimeFunc(s.now))
+			jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired(), jwt.WithTimeFunc(s.clock))
 		if err != nil {
-			return unauthorized("The access token is not valid or has expired.")
+			return caller{}, unauthorized("The access token is not valid or has expired.")
 		}
-		return caller{kind: c.Kind, agent: c.Agent, plan: c.Plan, job: c.Job}, nil
+		return caller{kind: c.Kind, agent: c.Agent, plan: c.Plan, job: c.Job, token: c.ID, until: c.ExpiresAt.Time}, nil
 	}
-	return unauthorized("The call carries no credential: send a personal access token as Basic or an access token as Bearer.")
+	return caller{}, unauthorized("The call carries no credential: send a personal access token as Basic or an access token as Bearer.")
 }
 
 // authorize checks that the endpoint is open to the caller. Pool resources

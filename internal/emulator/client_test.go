@@ -24,6 +24,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
+	"github.com/dockless-ci/dockless/internal/emulator"
 	"github.com/dockless-ci/dockless/internal/emulator/emulatortest"
 	"github.com/dockless-ci/dockless/internal/job"
 )
@@ -335,6 +336,18 @@ func online(t testing.TB, srv *emulatortest.Server, name string) *peer {
 	p.token()
 	p.open()
 	return p
+}
+
+// taken is an agent that has a job and has not renewed its lock yet.
+func taken(t *testing.T) (*emulatortest.Server, *peer, job.ID) {
+	t.Helper()
+	srv := emulatortest.New(t, func(c *emulator.Config) {
+		c.LockDuration, c.SessionExpiry, c.PollHold = time.Minute, time.Minute, 50*time.Millisecond
+	})
+	p := online(t, srv, "a")
+	id := srv.Queue(emulatortest.Script("true"))
+	p.take()
+	return srv, p, id
 }
 
 // take polls for a job message, remembers its ids and deletes it.

@@ -23,8 +23,21 @@ type Config struct {
 	TokenLifetime time.Duration // how long an agent token is valid
 	CancelTimeout time.Duration // time for graceful exit named in a cancellation message
 
-	PlainMessages bool // sessions get no key and messages are readable, for debugging
+	PlainMessages bool         // sessions get no key and messages are readable, for debugging
+	DeletedAgent  DeletedAgent // what an agent is told that was removed
 }
+
+// DeletedAgent is how calls are refused that carry the token of an agent that was
+// removed. The protocol document leaves open which of the two the service says
+// (§1.8 has both); an agent ends in good order with one and as failed with the
+// other (§5.6).
+type DeletedAgent string
+
+// The refusals of a removed agent.
+const (
+	DeletedRevoked  DeletedAgent = "revoked"   // 403 TaskAgentAccessTokenExpiredException
+	DeletedNotFound DeletedAgent = "not-found" // 404 TaskAgentNotFoundException
+)
 
 // Defaults returns the settings of a server that behaves like the service, with
 // the pool "Default" and without a PAT.
@@ -37,6 +50,7 @@ func Defaults() Config {
 		SessionExpiry: time.Minute,      // §4.4
 		TokenLifetime: 50 * time.Minute, // §3.2, the 3000 s of its example
 		CancelTimeout: 5 * time.Minute,  // §5.4, the 00:05:00 of its example
+		DeletedAgent:  DeletedRevoked,
 	}
 }
 
@@ -56,6 +70,9 @@ func (c Config) Validate() error {
 	}
 	if c.PAT.IsZero() {
 		problem("the personal access token is empty")
+	}
+	if c.DeletedAgent != DeletedRevoked && c.DeletedAgent != DeletedNotFound {
+		problem("deleted agent is %q, want %s or %s", c.DeletedAgent, DeletedRevoked, DeletedNotFound)
 	}
 	for _, d := range []struct {
 		name  string

@@ -15,7 +15,7 @@ import (
 
 // S1 with the ids and routes of Appendix A, copied from there and not from the
 // table they test.
-func TestLocationsAreAnnouncedAsInAppendixA(t *testing.T) {
+func TestS1LocationsAreAnnouncedAsInAppendixA(t *testing.T) {
 	srv := emulatortest.New(t)
 	p := newPeer(t, srv, "a")
 	a := p.want(200, "OPTIONS", "/_apis/", nil)
@@ -71,7 +71,7 @@ func TestLocationsAreAnnouncedAsInAppendixA(t *testing.T) {
 
 // S2: connectionData with Basic and with Bearer. §1.6: a missing or expired
 // token is a 401 with a challenge that contains Bearer.
-func TestOnlyAValidCredentialConnects(t *testing.T) {
+func TestS2OnlyAValidCredentialConnects(t *testing.T) {
 	srv := emulatortest.New(t)
 	p := newPeer(t, srv, "a")
 	p.register()
@@ -145,7 +145,7 @@ func TestEachCredentialOpensOnlyItsOwnResources(t *testing.T) {
 }
 
 // S3, each row with the words of §3.
-func TestAnAssertionIsVerified(t *testing.T) {
+func TestS3AnAssertionIsVerified(t *testing.T) {
 	srv := emulatortest.New(t)
 	p := newPeer(t, srv, "a")
 	p.register()

@@ -41,7 +41,7 @@ func (s *Server) compose(q *request, address string) (string, error) {
 	doc, url := q.doc, address+"/"
 	doc["messageType"] = messageJob
 	doc["requestId"] = q.id
-	doc["lockedUntil"] = job.At(q.lockedUntil)
+	doc["lockedUntil"] = job.At(s.shown(q.lockedUntil))
 	p := object(doc, "plan")
 	p["scopeIdentifier"], p["planType"], p["version"] = q.plan.scope, q.plan.hub, q.plan.version
 

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -25,6 +26,28 @@ func Routes() []Route {
 
 // MaxJSON is the largest JSON body.
 const MaxJSON = maxJSON
+
+// MaxFaults is how many faults there can be.
+const MaxFaults = maxFaults
+
+// FaultKinds are all kinds of fault.
+var FaultKinds = faultKinds
+
+// ParseFault reads a fault as the control call does and checks it.
+func ParseFault(text []byte) (Fault, error) {
+	f, err := parseFault(text)
+	if err != nil {
+		return Fault{}, err
+	}
+	a, err := arm(f)
+	return a.Fault, err
+}
+
+// ShowFault writes a fault as the control call lists it, without what the list adds.
+func ShowFault(f Fault) ([]byte, error) {
+	w := FaultEntry{Fault: f}.wire()
+	return json.Marshal(map[string]any{"match": w.Match, "kind": w.Kind, "value": w.Value, "count": w.Count, "every": w.Every})
+}
 
 // SetTimeout changes how long a job may run; a pipeline says it in minutes.
 func (s *Server) SetTimeout(id job.ID, timeout time.Duration) {

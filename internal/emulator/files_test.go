@@ -22,7 +22,7 @@ import (
 
 // S10, §7.6: pages are appended raw, lines counted, and the report joins the
 // pages of a record and strips the time stamps.
-func TestLogsAreStoredByPage(t *testing.T) {
+func TestS10LogsAreStoredByPage(t *testing.T) {
 	srv := emulatortest.New(t)
 	p := online(t, srv, "a")
 	id := srv.Queue(emulatortest.Script("true"))
@@ -81,7 +81,7 @@ func TestLogsAreStoredByPage(t *testing.T) {
 
 // §7.5: batches of at most 100 lines of at most 1024 characters and "...", with
 // the line numbers of the step.
-func TestWrongFeedBatchesAreViolations(t *testing.T) {
+func TestS10WrongFeedBatchesAreViolations(t *testing.T) {
 	srv := emulatortest.New(t)
 	p := online(t, srv, "a")
 	id := srv.Queue(emulatortest.Script("true"))
@@ -153,7 +153,7 @@ func TestAttachments(t *testing.T) {
 }
 
 // S11, §8.3, §8.4, Appendix D.
-func TestTasksAreHandedOut(t *testing.T) {
+func TestS11TasksAreHandedOut(t *testing.T) {
 	srv := emulatortest.New(t)
 	p := online(t, srv, "a")
 	srv.Queue(emulatortest.Script("true"))

@@ -14,8 +14,8 @@ type Call struct {
 	Method   string    `json:"method"`
 	Resource string    `json:"resource"` // as Appendix A names it: records, feed, logs, events, jobrequests, …
 	Path     string    `json:"path"`
-	Note     string    `json:"note,omitempty"` // what the call said, for example "JobCompleted succeeded"
-	Status   int       `json:"status"`
+	Note     string    `json:"note,omitempty"` // what the call said, for example "JobCompleted succeeded" or "renew; fault reset"
+	Status   int       `json:"status"`         // 0: a fault left the call without an answer
 }
 
 // maxCalls bounds the calls kept for one job; feeds of long jobs fill it last
@@ -29,36 +29,43 @@ var table = locations()
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-s.closed:
-		_ = answerError(w, refuse(http.StatusServiceUnavailable, "VssServiceException", "The server is stopping."))
+		_ = answerError(w, stopping())
 		return
 	default:
 	}
 	began := time.Now()
-	status := s.route(w, r)
+	out := &reply{ResponseWriter: w, clock: s.shiftedClock}
+	status := s.route(out, r)
 	s.log.Debug("call", "method", r.Method, "path", r.URL.Path, "status", status, "took", time.Since(began))
+	out.finish()
 }
 
-func (s *Server) route(w http.ResponseWriter, r *http.Request) int {
-	path := strings.TrimSuffix(r.URL.Path, "/")
-	switch {
-	case strings.HasPrefix(path, controlPrefix):
+func (s *Server) route(w *reply, r *http.Request) int {
+	if strings.HasPrefix(r.URL.Path, controlPrefix) {
 		return s.serveControl(w, r)
-	case strings.EqualFold(path, grantPath):
-		return s.serveToken(w, r)
-	case r.Method == http.MethodOptions && strings.EqualFold(path, "/_apis"):
-		return answerJSON(w, http.StatusOK, publish(table))
 	}
-	where, vars := find(table, r.URL.EscapedPath())
-	if where == nil {
-		return answerError(w, refuse(http.StatusNotFound, "VssResourceNotFoundException", "Nothing is known at %s.", r.URL.Path))
-	}
-	c := &call{w: w, r: r, where: where, vars: vars}
-	value, err := s.serve(c)
-	status := answer(w, value, err)
+	c := &call{w: w, r: r}
+	c.where, c.vars = find(table, r.URL.EscapedPath())
+	status := s.endure(c, w)
 	if c.job != nil {
 		s.record(c, status)
 	}
 	return status
+}
+
+// carryOut does what the call asks for and answers it.
+func (s *Server) carryOut(c *call) int {
+	path := strings.TrimSuffix(c.r.URL.Path, "/")
+	switch {
+	case strings.EqualFold(path, grantPath):
+		return s.serveToken(c.w, c.r)
+	case c.r.Method == http.MethodOptions && strings.EqualFold(path, "/_apis"):
+		return answerJSON(c.w, http.StatusOK, publish(table))
+	case c.where == nil:
+		return answerError(c.w, refuse(http.StatusNotFound, "VssResourceNotFoundException", "Nothing is known at %s.", c.r.URL.Path))
+	}
+	value, err := s.serve(c)
+	return answer(c.w, value, err)
 }
 
 // serve authenticates the caller and runs the endpoint.
@@ -89,12 +96,15 @@ func (s *Server) serve(c *call) (any, error) {
 func (s *Server) record(c *call, status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := len(c.job.calls)
-	if n >= maxCalls || n >= maxCalls/2 && c.where.resource == "feed" {
+	n, resource := len(c.job.calls), ""
+	if c.where != nil {
+		resource = c.where.resource
+	}
+	if n >= maxCalls || n >= maxCalls/2 && resource == "feed" {
 		return
 	}
 	c.job.calls = append(c.job.calls, Call{
-		At: s.now(), Method: c.r.Method, Resource: c.where.resource, Path: c.r.URL.Path, Note: c.note, Status: status,
+		At: s.now(), Method: c.r.Method, Resource: resource, Path: c.r.URL.Path, Note: noteFaults(c.note, c.faults), Status: status,
 	})
 }
 

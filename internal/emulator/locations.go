@@ -26,13 +26,14 @@ type location struct {
 
 // call is one request on its way to an endpoint.
 type call struct {
-	w     http.ResponseWriter
-	r     *http.Request
-	where *location
-	vars  map[string]string
-	who   caller
-	job   *request // the job the call is counted for, when the endpoint found one
-	note  string   // what the call said, for the list of calls
+	w      http.ResponseWriter
+	r      *http.Request
+	where  *location
+	vars   map[string]string
+	who    caller
+	job    *request // the job the call is counted for, when the endpoint found one
+	note   string   // what the call said, for the list of calls
+	faults []string // kinds of the faults that hit the call
 }
 
 // v returns the value of a route placeholder, "" when it was dropped.
@@ -61,7 +62,8 @@ func locations() []location {
 	const task = "distributedtask"
 	all := []location{
 		{id: "a8c47e17-4d56-4a56-92bb-de7ea7dc65be", area: task, resource: "pools", route: "_apis/distributedtask/pools/{poolId}", methods: map[string]endpoint{
-			"GET": {byAdmin | byAgent, (*Server).getPools},
+			"GET":   {byAdmin | byAgent, (*Server).getPools},
+			"PATCH": {byAdmin, (*Server).updatePool},
 		}},
 		{id: "e298ef32-5878-4cab-993c-043836571f42", area: task, resource: "agents", route: "_apis/distributedtask/pools/{poolId}/agents/{agentId}", methods: map[string]endpoint{
 			"GET":    {byAdmin | byAgent, (*Server).getAgents},

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/job"
@@ -106,7 +108,7 @@ func (s *Server) nextMessageFor(sess *session, last int64) (any, <-chan struct{}
 	a := sess.agent
 	if a.session != sess {
 		if s.agents[a.id] == nil {
-			return nil, nil, registrationRevoked()
+			return nil, nil, s.agentGone(a.id)
 		}
 		return nil, nil, sessionExpired(sess.id)
 	}
@@ -179,11 +181,17 @@ func (s *Server) deleteMessage(c *call) (any, error) {
 }
 
 // sendMessage is the service API of §5.7: a refresh for one agent or all, or a
-// given message for the agent that has a request.
+// given message, of any type, for the agent that has a request. Ours: a body goes
+// to an idle agent too, so that a test can send what no job is behind (S13).
 func (s *Server) sendMessage(c *call) (any, error) {
+	body, err := c.body(maxJSON)
+	if err != nil {
+		return nil, err
+	}
 	var in envelope
-	if c.q("requestId") != "" {
-		if err := c.decode(&in); err != nil {
+	given := c.q("requestId") != "" || len(bytes.TrimSpace(body)) > 0
+	if given {
+		if err := c.parse(body, &in); err != nil {
 			return nil, err
 		}
 	}
@@ -202,12 +210,36 @@ func (s *Server) sendMessage(c *call) (any, error) {
 		s.send(q.agent, in.MessageType, in.Body, q)
 		return nil, nil
 	}
+	found := false
 	for _, a := range p.members {
-		if id := c.q("agentId"); id == "" || id == a.id.String() {
+		if id := c.q("agentId"); id != "" && id != a.id.String() {
+			continue
+		}
+		found = true
+		if given {
+			s.send(a, in.MessageType, in.Body, nil)
+		} else {
 			s.send(a, messageRefresh, refreshBody(a), nil)
 		}
 	}
+	if !found && c.q("agentId") != "" {
+		return nil, agentNotFound(c.q("agentId"))
+	}
 	return nil, nil
+}
+
+// SendMessage puts a message of any type into the queue of the agent with the
+// name, in whatever pool, and reports whether there is one.
+func (s *Server) SendMessage(agent, messageType, body string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.agents {
+		if strings.EqualFold(a.wire.Name, agent) {
+			s.send(a, messageType, body, nil)
+			return true
+		}
+	}
+	return false
 }
 
 // refreshBody tells an agent to update itself to the version it has.

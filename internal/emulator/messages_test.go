@@ -14,7 +14,7 @@ import (
 )
 
 // S4, §4.1, §4.4: one live session per agent, until it is deleted or expired.
-func TestAnAgentHasOneSession(t *testing.T) {
+func TestS4AnAgentHasOneSession(t *testing.T) {
 	srv := emulatortest.New(t, func(c *emulator.Config) { c.SessionExpiry, c.PollHold = time.Second, 10*time.Millisecond })
 	p := online(t, srv, "a")
 	p.refused(409, "TaskAgentSessionConflictException", "POST", pool+"/sessions", p.sessionBody(), bearer(p.agentToken))
@@ -44,7 +44,7 @@ func TestASessionBelongsToItsAgent(t *testing.T) {
 }
 
 // S5: a random IV per message, and a plain mode.
-func TestMessagesAreEncryptedUnlessTheServerIsPlain(t *testing.T) {
+func TestS5MessagesAreEncryptedUnlessTheServerIsPlain(t *testing.T) {
 	srv := emulatortest.New(t)
 	srv.Queue(emulatortest.Script("echo needle"))
 	p := online(t, srv, "a")
@@ -72,7 +72,7 @@ func TestMessagesAreEncryptedUnlessTheServerIsPlain(t *testing.T) {
 }
 
 // S6: in order, after lastMessageId, kept until DELETE, again for a new session.
-func TestAMessageStaysUntilItIsDeleted(t *testing.T) {
+func TestS6AMessageStaysUntilItIsDeleted(t *testing.T) {
 	srv := emulatortest.New(t, func(c *emulator.Config) { c.PollHold = 20 * time.Millisecond })
 	p := online(t, srv, "a")
 	for range 2 { // §5.7
@@ -109,7 +109,7 @@ func TestAMessageStaysUntilItIsDeleted(t *testing.T) {
 }
 
 // A13: each message is deleted once, by the agent it was given to.
-func TestWrongDeletionsAreRefused(t *testing.T) {
+func TestS6WrongDeletionsAreRefused(t *testing.T) {
 	srv := emulatortest.New(t, func(c *emulator.Config) { c.PollHold = 20 * time.Millisecond })
 	p, other := online(t, srv, "a"), online(t, srv, "b")
 	srv.Queue(emulatortest.Script("true"), "Agent.Name -equals a")
@@ -131,8 +131,9 @@ func TestWrongDeletionsAreRefused(t *testing.T) {
 	}
 }
 
-// S7, and the pick-up budget: a held poll is answered as soon as a job is queued.
-func TestAPollIsHeldAndAnsweredAtOnce(t *testing.T) {
+// S6, and the pick-up budget: two polls of one session are held, and both are
+// answered as soon as a job is queued.
+func TestS6TwoHeldPollsGetTheSameMessage(t *testing.T) {
 	srv := emulatortest.New(t)
 	p := online(t, srv, "a")
 	type result struct {
@@ -140,7 +141,7 @@ func TestAPollIsHeldAndAnsweredAtOnce(t *testing.T) {
 		got *envelope
 	}
 	answered := make(chan result, 2)
-	for range 2 { // S6: two concurrent polls of one session
+	for range 2 {
 		go func() {
 			m := p.poll()
 			answered <- result{time.Now(), m}
@@ -158,6 +159,9 @@ func TestAPollIsHeldAndAnsweredAtOnce(t *testing.T) {
 			t.Errorf("the poll was answered %+v after %s, want a job at once", r.got, r.at.Sub(queued))
 		}
 	}
+}
+
+func TestS7AnEmptyPollIsHeldAndThenAnswered(t *testing.T) {
 	short := emulatortest.New(t, func(c *emulator.Config) { c.PollHold = 100 * time.Millisecond })
 	q := online(t, short, "a")
 	began := time.Now()

@@ -103,7 +103,7 @@ func (s *Server) checkAssertion(text string) (caller, string) {
 // checkValidity judges when an assertion is valid. What a wrong clock explains
 // names the server's time, by which clients recognize it (§3.4).
 func (s *Server) checkValidity(from, until time.Time) string {
-	now := s.now()
+	now := s.clock()
 	clock := "Current server time is " + now.Format("01/02/2006 15:04:05") + "."
 	switch {
 	case now.Before(from):

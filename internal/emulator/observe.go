@@ -139,7 +139,12 @@ func (s *Server) WhenStarted(id job.ID, do func(job.ID)) {
 func (s *Server) LoseLock(id job.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if q := s.jobs[id]; q != nil && q.active() {
+	s.loseLock(s.jobs[id])
+}
+
+// loseLock is [Server.LoseLock] for a job that may be nil. The caller holds s.mu.
+func (s *Server) loseLock(q *request) {
+	if q != nil && q.active() {
 		q.lost = true
 		s.expireLock(q, s.now())
 	}

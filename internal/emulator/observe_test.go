@@ -16,7 +16,7 @@ import (
 )
 
 // §8.14: the job timeout is enforced by the service, which sends JobCancellation.
-func TestAJobThatRunsTooLongIsCanceled(t *testing.T) {
+func TestS14AJobThatRunsTooLongIsCanceled(t *testing.T) {
 	srv := emulatortest.New(t, func(c *emulator.Config) { c.LockDuration = time.Minute })
 	p := online(t, srv, "a")
 	id := srv.Queue(emulatortest.Script("sleep 60"))
@@ -57,7 +57,7 @@ func TestACanceledJobIsNotGivenBack(t *testing.T) {
 }
 
 // §5.6: an expired session is told so on the poll that is being held.
-func TestSessionsExpireOnDemand(t *testing.T) {
+func TestS4SessionsExpireOnDemand(t *testing.T) {
 	srv := emulatortest.New(t)
 	p := online(t, srv, "a")
 	polled := make(chan answerOf, 1)

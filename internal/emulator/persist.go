@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/dockless-ci/dockless/internal/job"
 )
@@ -24,6 +23,13 @@ type saved struct {
 	NextRequest job.RequestID `json:"nextRequest"`
 	NextRun     int           `json:"nextRun"`
 	Agents      []savedAgent  `json:"agents"`
+	Renamed     []renamedPool `json:"renamedPools,omitempty"`
+}
+
+// renamedPool is a pool that has another name than the settings gave it.
+type renamedPool struct {
+	Configured string `json:"configured"`
+	Name       string `json:"name"`
 }
 
 type savedAgent struct {
@@ -76,6 +82,9 @@ func (s *Server) unsavedState() ([]byte, error) {
 		NextRequest: s.nextRequest, NextRun: s.nextRun,
 	}
 	for _, p := range s.pools {
+		if p.name != p.configured {
+			out.Renamed = append(out.Renamed, renamedPool{p.configured, p.name})
+		}
 		for _, a := range p.members {
 			out.Agents = append(out.Agents, savedAgent{Pool: p.name, ClientID: a.clientID, AuthorizationURL: a.authorizationURL, Wire: a.wire})
 		}
@@ -103,19 +112,27 @@ func (s *Server) load() error {
 	}
 	s.instance, s.signing, s.nextAgent = in.Instance, in.Signing, in.NextAgent
 	s.nextMessage, s.nextRequest, s.nextRun = in.NextMessage+numbersAhead, in.NextRequest+numbersAhead, in.NextRun+numbersAhead
+	for _, r := range in.Renamed {
+		i := slices.IndexFunc(s.pools, func(p *pool) bool { return p.configured == r.Configured })
+		if i >= 0 && s.poolNamed(r.Name) == nil { // settings that took the name meanwhile win
+			s.pools[i].name = r.Name
+		}
+	}
 	for _, sa := range in.Agents {
-		i := slices.IndexFunc(s.pools, func(p *pool) bool { return strings.EqualFold(p.name, sa.Pool) })
-		if i < 0 {
+		p := s.poolNamed(sa.Pool)
+		if p == nil {
 			continue
 		}
 		key, err := sa.Wire.publicKey()
 		if err != nil {
 			return fmt.Errorf("reading the emulator's state %s: agent %s: %w", s.statePath(), sa.Wire.Name, err)
 		}
-		s.join(&agent{
-			id: sa.Wire.ID, pool: s.pools[i], wire: sa.Wire, clientID: sa.ClientID, authorizationURL: sa.AuthorizationURL,
+		a := &agent{
+			id: sa.Wire.ID, pool: p, wire: sa.Wire, clientID: sa.ClientID, authorizationURL: sa.AuthorizationURL,
 			key: key, wake: make(chan struct{}),
-		})
+		}
+		a.statusChanges(s.now()) // its session ended with the earlier server
+		s.join(a)
 	}
 	return nil
 }

@@ -111,9 +111,11 @@ func (s *Server) compile(ctx context.Context, r *run, text []byte, p Pipeline) (
 // when the job starts are not known yet.
 func (s *Server) checkPools(p *pipeline.Pipeline, override string) error {
 	var names []string
+	s.mu.Lock()
 	for _, known := range s.pools {
 		names = append(names, known.name)
 	}
+	s.mu.Unlock()
 	const advice = "start the emulator with --pool %s, or send every job to another pool with pool=NAME"
 	known := func(name string) bool {
 		return name == "" || strings.Contains(name, "$") || slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })

@@ -134,11 +134,11 @@ func (c *compiledRun) prepare(q *request, j *pipeline.Job) error {
 	q.name, q.title, q.demands = m.JobName, j.DisplayName, j.Pool.Demands
 	q.timeout, q.grace = j.Timeout, j.CancelTimeout
 	if c.pool == "" && j.Pool.Name != "" {
-		i := slices.IndexFunc(c.server.pools, func(p *pool) bool { return strings.EqualFold(p.name, j.Pool.Name) })
-		if i < 0 {
+		p := c.server.poolNamed(j.Pool.Name)
+		if p == nil {
 			return fmt.Errorf("queuing job %s: there is no pool %q", j.Identifier(), j.Pool.Name)
 		}
-		q.pool = c.server.pools[i]
+		q.pool = p
 	}
 	return nil
 }

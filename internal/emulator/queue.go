@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/dockless-ci/dockless/internal/job"
 )
@@ -141,11 +140,9 @@ func (s *Server) newRun(m *job.Message) *run {
 func (s *Server) newRequest(r *run, m *job.Message, need Requirements) (*request, error) {
 	p := s.pools[0]
 	if need.Pool != "" {
-		i := slices.IndexFunc(s.pools, func(p *pool) bool { return strings.EqualFold(p.name, need.Pool) })
-		if i < 0 {
+		if p = s.poolNamed(need.Pool); p == nil {
 			return nil, fmt.Errorf("there is no pool %q", need.Pool)
 		}
-		p = s.pools[i]
 	}
 	id := guid(string(m.JobID))
 	if id == "" {

@@ -14,7 +14,7 @@ import (
 
 // S9, §7.2: records merge field by field, null and "no date" mean unchanged,
 // variables merge by name, changeId grows.
-func TestRecordsMergeFieldByField(t *testing.T) {
+func TestS9RecordsMergeFieldByField(t *testing.T) {
 	srv := emulatortest.New(t)
 	p := online(t, srv, "a")
 	srv.Queue(emulatortest.Script("true"))
@@ -184,7 +184,7 @@ func TestAJobCannotChangeTheRecordsOfAnother(t *testing.T) {
 }
 
 // S12: accepted once, then 404 for further plan calls of that job.
-func TestAJobCompletesOnce(t *testing.T) {
+func TestS12AJobCompletesOnce(t *testing.T) {
 	srv := emulatortest.New(t)
 	p := online(t, srv, "a")
 	id := srv.Queue(emulatortest.Script("true"))

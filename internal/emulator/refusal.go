@@ -44,6 +44,14 @@ func lockLost(id any) error {
 	return refuse(http.StatusForbidden, "TaskAgentJobTokenExpiredException", "The lock of job request %v is no longer yours.", id)
 }
 
+func unauthorized(text string) error {
+	return refuse(http.StatusUnauthorized, "VssUnauthorizedException", "%s", text)
+}
+
+func stopping() error {
+	return refuse(http.StatusServiceUnavailable, "VssServiceException", "The server is stopping.")
+}
+
 func accessDenied(format string, args ...any) error {
 	return refuse(http.StatusForbidden, "AccessDeniedException", format, args...)
 }

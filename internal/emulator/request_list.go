@@ -71,7 +71,7 @@ func (s *Server) brief(a *agent) agentWire {
 func (s *Server) requestWire(q *request) requestWire {
 	out := requestWire{
 		RequestID: q.id, QueueTime: date(q.queued), AssignTime: date(q.assigned), ReceiveTime: date(q.received), FinishTime: date(q.finished),
-		Result: q.result, LockedUntil: date(q.lockedUntil), ServiceOwner: serviceOwner, HostID: s.instance,
+		Result: q.result, LockedUntil: date(s.shown(q.lockedUntil)), ServiceOwner: serviceOwner, HostID: s.instance,
 		ScopeID: q.plan.scope, PlanType: q.plan.hub, PlanID: q.plan.id, PlanGroup: q.plan.group, JobID: q.job, JobName: q.name,
 		Demands: q.demands, Data: map[string]string{"ParallelismTag": "Private", "IsScheduledKey": "False"},
 		PoolID: q.pool.id, OrchestrationID: string(q.plan.id) + "." + strings.ToLower(q.name) + ".__default",

@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -162,7 +161,7 @@ func (s *Server) waitHeld(c *call, finishing bool) error {
 	case <-c.r.Context().Done():
 		return badRequest("The caller went away.")
 	case <-s.closed:
-		return refuse(http.StatusServiceUnavailable, "VssServiceException", "The server is stopping.")
+		return stopping()
 	}
 }
 

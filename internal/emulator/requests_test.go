@@ -14,7 +14,7 @@ import (
 )
 
 // S8, §7.1: a renewal moves lockedUntil, which is always in the answer.
-func TestARenewalMovesTheLock(t *testing.T) {
+func TestS8ARenewalMovesTheLock(t *testing.T) {
 	srv := emulatortest.New(t, func(c *emulator.Config) { c.LockDuration = 10 * time.Minute })
 	p := online(t, srv, "a")
 	id := srv.Queue(emulatortest.Script("true"))
@@ -34,7 +34,7 @@ func TestARenewalMovesTheLock(t *testing.T) {
 	}
 }
 
-func TestWrongRenewalsAreRefused(t *testing.T) {
+func TestS8WrongRenewalsAreRefused(t *testing.T) {
 	srv := emulatortest.New(t)
 	p, other := online(t, srv, "a"), online(t, srv, "b")
 	srv.Queue(emulatortest.Script("true"), "Agent.Name -equals a")
@@ -79,7 +79,7 @@ func TestAnOldPlanIsFinishedByItsRequest(t *testing.T) {
 }
 
 // S15: the first renewal is held back, and nothing of the job may run (§7.1).
-func TestNothingRunsBeforeTheFirstRenewal(t *testing.T) {
+func TestS15NothingRunsBeforeTheFirstRenewal(t *testing.T) {
 	srv := emulatortest.New(t, func(c *emulator.Config) { c.LockDuration = time.Minute })
 	p := online(t, srv, "a")
 	id := srv.Queue(emulatortest.Script("true"))
@@ -131,7 +131,7 @@ func TestAJobIsAbandonedAfterItsLockExpired(t *testing.T) {
 }
 
 // S8 and the observers the agent's own tests use.
-func TestTheLockCanBeLostOnDemand(t *testing.T) {
+func TestS8TheLockCanBeLostOnDemand(t *testing.T) {
 	srv := emulatortest.New(t)
 	p := online(t, srv, "a")
 	id := srv.Queue(emulatortest.Script("sleep 60"))
@@ -155,7 +155,7 @@ func TestTheLockCanBeLostOnDemand(t *testing.T) {
 
 // S16, §11: the three forms show the same records, and KEDA counts those without
 // result and receiveTime.
-func TestAutoscalersSeeWaitingJobs(t *testing.T) {
+func TestS16AutoscalersSeeWaitingJobs(t *testing.T) {
 	srv := emulatortest.New(t)
 	p := online(t, srv, "a")
 	srv.Queue(emulatortest.Script("true"))
@@ -209,7 +209,7 @@ func TestAutoscalersSeeWaitingJobs(t *testing.T) {
 }
 
 // S14, §5.4: a cancellation is a message; a waiting job is canceled at once.
-func TestCancelling(t *testing.T) {
+func TestS14AJobIsCanceledByAMessage(t *testing.T) {
 	srv := emulatortest.New(t, func(c *emulator.Config) { c.CancelTimeout = 90 * time.Second })
 	waiting := srv.Queue(emulatortest.Script("true"), "nobody")
 	if !srv.Cancel(waiting) || srv.Cancel(waiting) {

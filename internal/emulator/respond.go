@@ -101,9 +101,7 @@ func answerError(w http.ResponseWriter, err error) int {
 		r = &refusal{status: http.StatusInternalServerError, key: "VssServiceException", message: err.Error()}
 	}
 	if r.status == http.StatusUnauthorized {
-		// §1.6: a challenge that contains Bearer makes the client get a new token.
-		w.Header().Add("WWW-Authenticate", "Bearer")
-		w.Header().Add("WWW-Authenticate", `Basic realm="dockless emulator"`)
+		challenge(w.Header())
 	}
 	w.Header().Set("X-TFS-ServiceError", url.QueryEscape(r.message[:min(len(r.message), maxHeader)]))
 	return answerJSON(w, r.status, errorBody{
@@ -112,12 +110,24 @@ func answerError(w http.ResponseWriter, err error) int {
 	})
 }
 
+// challenge asks for another credential: one that contains Bearer makes the client
+// get a new token (§1.6).
+func challenge(h http.Header) {
+	h.Add("WWW-Authenticate", "Bearer")
+	h.Add("WWW-Authenticate", `Basic realm="dockless emulator"`)
+}
+
 // decode reads a JSON body into to. It strips a byte order mark (§1.7).
 func (c *call) decode(to any) error {
 	body, err := c.body(maxJSON)
 	if err != nil {
 		return err
 	}
+	return c.parse(body, to)
+}
+
+// parse is decode for a body that was read.
+func (c *call) parse(body []byte, to any) error {
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
 	if err := json.Unmarshal(body, to); err != nil {
 		return badRequest("The body is not the JSON that %s %s takes: %v.", c.r.Method, c.where.resource, err)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -40,6 +41,7 @@ type Server struct {
 	instance string // id of the collection
 	closed   chan struct{}
 	close    sync.Once
+	skew     atomic.Int64 // nanoseconds by which the clock is wrong
 
 	saving sync.Mutex // taken before mu, for one save at a time
 
@@ -50,6 +52,8 @@ type Server struct {
 	agents      map[agentID]*agent
 	sessions    map[string]*session
 	assertions  map[string]time.Time // jti → when it may be forgotten
+	revoked     map[string]time.Time // id of an agent token → when it expires
+	faults      faultList
 	requests    map[job.RequestID]*request
 	jobs        map[job.ID]*request
 	order       []*request // every request, oldest first
@@ -74,6 +78,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: log, closed: make(chan struct{}), signing: make([]byte, 32), instance: newGUID(),
 		agents: make(map[agentID]*agent), sessions: make(map[string]*session), assertions: make(map[string]time.Time),
+		revoked: make(map[string]time.Time), faults: faultList{changed: make(chan struct{})},
 		requests: make(map[job.RequestID]*request), jobs: make(map[job.ID]*request),
 		plans: make(map[job.PlanID]*plan), runs: make(map[int]*run),
 		nextAgent: firstAgent, nextMessage: firstMessage, nextRequest: firstRequest, nextRun: firstRun, nextLog: firstLog,
@@ -82,7 +87,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		return nil, fmt.Errorf("making the signing key: %w", err)
 	}
 	for i, name := range cfg.Pools {
-		s.pools = append(s.pools, &pool{id: firstPool + i, name: name, created: time.Now()})
+		s.pools = append(s.pools, &pool{id: firstPool + i, name: name, configured: name, created: time.Now()})
 	}
 	if err := s.openDir(); err != nil {
 		return nil, err
@@ -195,15 +200,17 @@ func (s *Server) expire() {
 		s.expireLock(q, now)
 		s.expireJob(q, now)
 	}
-	for id, until := range s.assertions {
-		if now.After(until) {
-			delete(s.assertions, id)
+	// Both clocks: a shift that is taken back must not open what was used up.
+	forget := func(known map[string]time.Time) {
+		for id, until := range known {
+			if now.After(until) && s.clock().After(until) {
+				delete(known, id)
+			}
 		}
 	}
+	forget(s.assertions)
+	forget(s.revoked)
 }
-
-// now is the server's clock.
-func (s *Server) now() time.Time { return time.Now().UTC() }
 
 // pool finds a pool by id.
 func (s *Server) pool(id int) *pool {

@@ -70,6 +70,7 @@ func (s *Server) createSession(c *call) (any, error) {
 		a.wire.SystemCapabilities = in.SystemCapabilities
 	}
 	a.session, s.sessions[sess.id] = sess, sess
+	a.statusChanges(s.now())
 	s.log.Info("session opened", "agent_id", int(a.id), "session_id", sess.id, "owner", sess.owner)
 	s.assign(a.pool)
 	shown := s.show(c, a)
@@ -137,6 +138,7 @@ func (s *Server) sessionExpired(sess *session, now time.Time) bool {
 func (s *Server) endSession(sess *session, why string) {
 	delete(s.sessions, sess.id)
 	sess.agent.session = nil
+	sess.agent.statusChanges(s.now())
 	sess.agent.wakeUp()
 	s.log.Info("session ended", "agent_id", int(sess.agent.id), "session_id", sess.id, "why", why)
 }
