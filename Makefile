@@ -91,6 +91,11 @@ bench: setup build ## measure the budgets against their peers, write docs/benchm
 	go build -o .build/bin/bench ./test/bench
 	$(AS_ROOT) .build/bin/bench -out docs/benchmarks.md
 
+.PHONY: soak
+soak: setup build ## 500 jobs through 20 agents while every tenth request fails, and a server that goes away for a minute
+	go build -o .build/bin/soak ./test/soak/cmd
+	$(AS_ROOT) .build/bin/soak
+
 .PHONY: images
 images: setup ## build the base images of the tests
 	go run ./test/images

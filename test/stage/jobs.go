@@ -121,6 +121,21 @@ func (s *Stage) Cancel(ctx context.Context, id job.ID) error {
 	return resp.Body.Close()
 }
 
+// Fail makes calls of the emulator fail, as its control call for faults says
+// (design §9), until [Stage.Heal].
+func (s *Stage) Fail(ctx context.Context, fault string) error {
+	return s.call(ctx, "POST", "/_emulator/faults", "application/json", []byte(fault), &json.RawMessage{})
+}
+
+// Heal removes all faults.
+func (s *Stage) Heal(ctx context.Context) error {
+	resp, err := s.send(ctx, "DELETE", "/_emulator/faults", "", nil)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
 // Follow hands the live lines of a job to see until it ends.
 func (s *Stage) Follow(ctx context.Context, id job.ID, see func(line string)) error {
 	resp, err := s.send(ctx, "GET", "/_emulator/jobs/"+string(id)+"/feed?follow=1", "", nil)
