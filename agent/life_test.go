@@ -3,7 +3,10 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -44,6 +47,25 @@ func remove(t *testing.T, srv *emulatortest.Server, name string) ado.AgentID {
 		t.Fatal(err)
 	}
 	return found.ID
+}
+
+// rename gives a pool another name on the server.
+func rename(t *testing.T, srv *emulatortest.Server, pool ado.PoolID, name string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, fmt.Sprintf("%s/_apis/distributedtask/pools/%d", srv.URL, pool), strings.NewReader(fmt.Sprintf(`{"name":%q}`, name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth("", srv.PAT.Reveal())
+	req.Header.Set("Content-Type", "application/json")
+	answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Fatalf("renaming the pool: %s", answer.Status)
+	}
 }
 
 // opened returns a Deps change that tells of the session.
@@ -165,4 +187,94 @@ func TestAnAgentDrainsOnAnOrderAsOnASignal(t *testing.T) {
 	if agents := srv.Agents(); len(agents) != 0 {
 		t.Errorf("agents after the end = %v, want none", agents)
 	}
+}
+
+// Protocol §3.4. The date of the first answers corrects the first assertion, so
+// that none is refused.
+func TestAWrongClockIsCorrectedByTheDateOfAnswers(t *testing.T) {
+	for _, skew := range []time.Duration{-10 * time.Minute, 10 * time.Minute} {
+		t.Run(skew.String(), func(t *testing.T) {
+			srv := emulatortest.New(t)
+			w := tapped(t, srv, nil)
+			srv.Fail(emulator.Fault{Kind: emulator.FaultClockSkew, For: skew})
+			started(t, newAgent(t, through(t, srv, w), records(lasting(300*time.Millisecond))))
+			wantResult(t, srv, srv.Queue(emulatortest.Script("true")), job.Succeeded)
+			for _, e := range w.seen(of("POST", "token")) {
+				if e.status != 200 {
+					t.Errorf("an assertion was refused with %d", e.status)
+				}
+			}
+		})
+	}
+}
+
+func TestAPoolThatWasRenamedIsFoundAgain(t *testing.T) {
+	srv := emulatortest.New(t)
+	ready := make(chan bool, 16)
+	c := config(t, srv)
+	stop := started(t, newAgent(t, c, records(succeed), opened(ready)))
+	<-ready
+	_, pool := admin(t, srv)
+	rename(t, srv, pool, "Renamed")
+	wantResult(t, srv, srv.Queue(emulatortest.Script("true")), job.Succeeded) // a running agent does not care
+	if err := stop(); err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+	stop = started(t, newAgent(t, c, records(succeed)))
+	wantResult(t, srv, srv.Queue(emulatortest.Script("true")), job.Succeeded)
+	if err := stop(); err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+	c.StateDir = t.TempDir() // an agent that never knew it by another name
+	if err := newAgent(t, c, records(succeed)).Run(t.Context()); !errors.Is(err, ado.ErrPoolNotFound) {
+		t.Errorf("Run = %v, want that the pool does not exist", err)
+	}
+}
+
+// The service refuses on purpose: the agent is still there, with our key.
+func TestARevokedRegistrationEndsTheAgentInGoodOrder(t *testing.T) {
+	srv := emulatortest.New(t)
+	ready := make(chan bool, 16)
+	a := newAgent(t, config(t, srv), records(succeed), opened(ready))
+	done := make(chan error, 1)
+	go func() { done <- a.Run(t.Context()) }()
+	<-ready
+	srv.Fail(emulator.Fault{
+		Match: "GET /messages$", Kind: emulator.FaultStatus,
+		Answer: emulator.FaultAnswer{Code: 403, TypeKey: string(ado.KeyAccessTokenExpired)},
+	})
+	srv.Queue(emulatortest.Script("true")) // ends the poll that is held
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the agent goes on without a registration")
+	}
+}
+
+// Two agents of one name do not take it from each other forever: the first one's
+// key gets it no token any more.
+func TestANameThatAnotherProcessTookIsLeftToIt(t *testing.T) {
+	srv := emulatortest.New(t, func(c *emulator.Config) { c.TokenLifetime, c.PollHold = time.Second, 100*time.Millisecond })
+	ready := make(chan bool, 16)
+	c := config(t, srv)
+	first := newAgent(t, c, records(succeed), opened(ready))
+	done := make(chan error, 1)
+	go func() { done <- first.Run(t.Context()) }()
+	<-ready
+	c.StateDir = t.TempDir()
+	second := newAgent(t, c, records(succeed))
+	second.SetSessionConflict(20 * time.Second) // longer than the first one's session lives on
+	started(t, second)
+	select {
+	case err := <-done:
+		if err == nil || !hasHint(err, "AZP_AGENT_NAME") {
+			t.Errorf("Run = %v, hints %q, want an error that advises another name", err, hint.All(err))
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the first agent goes on")
+	}
+	wantResult(t, srv, srv.Queue(emulatortest.Script("true")), job.Succeeded)
 }
