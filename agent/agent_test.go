@@ -335,7 +335,7 @@ func TestAJobWhoseRequestCannotBeRenewedIsDropped(t *testing.T) {
 		t.Error("the job ran")
 		return job.Succeeded
 	}))
-	a.SetRequestTimeout(100 * time.Millisecond)
+	a.SetRequestTimeout(500 * time.Millisecond)
 	started(t, a)
 	status := srv.AwaitState(id, emulator.Completed)
 	if got := srv.FinishAttempts(id); status.Result != job.Abandoned || got != 0 {
