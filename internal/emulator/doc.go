@@ -8,7 +8,8 @@
 // and runs the clock that expires sessions and locks; [Server.Queue] or the
 // control calls under /_emulator hand it a job; an agent takes the job over the
 // wire; [Server.Report] tells what became of it. A call in a wrong order is
-// refused and kept in [Server.Violations].
+// refused and kept in [Server.Violations]; [Server.Fail] makes calls go wrong that
+// are in order.
 //
 // It was written from the protocol document and shares no code with the client;
 // section numbers in comments and refusals are the document's.

@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"net/http"
 	"strconv"
@@ -186,7 +187,7 @@ func (s *Server) expireSessionOf(c *call, who caller) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var sess *session
-	if id := c.v("sessionId") + c.q("sessionId"); id != "" {
+	if id := cmp.Or(c.v("sessionId"), c.q("sessionId")); id != "" {
 		sess = s.sessions[guid(id)]
 	} else if a := s.agents[who.agent]; a != nil {
 		sess = a.session

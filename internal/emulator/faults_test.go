@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"syscall"
@@ -143,6 +144,12 @@ func TestS13AnyMessageCanBeSent(t *testing.T) {
 		if a := p.deleteMessage(m.MessageID); a.status != 204 {
 			t.Errorf("deleting a %s = %d %s, want 204", want, a.status, a.body)
 		}
+	}
+	srv.Queue(emulatortest.Script("true"))
+	p.take()
+	p.want(204, "POST", fmt.Sprintf("%s/messages?requestId=%d", pool, p.request), metadata, p.pat())
+	if m := p.poll(); m == nil || m.MessageType != "JobMetadataUpdate" {
+		t.Errorf("message for the agent of a request = %+v, want a JobMetadataUpdate", m)
 	}
 }
 
