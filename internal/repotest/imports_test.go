@@ -29,6 +29,7 @@ var arrows = map[string][]string{
 	"podmanrun":           nil,
 	"buildxsetup":         nil,
 	"internal/registry":   nil,
+	"internal/cdi":        nil,
 	"internal/job":        nil,
 	"internal/expr":       nil,
 	"probe":               nil,
