@@ -5,7 +5,6 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 
@@ -32,12 +31,9 @@ type registered struct {
 // connections of their own, so that a broken one does not close those of
 // renewals.
 func (a *Agent) register(ctx context.Context, connections, pollConnections http.RoundTripper) (*registered, error) {
-	r := &registered{options: ado.Options{
-		HTTP: connections, Log: a.log, UserAgent: a.deps.Product,
-		Timeout: ado.DefaultTimeout, Retries: ado.DefaultRetries, RetryPause: a.timings.retryPause,
-	}}
+	r := &registered{options: a.requestOptions(connections)}
 	var err error
-	if r.admin, err = ado.NewRegistration(a.config.URL, a.config.Token, r.options); err != nil {
+	if r.admin, err = a.admin(r.options); err != nil {
 		return nil, err
 	}
 	var (
@@ -65,7 +61,7 @@ func (a *Agent) register(ctx context.Context, connections, pollConnections http.
 		return err
 	})
 	g.Go(func() error {
-		r.offered = a.capabilities()
+		r.offered = a.capabilities(gctx)
 		return nil
 	})
 	a.deps.Health.poll()
@@ -90,15 +86,8 @@ func (a *Agent) store(ctx context.Context, r *registered, existing ado.TaskAgent
 	agent.MaxParallelism = 1
 	agent.ProvisioningState = ado.AgentStateProvisioned
 	agent.Authorization = &ado.AgentAuthorization{PublicKey: ado.PublicKeyOf(key)}
-	agent.SystemCapabilities = maps.Clone(existing.SystemCapabilities)
-	if agent.SystemCapabilities == nil {
-		agent.SystemCapabilities = make(map[string]string, len(r.offered))
-	}
-	maps.Copy(agent.SystemCapabilities, r.offered)
-	if existing.ID == 0 {
-		return r.admin.AddAgent(ctx, r.pool.ID, agent)
-	}
-	return r.admin.ReplaceAgent(ctx, r.pool.ID, agent)
+	agent.SystemCapabilities = merged(existing.SystemCapabilities, r.offered)
+	return a.put(ctx, r.admin, r.pool.ID, agent, existing)
 }
 
 // enter makes the clients that use the agent's own key.
