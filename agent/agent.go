@@ -51,6 +51,9 @@ type Deps struct {
 	Product string
 	// Capabilities are offered besides those that are found; they win.
 	Capabilities map[string]string
+	// Environment has the variables, as NAME=value, of which capabilities are
+	// made when [Config.Environment] says so.
+	Environment []string
 	// Mask hides secrets in the values of capabilities; nil hides nothing.
 	Mask func(string) string
 	// Health is told of progress.

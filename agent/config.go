@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/mask"
@@ -25,6 +27,10 @@ type Config struct {
 	Ephemeral      bool           `envconfig:"DOCKLESS_EPHEMERAL" default:"true" desc:"leave the pool at every orderly end; false leaves the agent registered, offline, for the next start under its name"`
 	Reregister     bool           `envconfig:"DOCKLESS_REREGISTER" default:"true" desc:"register again when somebody deleted the agent on the server; false ends the agent"`
 	StateDir       string         `envconfig:"DOCKLESS_STATE_DIR" default:".dockless" desc:"directory of what survives a restart: the agent's key and the name of the running job"`
+
+	Fleet        string   `envconfig:"DOCKLESS_FLEET" default:"default" desc:"name of the agents that belong together: the capability dockless.fleet, by which agent reap finds those that it may remove; empty sets none"`
+	Capabilities []string `envconfig:"DOCKLESS_CAPABILITIES" desc:"user capabilities that the agent is given, name=value, comma-separated; a name alone means true. Others that people set are kept"`
+	Environment  bool     `envconfig:"DOCKLESS_ENVIRONMENT_CAPABILITIES" default:"true" desc:"offer environment variables as capabilities, as Microsoft's agent does, without those that seem to hold a secret and those that VSO_AGENT_IGNORE names"`
 }
 
 // The ways to register.
@@ -62,6 +68,12 @@ func (c Config) Validate() error {
 	}
 	if c.StateDir == "" {
 		add("set DOCKLESS_STATE_DIR to a directory that only this agent uses", "the state directory is not set")
+	}
+	if strings.ContainsFunc(c.Fleet, unicode.IsSpace) {
+		add("set DOCKLESS_FLEET to one word", "the fleet's name %q has a blank", c.Fleet)
+	}
+	if _, err := c.userCapabilities(); err != nil {
+		add("write DOCKLESS_CAPABILITIES as name=value,name2=value2", "%w", err)
 	}
 	if c.DrainTimeout != nil && *c.DrainTimeout < 0 {
 		add("set DOCKLESS_DRAIN_TIMEOUT to zero or more, for example 1m", "the drain budget is negative")

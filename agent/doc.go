@@ -8,6 +8,10 @@
 // the running job may go on for the drain budget; what then still runs is
 // canceled, reported, and waited for.
 //
+// [Agent.Placeholder] registers an agent that stands for others to come, and
+// [Agent.Reap] removes those that went away without a word; both need nothing but
+// the settings and end at once.
+//
 // Errors of Run carry hints that name the setting to change. A red job is never
 // an error.
 package agent

@@ -265,7 +265,8 @@ func TestANameThatAnotherProcessTookIsLeftToIt(t *testing.T) {
 	go func() { done <- first.Run(t.Context()) }()
 	<-ready
 	c.StateDir = t.TempDir()
-	second := newAgent(t, c, records(succeed))
+	serves := make(chan bool, 16)
+	second := newAgent(t, c, records(succeed), opened(serves))
 	second.SetSessionConflict(20 * time.Second) // longer than the first one's session lives on
 	started(t, second)
 	select {
@@ -276,5 +277,6 @@ func TestANameThatAnotherProcessTookIsLeftToIt(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Error("the first agent goes on")
 	}
+	<-serves
 	wantResult(t, srv, srv.Queue(emulatortest.Script("true")), job.Succeeded)
 }

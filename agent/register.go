@@ -5,7 +5,6 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 
@@ -34,12 +33,9 @@ type registered struct {
 // connections of their own, so that a broken one does not close those of
 // renewals.
 func (a *Agent) register(ctx context.Context, connections, pollConnections http.RoundTripper) (*registered, error) {
-	r := &registered{options: ado.Options{
-		HTTP: connections, Log: a.log, UserAgent: a.deps.Product,
-		Timeout: ado.DefaultTimeout, Retries: ado.DefaultRetries, RetryPause: a.timings.retryPause, Clock: &ado.Clock{},
-	}}
+	r := &registered{options: a.requestOptions(connections)}
 	var err error
-	if r.admin, err = ado.NewRegistration(a.config.URL, a.config.Token, r.options); err != nil {
+	if r.admin, err = a.admin(r.options); err != nil {
 		return nil, err
 	}
 	var (
@@ -66,7 +62,7 @@ func (a *Agent) register(ctx context.Context, connections, pollConnections http.
 		return err
 	})
 	g.Go(func() error {
-		r.offered = a.capabilities()
+		r.offered = a.capabilities(gctx)
 		return nil
 	})
 	a.deps.Health.poll()
@@ -106,17 +102,15 @@ func (a *Agent) findPool(ctx context.Context, admin *ado.Registration) (ado.Pool
 // store adds the agent, or puts it in the place of existing, of which everything
 // that is not ours is kept (protocol §2.6).
 func (a *Agent) store(ctx context.Context, r *registered, existing ado.TaskAgent) (ado.TaskAgent, error) {
-	if existing.ID == 0 {
-		added, err := r.admin.AddAgent(ctx, r.pool.ID, a.describe(r, existing))
-		if !errors.Is(err, ado.ErrAgentExists) {
-			return added, err
-		}
-		// Somebody was faster, or an answer was lost and we were it.
-		if existing, err = r.admin.FindAgent(ctx, r.pool.ID, a.config.Name); err != nil {
-			return ado.TaskAgent{}, err
-		}
+	stored, err := a.put(ctx, r.admin, r.pool.ID, a.describe(r, existing), existing)
+	if !errors.Is(err, ado.ErrAgentExists) {
+		return stored, err
 	}
-	return r.admin.ReplaceAgent(ctx, r.pool.ID, a.describe(r, existing))
+	// Somebody was faster, or an answer was lost and we were it.
+	if existing, err = r.admin.FindAgent(ctx, r.pool.ID, a.config.Name); err != nil {
+		return ado.TaskAgent{}, err
+	}
+	return a.put(ctx, r.admin, r.pool.ID, a.describe(r, existing), existing)
 }
 
 // describe returns existing as it becomes when it is us.
@@ -128,11 +122,7 @@ func (a *Agent) describe(r *registered, existing ado.TaskAgent) ado.TaskAgent {
 	agent.MaxParallelism = 1
 	agent.ProvisioningState = ado.AgentStateProvisioned
 	agent.Authorization = &ado.AgentAuthorization{PublicKey: ado.PublicKeyOf(r.key)}
-	agent.SystemCapabilities = maps.Clone(existing.SystemCapabilities)
-	if agent.SystemCapabilities == nil {
-		agent.SystemCapabilities = make(map[string]string, len(r.offered))
-	}
-	maps.Copy(agent.SystemCapabilities, r.offered)
+	agent.SystemCapabilities = merged(existing.SystemCapabilities, r.offered)
 	return agent
 }
 

@@ -26,6 +26,8 @@ type Client struct {
 	uri   *url.URL
 	child *child // the private service, nil when the service is somebody else's
 	log   *slog.Logger
+
+	version string // of the service
 }
 
 // Open connects to the Podman service that cfg names. Without cfg.Host it tries
@@ -102,9 +104,16 @@ func connect(ctx context.Context, host string, log *slog.Logger) (*Client, error
 		// A stack of ten services asks ten questions at once.
 		t.MaxIdleConnsPerHost = 32
 	}
-	log.DebugContext(ctx, "podman service reached", "host", host, "version", bindings.ServiceVersion(connCtx).String())
-	return &Client{http: conn.Client, uri: conn.URI, log: log}, nil
+	version := bindings.ServiceVersion(connCtx).String()
+	log.DebugContext(ctx, "podman service reached", "host", host, "version", version)
+	return &Client{http: conn.Client, uri: conn.URI, log: log, version: version}, nil
 }
+
+// Version returns the version of the Podman service, as in "5.8.3", as it was
+// when [Open] reached it. It is the Libpod-API-Version of its answers, which
+// Podman sets to its own (podman, version/version.go: APIVersion, Libpod,
+// CurrentAPI).
+func (c *Client) Version() string { return c.version }
 
 // Host returns the address of the service as CONTAINER_HOST would name it.
 func (c *Client) Host() string { return c.uri.String() }

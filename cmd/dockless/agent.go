@@ -16,6 +16,8 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/internal/cdi"
+	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/internal/preempt"
@@ -46,7 +48,10 @@ func (s *agentSettings) load() error {
 }
 
 func newAgentCommand() *cobra.Command {
-	var once bool
+	var (
+		once, placeholder bool
+		output            string
+	)
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Run as an agent of an Azure DevOps pool",
@@ -57,18 +62,42 @@ then the agent unregisters and exits with 0. A second signal ends it at once.
 
 The settings come from the environment: AZP_URL and AZP_TOKEN (or AZP_TOKEN_FILE)
 are required, BUILDKIT_HOST and CONTAINER_HOST say where BuildKit and Podman are.
-docs/configuration.md has them all.`,
+docs/configuration.md has them all.
+
+With --placeholder it registers an agent that is never online, prints its
+capabilities and exits: jobs whose demands it meets wait in the pool instead of
+being refused, and an autoscaler such as KEDA starts agents for them. It is named
+AZP_AGENT_NAME, or dockless-placeholder, and is not removed by agent reap.`,
+		Example: `  dockless agent --once
+  AZP_AGENT_NAME=linux-template dockless agent --placeholder --output json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf("--output", output, "text", "json"); err != nil {
+				return err
+			}
+			if once && placeholder {
+				return usagef("--once and --placeholder exclude each other: a placeholder takes no job")
+			}
+			if cmd.Flags().Changed("output") && !placeholder {
+				return hint.With(usagef("--output is for --placeholder"), "LOG_FORMAT sets the form of the agent's log")
+			}
 			var s agentSettings
 			if err := s.load(); err != nil {
 				return err
+			}
+			if placeholder {
+				return registerPlaceholder(cmd.Context(), &s, cmd.OutOrStdout(), output, logging.New(cmd.ErrOrStderr(), quieter(s.log)))
 			}
 			s.agent.Once = s.agent.Once || once
 			return runAgent(cmd.Context(), &s, logging.New(cmd.ErrOrStderr(), s.log))
 		},
 	}
-	cmd.Flags().BoolVar(&once, "once", false, "take one job, unregister and exit (DOCKLESS_ONCE)")
+	flags := cmd.Flags()
+	flags.BoolVar(&once, "once", false, "take one job, unregister and exit (DOCKLESS_ONCE)")
+	flags.BoolVar(&placeholder, "placeholder", false, "register an agent that stands for those to come, and exit")
+	flags.StringVar(&output, "output", "text", "`FORM` of --placeholder: text or json")
+	completeWords(cmd, "output", "text", "json")
+	cmd.AddCommand(newReapCommand())
 	return cmd
 }
 
@@ -94,10 +123,9 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 
 	run := &jobRunner{settings: s, shop: shop, log: log}
 	var last lastResult
-	a, err := agent.New(s.agent, run.run, agent.Deps{
-		Log: log, Product: "dockless/" + version, Health: health.agent(), JobEnded: last.set,
-		Capabilities: map[string]string{"dockless": version},
-	})
+	deps := s.agentDeps(log)
+	deps.Health, deps.Capabilities, deps.JobEnded = health.agent(), shop.capabilities(ctx, cdi.Dirs(), log), last.set
+	a, err := agent.New(s.agent, run.run, deps)
 	if err != nil {
 		return usageError{err}
 	}

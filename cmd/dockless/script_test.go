@@ -64,7 +64,7 @@ func TestScripts(t *testing.T) {
 func scriptTools(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, tool := range []string{"dockless", "bash", "sh", "git", "cat", "sleep", "mkdir", "rm", "sed", "touch", "printenv", "base64", "chmod", "tr", "env"} {
+	for _, tool := range []string{"dockless", "bash", "sh", "git", "cat", "sleep", "mkdir", "rm", "sed", "touch", "printenv", "base64", "chmod", "tr", "env", "test"} {
 		path, err := exec.LookPath(tool)
 		if err != nil {
 			t.Fatalf("the scripts need %s: %v", tool, err)

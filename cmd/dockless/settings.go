@@ -154,6 +154,17 @@ func secretNames(configs ...any) []string {
 	return names
 }
 
+// secretValues are the values of the secrets of a Config struct.
+func secretValues(config any) []string {
+	var values []string
+	for _, field := range settingsOf(config) {
+		if field.Type == secretType {
+			values = append(values, reflect.ValueOf(config).Elem().FieldByIndex(field.Index).Interface().(mask.Secret).Reveal())
+		}
+	}
+	return values
+}
+
 // hideSecrets takes the named variables out of this process: out of the
 // environment that children inherit, and out of /proc/self/environ, where a job
 // that runs as the same user could read them.

@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"buildxsetup":         nil,
 	"internal/registry":   nil,
 	"internal/preempt":    nil,
+	"internal/cdi":        nil,
 	"internal/job":        nil,
 	"internal/expr":       nil,
 	"probe":               nil,

@@ -18,22 +18,13 @@ func TestTheManifestsRenderAndAreValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rendered, err := exec.CommandContext(t.Context(), rig.NeedBin(t, "kustomize"), "build", filepath.Join(root, "deploy", "base")).Output()
-	if err != nil {
-		t.Fatalf("kustomize build: %v", err)
-	}
+	rendered := render(t, root, "base")
 	for _, want := range []string{"kind: StatefulSet", "kind: NetworkPolicy", "dockless-probe", "buildkit-client-certs"} {
 		if !bytes.Contains(rendered, []byte(want)) {
 			t.Errorf("the rendered manifests lack %q", want)
 		}
 	}
-	schemas := kubernetesSchemas(t, root)
-	conform := func(manifests []byte) (string, error) {
-		cmd := exec.CommandContext(t.Context(), rig.NeedBin(t, "kubeconform"), "-strict", "-summary", "-schema-location", schemas)
-		cmd.Stdin = bytes.NewReader(manifests)
-		out, err := cmd.CombinedOutput()
-		return string(out), err
-	}
+	conform := conformer(t, root)
 	if out, err := conform(rendered); err != nil || !strings.Contains(out, "Invalid: 0, Errors: 0, Skipped: 0") {
 		t.Errorf("kubeconform: %v:\n%s", err, out)
 	}
@@ -41,6 +32,31 @@ func TestTheManifestsRenderAndAreValid(t *testing.T) {
 	wrong := bytes.Replace(rendered, []byte("readOnlyRootFilesystem"), []byte("readonlyRootFilesystem"), 1)
 	if out, err := conform(wrong); err == nil {
 		t.Errorf("kubeconform accepts a misspelt field:\n%s", out)
+	}
+}
+
+// render builds a folder of deploy/.
+func render(t *testing.T, root, folder string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), rig.NeedBin(t, "kustomize"), "build", filepath.Join(root, "deploy", folder))
+	var problems bytes.Buffer
+	cmd.Stderr = &problems
+	rendered, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("kustomize build %s: %v\n%s", folder, err, &problems)
+	}
+	return rendered
+}
+
+// conformer returns a check of manifests against the API of Kubernetes.
+func conformer(t *testing.T, root string) func(manifests []byte) (string, error) {
+	t.Helper()
+	schemas := kubernetesSchemas(t, root)
+	return func(manifests []byte) (string, error) {
+		cmd := exec.CommandContext(t.Context(), rig.NeedBin(t, "kubeconform"), "-strict", "-summary", "-schema-location", schemas)
+		cmd.Stdin = bytes.NewReader(manifests)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
 	}
 }
 
@@ -88,7 +104,7 @@ func kubernetesSchemas(t *testing.T, root string) string {
 			t.Fatal(err)
 		}
 		switch k["kind"] {
-		case "StatefulSet", "Service", "ConfigMap", "Namespace", "NetworkPolicy", "PodDisruptionBudget", "Secret", "ServiceAccount", "Deployment":
+		case "StatefulSet", "Service", "ConfigMap", "Namespace", "NetworkPolicy", "PodDisruptionBudget", "Secret", "ServiceAccount", "Deployment", "Job", "CronJob":
 			if err := os.WriteFile(filepath.Join(dir, file), schema, 0o644); err != nil {
 				t.Fatal(err)
 			}

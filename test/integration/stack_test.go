@@ -427,6 +427,10 @@ func TestWithoutASettingAServiceIsFoundOrStarted(t *testing.T) {
 	if exists, err := client.ImageExists(t.Context(), "nobody/has-this:1"); exists || err != nil {
 		t.Errorf("ImageExists = %t, %v; want false", exists, err)
 	}
+	out, err := engine.Command(t.Context(), "version", "--format", "{{.Client.Version}}").Output()
+	if want := strings.TrimSpace(string(out)); err != nil || client.Version() != want {
+		t.Errorf("Version = %q, want podman's own %q (%v)", client.Version(), want, err)
+	}
 	if err := client.Close(); err != nil {
 		t.Errorf("Close = %v", err)
 	}

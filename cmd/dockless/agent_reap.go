@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/internal/logging"
+)
+
+func newReapCommand() *cobra.Command {
+	var (
+		options       agent.ReapOptions
+		fleet, output string
+	)
+	cmd := &cobra.Command{
+		Use:   "reap",
+		Short: "Remove agents of the pool that went away without unregistering",
+		Long: `reap removes the agents of AZP_POOL that belong to the fleet (DOCKLESS_FLEET), have
+been offline for --offline-for, and have no job. Each is looked at again right
+before it is removed. Placeholders, agents of other fleets and agents that are not
+ours stay. It may run as often as you like, and several times at once; it needs
+AZP_URL and the agent's credential, neither BuildKit nor Podman.
+
+It exits with 1 when an agent could not be removed; the others are.`,
+		Example: `  dockless agent reap --dry-run
+  dockless agent reap --offline-for 1h --output json
+  dockless agent reap --fleet gpu`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf("--output", output, "text", "json"); err != nil {
+				return err
+			}
+			if options.OfflineFor < 0 {
+				return usagef("--offline-for %s is negative", options.OfflineFor)
+			}
+			var s agentSettings // but only two of them are read: a CronJob sets nothing else
+			if err := errors.Join(loadSettings(&s.log, &s.agent), hideSecrets(secretNames(&s.agent))); err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("fleet") {
+				s.agent.Fleet = fleet
+			}
+			a, err := agent.New(s.agent, nil, s.agentDeps(logging.New(cmd.ErrOrStderr(), quieter(s.log))))
+			if err != nil {
+				return usageError{err}
+			}
+			reaped, err := a.Reap(cmd.Context(), options)
+			if reaped == nil && err != nil {
+				return err // there was no list
+			}
+			if perr := printReaped(cmd.OutOrStdout(), output, &s, options, reaped); err == nil {
+				err = perr
+			}
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.DurationVar(&options.OfflineFor, "offline-for", agent.DefaultOfflineFor, "least `DURATION` since an agent went offline, for example 1h; 0 is any")
+	flags.BoolVar(&options.DryRun, "dry-run", false, "tell what would be removed")
+	flags.StringVar(&fleet, "fleet", "", "`NAME` of the fleet whose agents may go (DOCKLESS_FLEET)")
+	flags.StringVar(&output, "output", "text", "`FORM`: text or json")
+	completeWords(cmd, "output", "text", "json")
+	return cmd
+}
+
+func printReaped(w io.Writer, output string, s *agentSettings, o agent.ReapOptions, reaped []agent.Reaped) error {
+	if output == "json" {
+		return printJSON(w, map[string]any{"pool": s.agent.Pool, "fleet": s.agent.Fleet, "dryRun": o.DryRun, "agents": reaped})
+	}
+	if len(reaped) == 0 {
+		_, err := fmt.Fprintf(w, "no agent of fleet %s in pool %s has been offline for %s\n", s.agent.Fleet, s.agent.Pool, o.OfflineFor)
+		return err
+	}
+	table := newTable(w)
+	say(table, "AGENT\tID\tOFFLINE SINCE\tOUTCOME\n")
+	for _, r := range reaped {
+		outcome := string(r.Outcome)
+		if r.Reason != "" {
+			outcome += ": " + oneLine(r.Reason)
+		}
+		say(table, "%s\t%d\t%s\t%s\n", r.Name, r.ID, r.OfflineSince.UTC().Format(time.RFC3339), outcome)
+	}
+	return table.Flush()
+}
+
+// completeWords teaches shells the values of a flag.
+func completeWords(cmd *cobra.Command, flag string, words ...string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+	if err != nil {
+		panic("a flag is completed before it exists: " + err.Error())
+	}
+}
