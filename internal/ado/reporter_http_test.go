@@ -1,6 +1,7 @@
 package ado_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -137,7 +138,7 @@ func TestLostOutputsFailTheJob(t *testing.T) {
 			})
 			r := reporter(t, message(srv.URL))
 			r.UpdateRecord(job.Record{ID: "S", State: job.Completed, Variables: c.variables})
-			err := r.Complete(t.Context(), job.Succeeded)
+			err := r.Complete(shortly(t), job.Succeeded)
 			if errors.Is(err, ado.ErrOutputsLost) != (c.variables != nil) {
 				t.Errorf("Complete = %v", err)
 			}
@@ -157,9 +158,17 @@ func TestALogThatCannotBeStoredDoesNotFailTheJob(t *testing.T) {
 	})
 	r := reporter(t, message(srv.URL))
 	r.WriteLine("S", []byte("hello"))
-	if err := r.Complete(t.Context(), job.Succeeded); err != nil {
+	if err := r.Complete(shortly(t), job.Succeeded); err != nil {
 		t.Errorf("Complete = %v, want nil", err)
 	}
+}
+
+// shortly returns a context that gives up on a server that does not come back.
+func shortly(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 func TestAPageIsSentAgainWhole(t *testing.T) {

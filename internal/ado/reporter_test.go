@@ -123,23 +123,100 @@ func TestAFailedBatchGoesInFrontOfTheNext(t *testing.T) {
 }
 
 func TestDrainingSendsEverythingOrTellsOfLostOutputs(t *testing.T) {
-	s := &sent{started: time.Now()}
-	q := newRecordQueue(s.send, slog.New(slog.DiscardHandler))
-	for i := range 30 {
-		q.add(job.Record{ID: job.RecordID(fmt.Sprint(i))})
+	synctest.Test(t, func(t *testing.T) {
+		s := &sent{started: time.Now()}
+		q := newRecordQueue(s.send, slog.New(slog.DiscardHandler))
+		drain := func() error {
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Minute, errLate)
+			defer cancel()
+			return q.drain(ctx)
+		}
+		for i := range 30 {
+			q.add(job.Record{ID: job.RecordID(fmt.Sprint(i))})
+		}
+		if err := drain(); err != nil || len(s.batches) != 2 || q.holdsOutputs() {
+			t.Errorf("drain = %v in %d batches, want success in 2", err, len(s.batches))
+		}
+		s.fail(errBroken)
+		q.add(job.Record{ID: "x"})
+		if err := drain(); !errors.Is(err, errLate) || !errors.Is(err, errBroken) || q.holdsOutputs() {
+			t.Errorf("drain = %v, outputs lost = %t, want both errors without outputs", err, q.holdsOutputs())
+		}
+		if n := len(s.batches); n < 12 || n > 22 {
+			t.Errorf("%d attempts in five minutes, want them until its end with growing pauses", n-2)
+		}
+		q.add(job.Record{ID: "y", Variables: map[string]job.Variable{"tag": {Value: "1"}}})
+		if err := drain(); err == nil || !q.holdsOutputs() {
+			t.Errorf("drain = %v, outputs lost = %t, want an error with outputs", err, q.holdsOutputs())
+		}
+		s.fail(&StatusError{Code: 404, TypeKey: KeyPlanNotFound})
+		before := len(s.batches)
+		if err := drain(); !errors.Is(err, ErrPlanGone) || len(s.batches) != before+1 {
+			t.Errorf("drain = %v after %d attempts, want one: the plan is over", err, len(s.batches)-before)
+		}
+	})
+}
+
+var (
+	errLate   = errors.New("too late")
+	errBroken = &connectionError{errors.New("connection refused")}
+)
+
+// wantPauses checks that the times of attempts are first apart, and twice as far
+// each time up to longest, a quarter more or less.
+func wantPauses(t *testing.T, at []time.Duration, first, longest time.Duration) {
+	t.Helper()
+	for i := 1; i < len(at); i++ {
+		got := at[i] - at[i-1]
+		if want := min(first<<(i-1), longest); got < want-want/4 || got > want+want/4 {
+			t.Errorf("pause %d = %s, want about %s; all attempts: %v", i, got, want, at)
+		}
 	}
-	if err := q.drain(t.Context()); err != nil || len(s.batches) != 2 || q.holdsOutputs() {
-		t.Errorf("drain = %v in %d batches, want success in 2", err, len(s.batches))
-	}
-	s.fail(errors.New("503"))
-	q.add(job.Record{ID: "x"})
-	if err := q.drain(t.Context()); err == nil || q.holdsOutputs() {
-		t.Errorf("drain = %v, outputs lost = %t, want an error without outputs", err, q.holdsOutputs())
-	}
-	q.add(job.Record{ID: "y", Variables: map[string]job.Variable{"tag": {Value: "1"}}})
-	if err := q.drain(t.Context()); err == nil || !q.holdsOutputs() {
-		t.Errorf("drain = %v, outputs lost = %t, want an error with outputs", err, q.holdsOutputs())
-	}
+}
+
+func TestFailedBatchesAreRepeatedWithGrowingPauses(t *testing.T) {
+	bubble(t, func(q *recordQueue, s *sent) {
+		s.fail(errBroken)
+		q.add(job.Record{ID: "a"})
+		time.Sleep(3 * time.Minute)
+		s.mu.Lock()
+		at := slices.Clone(s.at)
+		s.mu.Unlock()
+		if len(at) < 9 {
+			t.Errorf("%d attempts in three minutes: %v", len(at), at)
+		}
+		for i := range at {
+			at[i] -= time.Duration(i) * recordPause
+		}
+		wantPauses(t, at, recordPeriod, recordPauseMax)
+		s.fail(nil)
+		time.Sleep(time.Minute)
+		q.add(job.Record{ID: "b"})
+		time.Sleep(time.Second)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if last := s.batches[len(s.batches)-1]; !slices.Equal(ids(last), []string{"b"}) {
+			t.Errorf("last batch = %v, want b alone: a was taken, and the rhythm is the usual one again", ids(last))
+		}
+	})
+}
+
+func TestWhatTheServerAsksForWinsOverTheRhythm(t *testing.T) {
+	bubble(t, func(q *recordQueue, s *sent) {
+		s.fail(&StatusError{Code: 429, RetryAfter: 100 * time.Second})
+		q.add(job.Record{ID: "a"})
+		time.Sleep(5 * time.Minute)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for i := 1; i < len(s.at); i++ {
+			if pause := s.at[i] - s.at[i-1]; pause < 100*time.Second || pause > 126*time.Second {
+				t.Errorf("pause %d = %s, want 100 s and up to a quarter more", i, pause)
+			}
+		}
+		if len(s.at) < 3 {
+			t.Errorf("attempts at %v, want three or more", s.at)
+		}
+	})
 }
 
 func TestARefusedRecordDoesNotHoldUpTheOthers(t *testing.T) {
@@ -302,7 +379,7 @@ type store struct {
 	err   error
 }
 
-func (s *store) send(ctx context.Context, u upload) error {
+func (s *store) send(ctx context.Context, u *upload) error {
 	if s.delay > 0 {
 		select {
 		case <-time.After(s.delay):
@@ -313,7 +390,7 @@ func (s *store) send(ctx context.Context, u upload) error {
 	var text []byte
 	if u.page != nil {
 		var err error
-		if text, err = io.ReadAll(u.page.reader()); err != nil {
+		if text, err = io.ReadAll(u.page.reader(0)); err != nil {
 			return err
 		}
 		if len(text) != u.page.size {
@@ -351,7 +428,7 @@ func (s *store) lines(t *testing.T, record job.RecordID) []string {
 
 func openPages(t *testing.T, s *store) *pages {
 	t.Helper()
-	p := newPages("job", s.send, slog.New(slog.DiscardHandler))
+	p := newPages("job", s.send, spool{}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	var done sync.WaitGroup
 	for range uploadWorkers {
@@ -430,8 +507,8 @@ func TestAWriterIsNeverStuckBehindUnfinishedPages(t *testing.T) {
 	}
 }
 
-func TestAFailedPageIsGivenUp(t *testing.T) {
-	s := &store{err: errors.New("500")}
+func TestARefusedPageIsGivenUp(t *testing.T) {
+	s := &store{err: &StatusError{Code: 413}}
 	p := openPages(t, s)
 	p.write("step", []byte("x"))
 	p.attach("step", job.Attachment{Type: "t", Name: "n", Content: []byte("c")})
@@ -453,7 +530,7 @@ func TestDrainingIsBounded(t *testing.T) {
 }
 
 func TestAClosedReporterDropsLines(t *testing.T) {
-	p := newPages("job", nil, slog.New(slog.DiscardHandler))
+	p := newPages("job", nil, spool{}, slog.New(slog.DiscardHandler))
 	p.close()
 	if n := p.write("step", []byte("x")); n != 0 {
 		t.Errorf("write after close = %d, want 0", n)
@@ -461,8 +538,8 @@ func TestAClosedReporterDropsLines(t *testing.T) {
 }
 
 func TestAPageThatIsDoneIsNotReadAnyMore(t *testing.T) {
-	pg := &page{segments: []segment{{&chunk{}, 0, 10}}, size: 10, released: true}
-	if n, err := pg.reader().Read(make([]byte, 10)); n != 0 || !errors.Is(err, io.ErrClosedPipe) {
+	pg := &page{segments: []segment{{&chunk{data: new(buffer)}, 0, 10}}, size: 10, released: true}
+	if n, err := pg.reader(0).Read(make([]byte, 10)); n != 0 || !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("Read = %d, %v, want ErrClosedPipe", n, err)
 	}
 }
@@ -480,10 +557,10 @@ func TestStampsHaveSevenDigits(t *testing.T) {
 }
 
 func BenchmarkWriteLine(b *testing.B) {
-	p := newPages("job", func(_ context.Context, u upload) error {
-		_, err := io.Copy(io.Discard, u.page.reader())
+	p := newPages("job", func(_ context.Context, u *upload) error {
+		_, err := io.Copy(io.Discard, u.page.reader(0))
 		return err
-	}, slog.New(slog.DiscardHandler))
+	}, spool{}, slog.New(slog.DiscardHandler))
 	var done sync.WaitGroup
 	for range uploadWorkers {
 		done.Go(func() { p.run(b.Context()) })
