@@ -24,7 +24,8 @@ type pages struct {
 	changed  *sync.Cond // on mu: room was made, uploads were queued, failed or done, or closed was set
 	closed   bool
 	stamp    stamper
-	budget   int // chunkBudget; tests have less
+	budget   budget
+	pause    time.Duration // uploadPause; tests have less
 	free     []*buffer
 	made     int                 // buffers that exist
 	current  *chunk              // being filled
@@ -41,6 +42,9 @@ type pages struct {
 	spilling bool                    // somebody moves chunks to the disk
 }
 
+// budget is how much memory there is; tests have less.
+type budget struct{ chunks, segments int }
+
 // recordLog is the log of one record.
 type recordLog struct {
 	record job.RecordID
@@ -53,7 +57,7 @@ type recordLog struct {
 // newPages returns an empty collection. One without a disk has a zero limit.
 func newPages(jobRecord job.RecordID, send func(context.Context, *upload) error, disk spool, log *slog.Logger) *pages {
 	p := &pages{
-		job: jobRecord, send: send, spool: disk, log: log, budget: chunkBudget,
+		job: jobRecord, send: send, spool: disk, log: log, budget: budget{chunkBudget, segmentBudget}, pause: uploadPause,
 		logs: make(map[job.RecordID]*recordLog), full: make(map[*chunk]struct{}), waiting: make(map[*upload]*time.Timer),
 	}
 	p.changed = sync.NewCond(&p.mu)
@@ -103,7 +107,7 @@ func (p *pages) logOf(record job.RecordID) *recordLog {
 // like freeing memory, the pages being filled are sent early.
 func (p *pages) reserve(size int) bool {
 	need := size/chunkSize + 1
-	for !p.closed && (p.room() < need || p.segments >= segmentBudget) {
+	for !p.closed && (p.room() < need || p.segments >= p.budget.segments) {
 		if p.away > 0 && p.room() < need && p.spill() {
 			continue
 		}
@@ -118,7 +122,7 @@ func (p *pages) reserve(size int) bool {
 }
 
 // room returns how many chunks may be begun.
-func (p *pages) room() int { return len(p.free) + p.budget - p.made }
+func (p *pages) room() int { return len(p.free) + p.budget.chunks - p.made }
 
 // makeRoom starts a new page when size more bytes do not fit.
 func (p *pages) makeRoom(log *recordLog, size int) {

@@ -36,8 +36,18 @@ func reporter(t *testing.T, m *job.Message) *ado.Reporter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := ado.OpenReporter(t.Context(), ado.ReporterConfig{Client: client, Message: m, Log: slog.New(slog.DiscardHandler), ShuttingDown: func() bool { return true }})
+	return openReporter(t, client, m)
+}
+
+// openReporter opens a reporter that keeps log text in a directory of the test.
+func openReporter(t *testing.T, client *ado.JobClient, m *job.Message) *ado.Reporter {
+	t.Helper()
+	r := ado.OpenReporter(t.Context(), ado.ReporterConfig{
+		Client: client, Message: m, Log: slog.New(slog.DiscardHandler), ShuttingDown: func() bool { return true },
+		SpoolDir: t.TempDir(), SpoolLimit: ado.DefaultSpoolLimit,
+	})
 	t.Cleanup(r.Close)
+	r.SetUploadPause(10 * time.Millisecond)
 	return r
 }
 

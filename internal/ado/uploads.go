@@ -104,7 +104,7 @@ func (p *pages) attempt(ctx context.Context, u *upload) {
 	p.mu.Lock()
 	wasAway := p.away > 0
 	if repeat = repeat && !p.closed; repeat {
-		p.again(u, pauseAfter(err, u.failures+1, uploadPause, uploadPauseMax))
+		p.again(u, pauseAfter(err, u.failures+1, p.pause, uploadPauseMax))
 	} else {
 		p.over(u)
 	}
