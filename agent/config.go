@@ -20,7 +20,7 @@ type Config struct {
 
 	Once         bool          `envconfig:"DOCKLESS_ONCE" default:"false" desc:"take one job, unregister and exit"`
 	DrainTimeout time.Duration `envconfig:"DOCKLESS_DRAIN_TIMEOUT" default:"1m" desc:"how long a job may go on after SIGTERM before it is canceled; with half a minute for its end and the reports, this is to stay below the grace period of systemd or Kubernetes"`
-	StateDir     string        `envconfig:"DOCKLESS_STATE_DIR" default:".dockless" desc:"directory of what survives a restart: the agent's key and the name of the running job"`
+	StateDir     string        `envconfig:"DOCKLESS_STATE_DIR" default:".dockless" desc:"directory of what survives a restart: the agent's key and the name of the running job; while the server is away, also up to 1 GiB of log text of that job, in a file without a name"`
 }
 
 // The ways to register.
