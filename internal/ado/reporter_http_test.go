@@ -64,7 +64,7 @@ func logsAnswered(t *testing.T) http.HandlerFunc {
 
 // Protocol §7.11: the event comes when feed, uploads, their records and all other
 // records have arrived. Those may overlap; the queues also send on their own.
-func TestTheEventComesAfterEverythingElse(t *testing.T) {
+func TestA22TheEventComesAfterEverythingElse(t *testing.T) {
 	srv := newService(t, nil)
 	srv.handle = logsAnswered(t)
 	r := reporter(t, message(srv.URL))
@@ -132,7 +132,7 @@ func TestTheEventComesAfterEverythingElse(t *testing.T) {
 }
 
 // A36, protocol §7.3.
-func TestLostOutputsFailTheJob(t *testing.T) {
+func TestA36LostOutputsFailTheJob(t *testing.T) {
 	for name, c := range map[string]struct {
 		variables map[string]job.Variable
 		want      string
@@ -234,7 +234,7 @@ func TestAPlanThatIsOverIsFinal(t *testing.T) {
 	}
 }
 
-func TestAnOlderPlanIsNotCompletedByEvent(t *testing.T) {
+func TestA23AnOlderPlanIsNotCompletedByEvent(t *testing.T) {
 	srv := newService(t, nil)
 	m := message(srv.URL)
 	m.Plan.Version = 7

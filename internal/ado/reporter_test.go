@@ -317,7 +317,7 @@ func TestAMetadataMessageChangesTheInterval(t *testing.T) {
 	})
 }
 
-func TestBatchesHoldAtMostAHundredLinesOfOneRecord(t *testing.T) {
+func TestA19LiveLinesAreBatchedAndNumbered(t *testing.T) {
 	feedBubble(t, func(f *feed, posts func() []post) {
 		for i := range 150 {
 			f.add("a", int64(i+1), []byte("a"))
@@ -360,7 +360,7 @@ func TestAtTheEndOnlyTheLastTwoBatchesAreSent(t *testing.T) {
 	}
 }
 
-func TestLiveLinesAreCutAt1024Characters(t *testing.T) {
+func TestA19LiveLinesAreCutAt1024Characters(t *testing.T) {
 	f := newFeed(nil, slog.New(slog.DiscardHandler))
 	long := strings.Repeat("é", 1025)
 	f.add("a", 1, []byte(long))
@@ -444,7 +444,7 @@ func openPages(t *testing.T, s *store) *pages {
 
 // Protocol §7.6: pages of 8 MiB, in order; the job's log has every line. The
 // writers together write more than fits in memory.
-func TestNoLineIsLostAndPagesKeepTheirOrder(t *testing.T) {
+func TestA20NoLineIsLostAndPagesKeepTheirOrder(t *testing.T) {
 	s := &store{}
 	p := openPages(t, s)
 	const writers, each = 4, 30_000

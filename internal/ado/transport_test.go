@@ -175,7 +175,7 @@ func TestASignInPageIsAnErrorThatShowsHalfAKilobyteOfIt(t *testing.T) {
 }
 
 // One law: whatever the server does, no error and no log line shows a secret.
-func TestNoSecretReachesErrorsOrLogs(t *testing.T) {
+func TestA35NoSecretReachesErrorsOrLogs(t *testing.T) {
 	const jobToken = "job-t0ken-value"
 	echo := func(status int, kind, form string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
