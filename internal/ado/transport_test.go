@@ -227,3 +227,51 @@ func TestA35NoSecretReachesErrorsOrLogs(t *testing.T) {
 		})
 	}
 }
+
+// Protocol §0.3: the job's token opens its plan, the agent's its pool.
+func TestA16PlansAreEnteredWithTheJobsTokenAndPoolsWithTheAgents(t *testing.T) {
+	srv := newService(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/token" {
+			answer(w, http.StatusOK, ado.TokenAnswer{AccessToken: "agenttoken", ExpiresIn: 3000})
+			return
+		}
+		answer(w, http.StatusOK, ado.Log{ID: 1})
+	})
+	agent, err := ado.NewClient(srv.URL, 12, tokens(t, srv), options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := ado.NewJobClient(message(srv.URL), options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	_, _ = agent.RenewRequest(ctx, 903) // the answer has no date, which does not matter here
+	_, logErr := plan.CreateLog(ctx, "S")
+	_, listErr := plan.Logs(ctx)
+	for _, err := range []error{
+		logErr, listErr, agent.FinishRequest(ctx, 903, job.Succeeded), agent.DeleteMessage(ctx, "s", 1), plan.AppendLog(ctx, 1, strings.NewReader("x")),
+		plan.UpdateRecords(ctx, nil), plan.SendLines(ctx, "S", 1, nil), plan.Attach(ctx, "S", "t", "n", strings.NewReader("x")), plan.Complete(ctx, job.Succeeded, false),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	seen := map[string]int{}
+	for _, q := range srv.asked() {
+		want := "Bearer agenttoken"
+		switch {
+		case strings.HasPrefix(q.Path, planPath):
+			want = "Bearer jobtoken"
+		case q.Path == "/token":
+			want = ""
+		}
+		if got := q.Header.Get("Authorization"); got != want {
+			t.Errorf("%s %s is authorized with %q, want %q", q.Method, q.Path, got, want)
+		}
+		seen[want]++
+	}
+	if seen["Bearer agenttoken"] != 3 || seen["Bearer jobtoken"] != 7 {
+		t.Errorf("requests by credential = %v, want 3 of the agent and 7 of the job", seen)
+	}
+}
