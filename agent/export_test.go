@@ -23,3 +23,6 @@ func (a *Agent) SetSessionConflict(d time.Duration) { a.timings.sessionConflict 
 
 // SetFirstRenewals makes the first renewal patient.
 func (a *Agent) SetRequestTimeout(d time.Duration) { a.timings.request = d }
+
+// SetCompletion bounds the reports at the end of a job.
+func (a *Agent) SetCompletion(d time.Duration) { a.timings.complete = d }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -159,8 +160,15 @@ func (s *service) report(lock context.Context, w *work, body func(*ado.Reporter)
 	}
 	reporter := ado.OpenReporter(lock, ado.ReporterConfig{
 		Client: client, Message: w.message, Log: log, ShuttingDown: s.leaving,
+		SpoolDir: filepath.Join(s.config.StateDir, "spool"), SpoolLimit: ado.DefaultSpoolLimit,
 	})
 	defer reporter.Close()
+	// A step that waits for room in the report is let go when the job is no longer ours.
+	defer context.AfterFunc(lock, func() {
+		if isLost(lock) {
+			reporter.Close()
+		}
+	})()
 	w.setReporter(reporter)
 	defer w.setReporter(nil)
 	result := body(reporter)

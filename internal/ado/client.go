@@ -53,7 +53,7 @@ func newConnection(address string, auth authorizer, o Options) (*connection, err
 		return nil, errors.New("the address carries a user name or password")
 	}
 	hc := &http.Client{
-		Transport:     &transport{options: o, auth: auth},
+		Transport:     &transport{options: o, auth: auth, throttle: newThrottle(o.Log)},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	address = strings.TrimRight(address, "/")
@@ -111,7 +111,7 @@ func cleaned(err error) error {
 		return wrapped.Err
 	}
 	if missing, ok := errors.AsType[*azuredevops.LocationIdNotRegisteredError](err); ok {
-		return fmt.Errorf("the server at %s does not offer resource %s", missing.Url, missing.LocationId)
+		return fmt.Errorf("%w: %s at %s", errNotOffered, missing.LocationId, missing.Url)
 	}
 	return err
 }

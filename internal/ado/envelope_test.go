@@ -51,7 +51,7 @@ func TestAPublishedVectorIsDecrypted(t *testing.T) {
 	}
 }
 
-func TestMessagesAreOpened(t *testing.T) {
+func TestA10MessagesAreOpened(t *testing.T) {
 	key, iv := bytes.Repeat([]byte{7}, 32), bytes.Repeat([]byte{9}, 16)
 	text := []byte(`{"jobId":"x"}`)
 	for name, e := range map[string]Envelope{
@@ -80,7 +80,7 @@ func TestMessagesAreOpened(t *testing.T) {
 
 // Protocol §4.1: OAEP with SHA-1 unless negotiated; robust implementations try
 // SHA-1, then SHA-256.
-func TestSessionKeysAreOpenedWithEitherPadding(t *testing.T) {
+func TestA10SessionKeysAreOpenedWithEitherPadding(t *testing.T) {
 	private, err := GenerateKey()
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +111,14 @@ func TestSessionKeysAreOpenedWithEitherPadding(t *testing.T) {
 		if _, err := openSessionKey(private, k); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// Protocol §2.2.
+func TestA5TheRegisteredKeyHas2048BitsWithoutSignPadding(t *testing.T) {
+	private, err := GenerateKey()
+	if err != nil {
+		t.Fatal(err)
 	}
 	if p := PublicKeyOf(private); !bytes.Equal(p.Exponent, []byte{1, 0, 1}) || len(p.Modulus) != 256 {
 		t.Errorf("public key = %x, %d bytes, want AQAB and 256 bytes without sign padding", p.Exponent, len(p.Modulus))

@@ -40,6 +40,11 @@ var (
 	// ErrOutputsLost says that output variables did not reach the server, so
 	// that dependent jobs would see wrong ones.
 	ErrOutputsLost = errors.New("output variables did not reach the server")
+
+	// errNotOffered says that the server does not have a resource at all.
+	errNotOffered = errors.New("the server does not offer this resource")
+	// errFileName says that an attachment cannot be called what it is called.
+	errFileName = errors.New("not a file name")
 )
 
 // causes tells what each type key means to a caller (protocol §1.8).
@@ -75,7 +80,7 @@ type StatusError struct {
 
 	hostOffline  bool // the service asked not to be tried again
 	signIn       bool // a sign-in page in place of an answer
-	tokenRequest bool // the stricter-spoken token endpoint: 429 and 500 are tried again
+	tokenRequest bool // the stricter-spoken token endpoint: 500 is tried again
 }
 
 // Error names the call, the status, and what kind of refusal it was.
@@ -101,13 +106,16 @@ func (e *StatusError) Error() string {
 }
 
 // Temporary reports whether the same request may succeed a little later: 502,
-// 503 and 504, unless the service says that its host is offline; for a token
-// request 429 and 500 as well (protocol §1.9).
+// 503 and 504, unless the service says that its host is offline, and 429, which
+// Microsoft's agent does not repeat; for a token request 500 as well (protocol
+// §1.9).
 func (e *StatusError) Temporary() bool {
 	switch e.Code {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return !e.hostOffline
-	case http.StatusTooManyRequests, http.StatusInternalServerError:
+	case http.StatusTooManyRequests:
+		return true
+	case http.StatusInternalServerError:
 		return e.tokenRequest
 	}
 	return false

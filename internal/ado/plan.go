@@ -14,7 +14,9 @@ import (
 
 // JobClient speaks with the token of one job: the records, the live lines, the
 // logs and the end of its plan (protocol §7). Its methods may be called
-// concurrently.
+// concurrently. Each makes one attempt: a [Reporter] repeats what is worth it.
+// Requests that can wait hold back while the service asks its clients to slow
+// down; the end of the job never does.
 type JobClient struct {
 	conn     *connection
 	plan     PlanReference
@@ -43,7 +45,7 @@ func NewJobClient(m *job.Message, o Options) (*JobClient, error) {
 
 // UpdateRecords changes records, or makes those that do not exist.
 func (c *JobClient) UpdateRecords(ctx context.Context, records []job.Record) error {
-	_, err := c.conn.do(ctx, call{
+	_, err := c.conn.do(patiently(ctx), call{
 		method: http.MethodPatch, location: LocationRecords, version: versionPools,
 		route: c.route("timelineId", string(c.timeline)), body: ListOf(records...),
 	}, nil)
@@ -53,10 +55,10 @@ func (c *JobClient) UpdateRecords(ctx context.Context, records []job.Record) err
 	return nil
 }
 
-// SendLines shows lines of step to whoever is watching. It makes one attempt:
-// the stored log is the durable copy (protocol §7.5).
+// SendLines shows lines of step to whoever is watching. They are not worth a
+// second attempt: the stored log is the durable copy (protocol §7.5).
 func (c *JobClient) SendLines(ctx context.Context, step job.RecordID, startLine int64, lines []string) error {
-	_, err := c.conn.do(withoutRetries(ctx), call{
+	_, err := c.conn.do(patiently(ctx), call{
 		method: http.MethodPost, location: LocationFeed, version: versionPools,
 		route: c.route("timelineId", string(c.timeline), "recordId", string(c.jobID.Record())),
 		body:  FeedLines{Count: len(lines), Value: lines, StepID: step, StartLine: startLine},
@@ -70,7 +72,7 @@ func (c *JobClient) SendLines(ctx context.Context, step job.RecordID, startLine 
 // CreateLog makes an empty log for a page of record.
 func (c *JobClient) CreateLog(ctx context.Context, record job.RecordID) (Log, error) {
 	var log Log
-	_, err := c.conn.do(ctx, call{
+	_, err := c.conn.do(patiently(ctx), call{
 		method: http.MethodPost, location: LocationLogs, version: versionPools,
 		route: c.route(), body: Log{Path: LogPath(record)},
 	}, &log)
@@ -83,10 +85,25 @@ func (c *JobClient) CreateLog(ctx context.Context, record job.RecordID) (Log, er
 	return log, nil
 }
 
-// AppendLog stores content in log id. A content that is not a *bytes.Reader or
-// one of this package's pages cannot be sent again after a failure.
+// Logs lists the logs of the whole plan, those of other jobs included, with how
+// many lines each has.
+func (c *JobClient) Logs(ctx context.Context) ([]Log, error) {
+	var all List[Log]
+	_, err := c.conn.do(patiently(ctx), call{
+		method: http.MethodGet, location: LocationLogs, version: versionPools, route: c.route(),
+	}, &all)
+	if notOffered(err) {
+		err = fmt.Errorf("%w: %w", errNotOffered, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing the plan's logs: %w", err)
+	}
+	return all.Value, nil
+}
+
+// AppendLog adds content to log id.
 func (c *JobClient) AppendLog(ctx context.Context, id LogID, content io.Reader) error {
-	_, err := c.conn.do(ctx, call{
+	_, err := c.conn.do(patiently(ctx), call{
 		method: http.MethodPost, location: LocationLogs, version: versionPools,
 		route: c.route("logId", strconv.Itoa(int(id))), content: content,
 	}, nil)
@@ -96,13 +113,12 @@ func (c *JobClient) AppendLog(ctx context.Context, id LogID, content io.Reader) 
 	return nil
 }
 
-// Attach stores a file with record. The content has the same limits as that of
-// [JobClient.AppendLog].
+// Attach stores a file with record. One of the same type and name is replaced.
 func (c *JobClient) Attach(ctx context.Context, record job.RecordID, kind, name string, content io.Reader) error {
 	if !isFileName(kind) || !isFileName(name) {
-		return fmt.Errorf("attaching %q of type %q: not a file name", name, kind)
+		return fmt.Errorf("attaching %q of type %q: %w", name, kind, errFileName)
 	}
-	_, err := c.conn.do(ctx, call{
+	_, err := c.conn.do(patiently(ctx), call{
 		method: http.MethodPut, location: LocationAttachments, version: versionPools,
 		route:   c.route("timelineId", string(c.timeline), "recordId", string(record), "type", kind, "name", name),
 		content: content,
@@ -113,8 +129,7 @@ func (c *JobClient) Attach(ctx context.Context, record job.RecordID, kind, name 
 	return nil
 }
 
-// Complete ends the job (protocol §7.10). It makes one attempt; a [Reporter]
-// makes several. It returns [ErrPlanGone] when the plan
+// Complete ends the job (protocol §7.10). It returns [ErrPlanGone] when the plan
 // is over or the token no longer opens it, which no repetition changes.
 func (c *JobClient) Complete(ctx context.Context, result job.Result, shuttingDown bool) error {
 	_, err := c.conn.do(withoutRetries(ctx), call{
@@ -126,6 +141,9 @@ func (c *JobClient) Complete(ctx context.Context, result job.Result, shuttingDow
 	}
 	return nil
 }
+
+// patiently marks a request that its caller repeats, and that can wait.
+func patiently(ctx context.Context) context.Context { return patient(withoutRetries(ctx)) }
 
 // route returns the plan's route values and more, given as name, value, ….
 func (c *JobClient) route(more ...string) map[string]string {

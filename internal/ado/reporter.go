@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -13,10 +14,11 @@ import (
 )
 
 // Reporter tells the server how one job is doing: records, live lines, log pages
-// and attachments, and at last the result. It sends in the background and holds
-// a bounded amount: [Reporter.WriteLine] waits when the stored log cannot keep
-// up. Its methods may be called concurrently. A failure to report never fails
-// the job, but for output variables that are lost ([Reporter.Complete]).
+// and attachments, and at last the result. It sends in the background, again and
+// again while the server is away, and holds a bounded amount in memory, and of log
+// text on disk: [Reporter.WriteLine] waits when the stored log cannot keep up. Its
+// methods may be called concurrently. A failure to report never fails the job, but
+// for output variables that are lost ([Reporter.Complete]).
 type Reporter struct {
 	client       *JobClient
 	log          *slog.Logger
@@ -32,13 +34,21 @@ type Reporter struct {
 	done   sync.WaitGroup
 }
 
-// ReporterConfig is what a [Reporter] needs. Every field is required.
+// ReporterConfig is what a [Reporter] needs. Every field is required but the
+// last two.
 type ReporterConfig struct {
 	Client  *JobClient
 	Message *job.Message
 	Log     *slog.Logger
 	// ShuttingDown is asked at the end whether this agent takes no further job.
 	ShuttingDown func() bool
+	// SpoolDir is where masked log text waits that no longer fits in memory while
+	// the server is away, in a file without a name. It is made when it is needed;
+	// empty is the system's directory for temporary files.
+	SpoolDir string
+	// SpoolLimit bounds that file, in bytes, usually [DefaultSpoolLimit]. Zero
+	// keeps everything in memory, and steps wait sooner.
+	SpoolLimit int64
 }
 
 // errReporterClosed is why requests of a closed reporter end.
@@ -54,7 +64,7 @@ func OpenReporter(ctx context.Context, c ReporterConfig) *Reporter {
 	}
 	r.records = newRecordQueue(c.Client.UpdateRecords, c.Log)
 	r.feed = newFeed(c.Client.SendLines, c.Log)
-	r.pages = newPages(c.Message.JobID.Record(), r.upload, c.Log)
+	r.pages = newPages(c.Message.JobID.Record(), r.upload, spool{dir: c.SpoolDir, limit: c.SpoolLimit}, c.Log)
 	r.done.Go(func() { r.records.run(ctx) })
 	r.done.Go(func() { r.feed.run(ctx) })
 	for range uploadWorkers {
@@ -100,9 +110,12 @@ const (
 	// feedDrain bounds the last live lines, which nobody misses: they are in
 	// the stored log.
 	feedDrain = 10 * time.Second
-	// completeAttempts and completePause are those of protocol §7.10.
+	// completeAttempts and completePause are those of protocol §7.10. While the
+	// server is away there are more attempts, whose pauses grow sixfold: to half a
+	// minute, as for everything else that is reported.
 	completeAttempts = 5
 	completePause    = 5 * time.Second
+	completeGrowth   = 6
 )
 
 // Complete sends everything that is queued, in the order of protocol §7.11, and
@@ -110,28 +123,31 @@ const (
 // and later); the request of an older plan is the caller's to finish. When
 // output variables could not be delivered, the job ends as failed and the error
 // is [ErrOutputsLost]. Other errors mean that the server was not told; when the
-// plan is over, [ErrPlanGone]. ctx bounds all of it. Complete is called once.
+// plan is over, [ErrPlanGone]. ctx bounds all of it and needs a deadline: until
+// then Complete waits for a server that is away. Complete is called once.
 func (r *Reporter) Complete(ctx context.Context, result job.Result) error {
-	feedCtx, cancel := context.WithTimeoutCause(ctx, feedDrain, fmt.Errorf("the last live lines took longer than %s", feedDrain))
+	feedCtx, cancel := share(ctx, 0.25, feedDrain, "the last live lines")
 	r.feed.drain(feedCtx)
 	cancel()
-	uploadCtx, cancel := uploadBound(ctx)
+	uploadCtx, cancel := share(ctx, uploadShare, unbounded, "uploads")
 	if err := r.pages.drain(uploadCtx); err != nil {
 		r.log.WarnContext(ctx, "logs and attachments are incomplete", "error", err)
+		r.pages.close() // later ones would come after the event
 	}
 	cancel()
-	var lost error
-	if err := r.records.drain(ctx); err != nil {
+	recordCtx, cancel := share(ctx, recordShare, unbounded, "records")
+	err := r.records.drain(recordCtx)
+	cancel()
+	if err != nil {
 		r.log.WarnContext(ctx, "records are incomplete", "error", err)
-		lost = fmt.Errorf("%w: %w", ErrOutputsLost, err)
 	}
+	var lost error
 	if r.records.holdsOutputs() {
-		if lost == nil {
-			lost = fmt.Errorf("%w: the server refused them", ErrOutputsLost)
+		if err == nil {
+			err = errors.New("the server refused them")
 		}
+		lost = fmt.Errorf("%w: %w", ErrOutputsLost, err)
 		result = result.Merge(job.Failed)
-	} else {
-		lost = nil
 	}
 	if !r.byEvent {
 		return lost
@@ -139,60 +155,54 @@ func (r *Reporter) Complete(ctx context.Context, result job.Result) error {
 	return errors.Join(lost, r.complete(ctx, result))
 }
 
-// uploadBound leaves a third of the time for records and the event, which matter
-// more than the rest of a log.
-func uploadBound(ctx context.Context) (context.Context, context.CancelFunc) {
-	end, ok := ctx.Deadline()
-	if !ok {
+// Each part of the end may take its share of the time that is left, so that the
+// event, which matters most, gets its turn: of ten minutes, more than one.
+const (
+	uploadShare = 2.0 / 3
+	recordShare = 2.0 / 3
+	unbounded   = time.Duration(math.MaxInt64)
+)
+
+// share bounds what by a part of the time that ctx has left, and by most.
+func share(ctx context.Context, part float64, most time.Duration, what string) (context.Context, context.CancelFunc) {
+	if end, ok := ctx.Deadline(); ok {
+		most = min(most, time.Duration(float64(time.Until(end))*part))
+	}
+	if most == unbounded {
 		return context.WithCancel(ctx)
 	}
-	bound := time.Until(end) * 2 / 3
-	return context.WithTimeoutCause(ctx, bound, fmt.Errorf("uploads took longer than %s", bound.Round(time.Second)))
+	return context.WithTimeoutCause(ctx, most, fmt.Errorf("%s took longer than %s", what, most.Round(time.Millisecond)))
 }
 
-// complete posts the event. An attempt that broke may have arrived all the same:
-// a plan that is over by then was ended by us.
+// complete posts the event until it is taken. An attempt that broke may have
+// arrived all the same: a plan that is over by then was ended by us.
 func (r *Reporter) complete(ctx context.Context, result job.Result) error {
-	mayHaveArrived := false
-	return retry.Do(ctx, retry.Policy{
-		Attempts: completeAttempts, First: r.pause,
-		Retryable: func(err error) bool { return !errors.Is(err, ErrPlanGone) },
-		Notify: func(err error, attempt int, pause time.Duration) {
-			r.log.WarnContext(ctx, "completing the job will be repeated", "error", err, "attempt", attempt, "pause", pause)
-		},
-	}, func(ctx context.Context) error {
+	arrived := false
+	for attempt := 1; ; attempt++ {
 		err := r.client.Complete(ctx, result, r.shuttingDown())
-		if errors.Is(err, ErrPlanGone) && mayHaveArrived {
+		switch {
+		case err == nil, errors.Is(err, ErrPlanGone) && arrived:
 			return nil
+		case errors.Is(err, ErrPlanGone), ctx.Err() != nil:
+			return err
+		case attempt >= completeAttempts && !isOutage(err):
+			return fmt.Errorf("after %d attempts: %w", attempt, err)
 		}
-		if err != nil {
-			status, answered := errors.AsType[*StatusError](err)
-			mayHaveArrived = mayHaveArrived || !answered || status.Code/100 == 5
+		arrived = arrived || mayHaveArrived(err)
+		pause := pauseAfter(err, max(attempt-completeAttempts+2, 1), r.pause, completeGrowth*r.pause)
+		r.log.WarnContext(ctx, "completing the job will be repeated", "error", err, "attempt", attempt, "pause", pause)
+		if werr := retry.Wait(ctx, pause); werr != nil {
+			return fmt.Errorf("%w (last error: %w)", werr, err)
 		}
-		return err
-	})
+	}
 }
 
 // Close stops reporting and waits for what is under way. What is still queued is
-// dropped: a job that is no longer ours is not reported.
+// dropped, also from the disk: a job that is no longer ours is not reported. It
+// may be called more than once.
 func (r *Reporter) Close() {
+	r.pages.close() // first, so that nothing is queued again because of the next line
 	r.cancel(errReporterClosed)
-	r.pages.close()
 	r.done.Wait()
-}
-
-// upload sends one page or attachment.
-func (r *Reporter) upload(ctx context.Context, u upload) error {
-	if u.attachment != nil {
-		return r.client.Attach(ctx, u.record, u.attachment.Type, u.attachment.Name, bytesReader(u.attachment.Content))
-	}
-	log, err := r.client.CreateLog(ctx, u.record)
-	if err != nil {
-		return err
-	}
-	if err := r.client.AppendLog(ctx, log.ID, u.page.reader()); err != nil {
-		return err
-	}
-	r.records.add(job.Record{ID: u.record, Log: &job.LogReference{ID: int(log.ID), Location: log.Location}})
-	return nil
+	r.pages.closeSpool()
 }

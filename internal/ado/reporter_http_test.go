@@ -1,6 +1,7 @@
 package ado_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -35,8 +36,18 @@ func reporter(t *testing.T, m *job.Message) *ado.Reporter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := ado.OpenReporter(t.Context(), ado.ReporterConfig{Client: client, Message: m, Log: slog.New(slog.DiscardHandler), ShuttingDown: func() bool { return true }})
+	return openReporter(t, client, m)
+}
+
+// openReporter opens a reporter that keeps log text in a directory of the test.
+func openReporter(t *testing.T, client *ado.JobClient, m *job.Message) *ado.Reporter {
+	t.Helper()
+	r := ado.OpenReporter(t.Context(), ado.ReporterConfig{
+		Client: client, Message: m, Log: slog.New(slog.DiscardHandler), ShuttingDown: func() bool { return true },
+		SpoolDir: t.TempDir(), SpoolLimit: ado.DefaultSpoolLimit,
+	})
 	t.Cleanup(r.Close)
+	r.SetUploadPause(10 * time.Millisecond)
 	return r
 }
 
@@ -53,7 +64,7 @@ func logsAnswered(t *testing.T) http.HandlerFunc {
 
 // Protocol §7.11: the event comes when feed, uploads, their records and all other
 // records have arrived. Those may overlap; the queues also send on their own.
-func TestTheEventComesAfterEverythingElse(t *testing.T) {
+func TestA22TheEventComesAfterEverythingElse(t *testing.T) {
 	srv := newService(t, nil)
 	srv.handle = logsAnswered(t)
 	r := reporter(t, message(srv.URL))
@@ -121,7 +132,7 @@ func TestTheEventComesAfterEverythingElse(t *testing.T) {
 }
 
 // A36, protocol §7.3.
-func TestLostOutputsFailTheJob(t *testing.T) {
+func TestA36LostOutputsFailTheJob(t *testing.T) {
 	for name, c := range map[string]struct {
 		variables map[string]job.Variable
 		want      string
@@ -137,7 +148,7 @@ func TestLostOutputsFailTheJob(t *testing.T) {
 			})
 			r := reporter(t, message(srv.URL))
 			r.UpdateRecord(job.Record{ID: "S", State: job.Completed, Variables: c.variables})
-			err := r.Complete(t.Context(), job.Succeeded)
+			err := r.Complete(shortly(t), job.Succeeded)
 			if errors.Is(err, ado.ErrOutputsLost) != (c.variables != nil) {
 				t.Errorf("Complete = %v", err)
 			}
@@ -157,9 +168,17 @@ func TestALogThatCannotBeStoredDoesNotFailTheJob(t *testing.T) {
 	})
 	r := reporter(t, message(srv.URL))
 	r.WriteLine("S", []byte("hello"))
-	if err := r.Complete(t.Context(), job.Succeeded); err != nil {
+	if err := r.Complete(shortly(t), job.Succeeded); err != nil {
 		t.Errorf("Complete = %v, want nil", err)
 	}
+}
+
+// shortly returns a context that gives up on a server that does not come back.
+func shortly(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 func TestAPageIsSentAgainWhole(t *testing.T) {
@@ -215,7 +234,7 @@ func TestAPlanThatIsOverIsFinal(t *testing.T) {
 	}
 }
 
-func TestAnOlderPlanIsNotCompletedByEvent(t *testing.T) {
+func TestA23AnOlderPlanIsNotCompletedByEvent(t *testing.T) {
 	srv := newService(t, nil)
 	m := message(srv.URL)
 	m.Plan.Version = 7

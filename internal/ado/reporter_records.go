@@ -3,6 +3,7 @@ package ado
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -19,6 +20,9 @@ const (
 	// recordPause lets changes that belong together travel together: the job
 	// and its first step start within microseconds.
 	recordPause = 5 * time.Millisecond
+	// recordPauseMax is the longest pause between attempts of one batch, which
+	// start recordPeriod apart and double: as for uploads.
+	recordPauseMax = 30 * time.Second
 )
 
 // recordQueue merges changes of records and sends them in batches. The first
@@ -34,6 +38,7 @@ type recordQueue struct {
 	pending map[job.RecordID]job.Record
 	order   []job.RecordID // of pending, oldest first
 	failing bool           // the last batch failed and this was logged
+	ending  bool           // drain sends what is left; run stays out of its way
 	lost    bool           // a record with output variables was refused for good
 }
 
@@ -64,31 +69,60 @@ func (q *recordQueue) signal() {
 	}
 }
 
-// run sends until ctx ends.
+// run sends until ctx ends or drain takes over.
 func (q *recordQueue) run(ctx context.Context) {
+	failures := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-q.wake:
 		}
-		if retry.Wait(ctx, recordPause) != nil {
+		if retry.Wait(ctx, recordPause) != nil || q.drains() {
 			return
 		}
-		if more, _ := q.flush(ctx); more { // flush logs its error
+		more, err := q.flush(ctx) // flush logs its error
+		pause := recordPeriod - recordPause
+		if failures++; err == nil {
+			failures = 0
+		} else {
+			pause = pauseAfter(err, failures, recordPeriod, recordPauseMax)
+		}
+		if more {
 			q.signal()
 		}
-		if retry.Wait(ctx, recordPeriod-recordPause) != nil {
+		if retry.Wait(ctx, pause) != nil {
 			return
 		}
 	}
 }
 
-// drain sends everything or returns why it could not.
+func (q *recordQueue) drains() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.ending
+}
+
+// drain sends everything, with the pauses of run after failures. It returns why
+// it could not: the plan is over, or ctx has ended. It is the last to send.
 func (q *recordQueue) drain(ctx context.Context) error {
-	for {
-		if more, err := q.flush(ctx); err != nil || !more {
+	q.mu.Lock()
+	q.ending = true
+	q.mu.Unlock()
+	for failures := 0; ; {
+		more, err := q.flush(ctx)
+		switch {
+		case err == nil && !more:
+			return nil
+		case err == nil:
+			failures = 0
+			continue
+		case errors.Is(err, ErrPlanGone), errors.Is(err, ErrLockLost):
 			return err
+		}
+		failures++
+		if werr := retry.Wait(ctx, pauseAfter(err, failures, recordPeriod, recordPauseMax)); werr != nil {
+			return fmt.Errorf("%w (last error: %w)", werr, err)
 		}
 	}
 }
@@ -133,20 +167,22 @@ func refusedForGood(err error) bool {
 
 // sift sends the records of a batch that was refused one by one, so that one bad
 // record does not hold up the others for the rest of the job. It drops what is
-// refused again, and returns what has to be tried later.
+// refused again, and returns what has to be tried later: everything from the
+// first other failure on.
 func (q *recordQueue) sift(ctx context.Context, batch []job.Record) (left []job.Record, err error) {
 	for i, r := range batch {
-		switch serr := q.send(ctx, batch[i:i+1]); {
-		case refusedForGood(serr):
-			q.log.WarnContext(ctx, "a record was refused and is dropped", "record_id", r.ID, "error", serr)
+		err := q.send(ctx, batch[i:i+1])
+		switch {
+		case refusedForGood(err):
+			q.log.WarnContext(ctx, "a record was refused and is dropped", "record_id", r.ID, "error", err)
 			q.mu.Lock()
 			q.lost = q.lost || len(r.Variables) > 0
 			q.mu.Unlock()
-		case serr != nil:
-			left, err = append(left, r), serr
+		case err != nil:
+			return batch[i:], err
 		}
 	}
-	return left, err
+	return nil, nil
 }
 
 func (q *recordQueue) take() []job.Record {

@@ -1,6 +1,7 @@
 package ado_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"io"
@@ -101,6 +102,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, struct{}{})
 		return
 	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	s.handle(w, r)
 }
 

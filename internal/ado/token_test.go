@@ -40,7 +40,7 @@ func parseForm(t *testing.T, body string) url.Values {
 }
 
 // Protocol §3.1 and §3.2.
-func TestTheAssertionHasExactlyTheDocumentedClaims(t *testing.T) {
+func TestA7TheAssertionHasExactlyTheDocumentedClaims(t *testing.T) {
 	srv := newService(t, func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, ado.TokenAnswer{AccessToken: "granted", ExpiresIn: 3000})
 	})
@@ -139,7 +139,7 @@ func TestARefusedAssertionMeansThatTheRegistrationIsGone(t *testing.T) {
 }
 
 // Protocol §3.3: a new token after a challenge, and a bounded number of rounds.
-func TestAChallengeGetsANewToken(t *testing.T) {
+func TestA8AChallengeGetsANewToken(t *testing.T) {
 	for name, c := range map[string]struct {
 		status     int
 		challenge  string

@@ -84,16 +84,18 @@ type authorizer interface {
 // turns refusals into *[StatusError]. Answers are read completely before they
 // are returned, so a bound covers the body too.
 type transport struct {
-	options Options
-	auth    authorizer // nil: none
-	token   bool       // requests go to the token endpoint
+	options  Options
+	auth     authorizer // nil: none
+	token    bool       // requests go to the token endpoint
+	throttle *throttle  // of the identity behind auth; nil: none
 }
 
 type noRetryKey struct{}
 
 // withoutRetries marks calls whose caller has a rhythm of its own: the poll and
-// the renewal, which have their waits in the protocol, and the feed, which is
-// not worth a second attempt.
+// the renewal, which have their waits in the protocol, the reports of a job, which
+// are repeated for as long as the job is ours, and the feed, which is not worth a
+// second attempt.
 func withoutRetries(ctx context.Context) context.Context {
 	return context.WithValue(ctx, noRetryKey{}, true)
 }
@@ -103,8 +105,8 @@ func withoutRetries(ctx context.Context) context.Context {
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if p, ok := req.Body.(*pageReader); ok {
 		req = req.Clone(req.Context())
-		req.ContentLength = int64(p.page.size)
-		req.GetBody = func() (io.ReadCloser, error) { return p.page.reader(), nil }
+		req.ContentLength = int64(p.length())
+		req.GetBody = func() (io.ReadCloser, error) { return p.page.reader(p.start), nil }
 	}
 	retries := t.options.Retries
 	if req.Context().Value(noRetryKey{}) != nil || (req.Body != nil && req.GetBody == nil) {
@@ -124,7 +126,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		answer, err = t.challenged(ctx, req) //nolint:bodyclose // it is in memory already
 		attempts++
 		if status, ok := errors.AsType[*StatusError](err); ok && status.Temporary() && attempts <= retries {
-			return errors.Join(err, retry.Wait(ctx, min(status.RetryAfter, maxRetryPause)))
+			return errors.Join(err, retry.Wait(ctx, spread(status.RetryAfter)))
 		}
 		return err
 	})
@@ -165,6 +167,9 @@ var errNoAnswer = errors.New("no complete answer in time")
 
 // attempt sends req once. challenge reports whether the service asks for a new token.
 func (t *transport) attempt(ctx context.Context, req *http.Request) (_ *http.Response, secret string, challenge bool, err error) {
+	if err := t.throttle.wait(ctx); err != nil {
+		return nil, "", false, err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, t.options.Timeout,
 		fmt.Errorf("%s %s: %w (%s)", req.Method, req.URL.Path, errNoAnswer, t.options.Timeout))
 	defer cancel()
@@ -189,6 +194,7 @@ func (t *transport) attempt(ctx context.Context, req *http.Request) (_ *http.Res
 	if t.options.Clock.observe(started, answer.Header) {
 		t.options.Log.WarnContext(ctx, "this machine's clock is wrong, the server's is used where it matters", "server_ahead", t.options.Clock.Ahead().Round(time.Second))
 	}
+	t.throttle.observe(ctx, answer)
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	if cerr := answer.Body.Close(); err == nil {
 		err = cerr
@@ -299,13 +305,14 @@ func excerpt(body []byte, secret string) string {
 	return text
 }
 
-// retryAfter reads seconds or a date; zero when there is neither.
+// retryAfter reads seconds or a date, maxRetryPause at most; zero when there is
+// neither.
 func retryAfter(text string) time.Duration {
 	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds > 0 {
 		return time.Duration(min(seconds, maxRetryPause.Seconds()) * float64(time.Second))
 	}
 	if at, err := http.ParseTime(text); err == nil {
-		return max(time.Until(at), 0)
+		return min(max(time.Until(at), 0), maxRetryPause)
 	}
 	return 0
 }

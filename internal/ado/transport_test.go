@@ -30,10 +30,11 @@ func registration(t *testing.T, url string, o ado.Options) *ado.Registration {
 }
 
 // Protocol §1.9: "Retries 502, 503, 504 (unless X-VSS-HostOfflineError) and
-// connection-level failures. Not 429, not 500."; the count defaults to 3. The
-// poll and the renewal have rhythms of their own (§5.3, §7.1).
+// connection-level failures. Not 429, not 500."; the count defaults to 3. We
+// differ in 429: it says when to come back. The poll, the renewal and the reports
+// of a job have rhythms of their own (§5.3, §7.1, §7.3, §7.6).
 func TestEveryStatusIsRetriedOrNotAsDocumented(t *testing.T) {
-	retried := map[int]bool{502: true, 503: true, 504: true}
+	retried := map[int]bool{429: true, 502: true, 503: true, 504: true}
 	for status := 300; status < 600; status++ {
 		if http.StatusText(status) == "" || status == http.StatusNotModified {
 			continue
@@ -174,7 +175,7 @@ func TestASignInPageIsAnErrorThatShowsHalfAKilobyteOfIt(t *testing.T) {
 }
 
 // One law: whatever the server does, no error and no log line shows a secret.
-func TestNoSecretReachesErrorsOrLogs(t *testing.T) {
+func TestA35NoSecretReachesErrorsOrLogs(t *testing.T) {
 	const jobToken = "job-t0ken-value"
 	echo := func(status int, kind, form string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -224,5 +225,53 @@ func TestNoSecretReachesErrorsOrLogs(t *testing.T) {
 				t.Errorf("the log shows a secret:\n%s", &log)
 			}
 		})
+	}
+}
+
+// Protocol §0.3: the job's token opens its plan, the agent's its pool.
+func TestA16PlansAreEnteredWithTheJobsTokenAndPoolsWithTheAgents(t *testing.T) {
+	srv := newService(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/token" {
+			answer(w, http.StatusOK, ado.TokenAnswer{AccessToken: "agenttoken", ExpiresIn: 3000})
+			return
+		}
+		answer(w, http.StatusOK, ado.Log{ID: 1})
+	})
+	agent, err := ado.NewClient(srv.URL, 12, tokens(t, srv), options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := ado.NewJobClient(message(srv.URL), options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	_, _ = agent.RenewRequest(ctx, 903) // the answer has no date, which does not matter here
+	_, logErr := plan.CreateLog(ctx, "S")
+	_, listErr := plan.Logs(ctx)
+	for _, err := range []error{
+		logErr, listErr, agent.FinishRequest(ctx, 903, job.Succeeded), agent.DeleteMessage(ctx, "s", 1), plan.AppendLog(ctx, 1, strings.NewReader("x")),
+		plan.UpdateRecords(ctx, nil), plan.SendLines(ctx, "S", 1, nil), plan.Attach(ctx, "S", "t", "n", strings.NewReader("x")), plan.Complete(ctx, job.Succeeded, false),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	seen := map[string]int{}
+	for _, q := range srv.asked() {
+		want := "Bearer agenttoken"
+		switch {
+		case strings.HasPrefix(q.Path, planPath):
+			want = "Bearer jobtoken"
+		case q.Path == "/token":
+			want = ""
+		}
+		if got := q.Header.Get("Authorization"); got != want {
+			t.Errorf("%s %s is authorized with %q, want %q", q.Method, q.Path, got, want)
+		}
+		seen[want]++
+	}
+	if seen["Bearer agenttoken"] != 3 || seen["Bearer jobtoken"] != 7 {
+		t.Errorf("requests by credential = %v, want 3 of the agent and 7 of the job", seen)
 	}
 }

@@ -15,7 +15,7 @@ import (
 func jobTime(t time.Time) job.Time { return job.At(t) }
 
 // The bodies below stand in the protocol document, section by section.
-func TestDocumentedAnswersAreRead(t *testing.T) {
+func TestA3DocumentedAnswersAreRead(t *testing.T) {
 	var agent ado.TaskAgent // §2.5
 	read(t, `{ "id": 87, "name": "build-01", "version": "4.259.0", "enabled": true, "status": "offline", "provisioningState": "Provisioned",
 		"maxParallelism": 1, "createdOn": "2026-08-22T09:00:00.1234567Z", "properties": {},
@@ -47,7 +47,7 @@ func read(t *testing.T, text string, into any) {
 	}
 }
 
-func TestDocumentedBodiesAreWritten(t *testing.T) {
+func TestA4DocumentedBodiesAreWritten(t *testing.T) {
 	for _, c := range []struct {
 		section string
 		value   any
@@ -68,7 +68,7 @@ func TestDocumentedBodiesAreWritten(t *testing.T) {
 
 // Protocol §1.3, A2: an id that the server does not announce is an error of its own,
 // not a guess at a route.
-func TestAResourceThatIsNotAnnouncedIsNamed(t *testing.T) {
+func TestA2AResourceThatIsNotAnnouncedIsNamed(t *testing.T) {
 	srv := newService(t, nil)
 	client, err := ado.NewJobClient(&job.Message{JobID: "j", Resources: job.Resources{Endpoints: []job.Endpoint{{
 		Name: "systemvssconnection", URL: srv.URL, Authorization: job.Authorization{Parameters: map[string]string{"accesstoken": "t"}},
