@@ -26,6 +26,10 @@ const controlPrefix = "/_emulator"
 // serveControl answers the control calls.
 func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) int {
 	parts := strings.Split(strings.Trim(strings.TrimPrefix(r.URL.Path, controlPrefix), "/"), "/")
+	if r.Method == http.MethodPost && len(parts) == 1 && parts[0] == "tasks" {
+		value, err := s.controlOffer(r)
+		return answer(w, value, err)
+	}
 	if len(parts) > 3 || parts[0] != "jobs" {
 		return answerError(w, refuse(http.StatusNotFound, "VssResourceNotFoundException", "There is no control call %s.", r.URL.Path))
 	}
