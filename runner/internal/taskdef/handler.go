@@ -21,15 +21,14 @@ type Handler struct {
 // choice (protocol §8.4): the newest handler is preferred.
 var nodes = map[string]int{"node24": 24, "node20_1": 20, "node16": 16, "node10": 10, "node": 6}
 
-// known are handlers that this agent cannot run but has heard of. Any other
-// name belongs to an agent newer than the task's author knew, and is ignored.
-var known = []string{"agentplugin", "powershell3", "powershell", "azurepowershell", "powershellexe", "process"}
-
+// readHandlers reads what Node runs. Of everything else only the name is kept,
+// for messages: it needs another agent, perhaps one that does not exist yet.
 func readHandlers(raw map[string]json.RawMessage) ([]Handler, error) {
 	var out []Handler
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
 		node := nodes[strings.ToLower(name)]
-		if node == 0 && !slices.Contains(known, strings.ToLower(name)) {
+		if node == 0 {
+			out = append(out, Handler{Name: name})
 			continue
 		}
 		var f struct {
@@ -49,8 +48,7 @@ func readHandlers(raw map[string]json.RawMessage) ([]Handler, error) {
 	return out, nil
 }
 
-// Handlers returns the names of what the file offers for a part, as far as it
-// is known here.
+// Handlers returns the names of all that the file offers for a part.
 func (d *Definition) Handlers(p Part) []string {
 	var names []string
 	for _, h := range d.parts[p] {
