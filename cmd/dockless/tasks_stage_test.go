@@ -131,7 +131,7 @@ func ownDefinition(members string) string {
 
 // mainOnly is a definition with one handler, main.js.
 func mainOnly(more string) string {
-	return ownDefinition(more + `"execution": {"Node20_1": {"target": "main.js"}}`)
+	return ownDefinition(more + `"execution": {"Node16": {"target": "main.js"}}`)
 }
 
 // zipped packs files, whatever their names.
