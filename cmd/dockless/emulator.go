@@ -27,7 +27,8 @@ orders. It prints one JSON line with its address when it is ready.
 Queue a pipeline:   curl -H 'Content-Type: application/yaml' --data-binary @azure-pipelines.yml 'URL/_emulator/jobs?repo=PATH'
 Look at its job:    curl URL/_emulator/jobs/ID
 Follow its log:     curl URL/_emulator/jobs/ID/feed?follow=1
-Read its report:    curl URL/_emulator/jobs/ID/report`,
+Read its report:    curl URL/_emulator/jobs/ID/report
+Offer a task:       curl --data-binary @task.zip URL/_emulator/tasks`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var logConfig logging.Config
