@@ -44,7 +44,7 @@ func packTask(t *testing.T, folder string) []byte {
 			if err != nil {
 				return err
 			}
-			defer file.Close()
+			defer file.Close() //nolint:errcheck // read only
 			w, err := z.Create(filepath.ToSlash(filepath.Join(prefix, rel)))
 			if err == nil {
 				_, err = io.Copy(w, file)
