@@ -37,6 +37,7 @@ type JobFunc func(ctx context.Context, m *job.Message, c Conn) (job.Result, erro
 // Conn is what a job knows of the agent that runs it.
 type Conn struct {
 	Reporter  *ado.Reporter
+	Tasks     *ado.TaskClient // fetches the packages of downloaded tasks
 	AgentID   ado.AgentID
 	AgentName string
 	PoolID    ado.PoolID

@@ -139,8 +139,12 @@ func (s *service) canceledEarly(lock context.Context, w *work) {
 // execute runs the job and reports it. lock bounds the report.
 func (s *service) execute(lock, jobCtx context.Context, w *work) job.Result {
 	return s.report(lock, w, func(r *ado.Reporter) job.Result {
+		tasks, err := ado.NewTaskClient(w.message, s.jobOptions())
+		if err != nil {
+			s.log.ErrorContext(lock, "job cannot fetch tasks", "job_id", w.message.JobID, "error", err)
+		}
 		return s.supervise(jobCtx, w, Conn{
-			Reporter: r, AgentID: s.agent.ID, AgentName: s.agent.Name,
+			Reporter: r, Tasks: tasks, AgentID: s.agent.ID, AgentName: s.agent.Name,
 			PoolID: s.pool.ID, PoolName: s.pool.Name, Once: s.config.Once,
 		})
 	})

@@ -4,7 +4,8 @@
 #   hack/setup.sh [tests|lint|deploy|bench]...
 #
 # tests   (default) Debian packages, buildkitd, buildctl, docker and buildx, the
-#         container configuration of the test host, and the base images
+#         task library for Node, the container configuration of the test host,
+#         and the base images
 # lint    golangci-lint
 # deploy  kustomize, kubeconform and the Kubernetes API description
 # bench   the peers that the benchmarks compare with
@@ -25,8 +26,10 @@ stamps=$build/stamps
 packages="podman runc conmon netavark aardvark-dns containernetworking-plugins iptables
 fuse-overlayfs slirp4netns uidmap catatonit mmdebstrap git ca-certificates openssl nodejs"
 # A program of each package that has one, to see quickly that all is there.
-programs="podman runc conmon iptables fuse-overlayfs slirp4netns newuidmap catatonit mmdebstrap git openssl node
+programs="podman runc conmon iptables fuse-overlayfs slirp4netns newuidmap catatonit mmdebstrap git openssl node npm
 /usr/lib/podman/netavark /usr/lib/podman/aardvark-dns /usr/lib/cni/bridge"
+# A Node that is not Debian's brings npm along and refuses Debian's.
+command -v npm >/dev/null || packages="$packages npm"
 
 buildkit=0.34.2
 buildx=0.38.2
@@ -217,6 +220,20 @@ own_tool() {
 	done_with "bin-$1"
 }
 
+# node_modules installs what the tests run by Node, with the versions and
+# checksums of the lock file. No package may run a script of its own.
+node_modules() {
+	inputs=$(digest tools/tasks/package.json tools/tasks/package-lock.json)
+	if current node "$build/node/node_modules/azure-pipelines-task-lib/task.js"; then
+		return
+	fi
+	say "installing the task library (.build/node)"
+	mkdir -p "$build/node"
+	cp tools/tasks/package.json tools/tasks/package-lock.json "$build/node/"
+	(cd "$build/node" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+	done_with node
+}
+
 base_images() {
 	inputs=$(find test/images -type f ! -name '*_test.go' | LC_ALL=C sort | xargs cat | sha256sum)
 	if current images "$build/images/complete"; then
@@ -247,6 +264,7 @@ tests_stage() {
 	docker_config
 	container_config
 	own_tool registry ./test/rig/registry
+	node_modules
 	base_images
 }
 

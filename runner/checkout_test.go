@@ -105,7 +105,7 @@ func gitConfig(t *testing.T) runner.Config {
 	return cfg
 }
 
-func TestCheckout(t *testing.T) {
+func TestA38ACheckoutPutsTheSourcesIntoTheirDirectory(t *testing.T) {
 	o := newOrigin(t)
 	for name, c := range map[string]struct {
 		ref, version string

@@ -89,7 +89,7 @@ func (a *attempt) execute(known map[string]map[string]handler, c command.Command
 		n.warn(fmt.Sprintf("The area of the logging command ##vso[%s] is not known.", c.Name()))
 		return
 	}
-	if a.step.Target != nil && strings.EqualFold(a.step.Target.Commands, "restricted") && !slices.Contains(restricted, c.Name()) {
+	if a.restricted() && !slices.Contains(restricted, c.Name()) {
 		n.warn(fmt.Sprintf("The logging command ##vso[%s] is not allowed in a restricted step and was ignored.", c.Name()))
 		return
 	}
@@ -133,7 +133,7 @@ func setVariable(a *attempt, c command.Command) error {
 		a.node.warn(fmt.Sprintf("The step may not set variable %s; it was left as it is.", name))
 		return nil
 	}
-	if vars.Truth(c.Property("isoutput"), false) {
+	if vars.Truth(c.Property("isoutput"), false) || a.declared(name) {
 		return setOutput(a, name, c.Data, secret)
 	}
 	if err := a.x.vars.Writable(name); err != nil {
@@ -176,14 +176,38 @@ func setOutput(a *attempt, name, value string, secret bool) error {
 	return nil
 }
 
-// settable reports whether the step may set name (protocol §8.10).
-func (a *attempt) settable(name string) bool {
-	if a.step.Target == nil || a.step.Target.SettableVariables == nil {
+// restricted reports whether the step may use only some commands: because the
+// pipeline says so, or its task.
+func (a *attempt) restricted() bool {
+	if t := a.step.Target; t != nil && strings.EqualFold(t.Commands, "restricted") {
 		return true
 	}
-	return slices.ContainsFunc(a.step.Target.SettableVariables.Allowed, func(pattern string) bool {
+	return a.task.definition != nil && a.task.definition.Restrictions.Commands
+}
+
+// settable reports whether the step may set name (protocol §8.10). Both the
+// pipeline and the task may say no.
+func (a *attempt) settable(name string) bool {
+	if t := a.step.Target; t != nil && t.SettableVariables != nil && !listed(t.SettableVariables.Allowed, name) {
+		return false
+	}
+	d := a.task.definition
+	return d == nil || d.Restrictions.Settable == nil || listed(*d.Restrictions.Settable, name)
+}
+
+// listed reports whether a pattern of a list of settable variables fits name.
+func listed(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
 		ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(name))
 		return err == nil && ok
+	})
+}
+
+// declared reports whether the definition of the task calls name an output, so
+// that setting it makes one without saying so.
+func (a *attempt) declared(name string) bool {
+	return a.task.definition != nil && slices.ContainsFunc(a.task.definition.OutputVariables, func(v string) bool {
+		return strings.EqualFold(v, name)
 	})
 }
 

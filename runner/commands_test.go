@@ -13,7 +13,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/job"
 )
 
-func TestVariablesOfAStepReachLaterSteps(t *testing.T) {
+func TestA22VariablesOfAStepReachLaterSteps(t *testing.T) {
 	first := script("first", strings.Join([]string{
 		`echo "##vso[task.setvariable variable=plain]20"`,
 		`echo "##vso[task.setvariable variable=my.dotted]d"`,
@@ -80,7 +80,7 @@ func TestReadOnlyVariablesStay(t *testing.T) {
 	}
 }
 
-func TestIssuesAreCappedButCounted(t *testing.T) {
+func TestA21IssuesAreCappedButCounted(t *testing.T) {
 	rec, _ := run(t, config(t), message(script("s", `for i in $(seq 15); do echo "##vso[task.logissue type=warning]w$i"; done
 echo "##vso[task.logissue type=error;sourcepath=a.go;linenumber=3;columnnumber=4;code=E1]bad"`)))
 	r := rec.record(t, "s")

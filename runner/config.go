@@ -1,8 +1,10 @@
 package runner
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -19,7 +21,8 @@ import (
 // set by the caller.
 type Config struct {
 	Work        string `envconfig:"AZP_WORK" default:"_work" desc:"work folder of the jobs"`
-	NativeTasks string `envconfig:"DOCKLESS_NATIVE_TASKS" default:"on" desc:"on runs the built-in version of a task where there is one; off never does"`
+	NativeTasks string `envconfig:"DOCKLESS_NATIVE_TASKS" default:"on" desc:"on runs the built-in version of a task where there is one; off runs the package that the server has"`
+	Node        string `envconfig:"DOCKLESS_NODE" default:"node" desc:"program of Node.js 16 or later that runs downloaded tasks; a name without a slash is looked for on PATH"`
 
 	AgentName    string `ignored:"true"` // also the owner of a job's containers and processes
 	AgentID      int    `ignored:"true"`
@@ -34,6 +37,12 @@ type Config struct {
 	Path []string `ignored:"true"`
 	// Git is the git program; empty finds git on PATH.
 	Git string `ignored:"true"`
+	// Tasks fetches the packages of tasks that are not built in; nil: there is no
+	// server, and a step that needs one fails the job.
+	Tasks TaskSource `ignored:"true"`
+	// Nodes remembers the version of Node from one job to the next; nil: it is
+	// asked for in each job that needs it.
+	Nodes *NodeVersions `ignored:"true"`
 	// DockerConfig is the directory of the Docker configuration whose
 	// credentials builds and pushes use; empty is none.
 	DockerConfig string `ignored:"true"`
@@ -80,6 +89,15 @@ type Reporter interface {
 	WriteLine(record job.RecordID, line []byte)
 	// Attach queues a file that belongs to a record.
 	Attach(record job.RecordID, a job.Attachment)
+}
+
+// TaskSource is where the packages of downloaded tasks come from: the server of
+// an agent. It is used by one job at a time.
+type TaskSource interface {
+	// FetchTask writes the zip of a task to to, and may have written a part of it
+	// when it fails. An error with a method Temporary() bool that returns false
+	// will not go away.
+	FetchTask(ctx context.Context, ref job.TaskReference, to io.Writer) error
 }
 
 // Outcome is what is known of a job that ended.

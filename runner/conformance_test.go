@@ -16,42 +16,46 @@ import (
 )
 
 // conformance names, for each statement of the protocol's checklist (§13) that
-// is about running a job, the tests that hold it. A statement that another
-// package keeps says so.
+// is about running a job, the tests that hold it. The name of the main one
+// begins with the statement's. A statement that another package keeps says so;
+// those about downloaded tasks are held where agent, runner and server meet, in
+// cmd/dockless.
 var conformance = map[string][]string{
-	"A17 records with stable ids":              {"TestRecordsHaveTheIDsOfTheMessage", "TestAJobReportsItsRecordsInOrder"},
-	"A18 all steps pending before the first":   {"TestAllStepsArePendingBeforeTheFirstRuns"},
+	"A17 records with stable ids":              {"TestA17RecordsHaveTheIDsOfTheMessage", "TestAJobReportsItsRecordsInOrder"},
+	"A18 all steps pending before the first":   {"TestA18AllStepsArePendingBeforeTheFirstRuns"},
 	"A19 feed":                                 nil, // internal/ado
 	"A20 log pages":                            nil, // internal/ado; what is in them: TestTheLogOfAStepLooksAsUsersKnowIt
-	"A21 ten issues of each kind":              {"TestIssuesAreCappedButCounted", "TestIssuesPointAtTheLineThatTheServiceShows"},
-	"A22 outputs on the record":                {"TestVariablesOfAStepReachLaterSteps"},
+	"A21 ten issues of each kind":              {"TestA21IssuesAreCappedButCounted", "TestIssuesPointAtTheLineThatTheServiceShows"},
+	"A22 outputs on the record":                {"TestA22VariablesOfAStepReachLaterSteps"},
 	"A23 completion":                           nil, // internal/ado and agent
 	"A24 agentShuttingDown":                    nil, // internal/ado and agent
-	"A25 masks":                                {"TestNoSecretReachesAnyOutput", "TestASecretWithLineBreaksIsMaskedInDebugLines", "TestParametersOfEndpointsAreMaskedButForSome", "TestAttachmentsShowNoSecret"},
-	"A26 commands":                             {"TestEveryCommandOfTheServiceIsKnown", "TestConditionsAndResults", "TestRestrictedStepsMayDoLess", "TestPercentsAreDecodedUnlessSomebodySaysNo", "TestFilesBecomeAttachments"},
-	"A27 environment":                          {"TestStepsKnowWhereTheyAre", "TestVariablesWinOverTheEnvironmentOfAStep", "TestGotchas"}, // of native scripts
-	"A28 exit codes, and task.complete":        {"TestClaimedResultsAreMerged", "TestScriptsThatCannotRun"},
-	"A29 continueOnError":                      {"TestConditionsAndResults"},
-	"A30 conditions on cancel":                 {"TestAJobThatIsStopped", "TestAStepWhoseConditionStillHoldsGoesOnWhenTheJobIsCanceled"},
-	"A31 ladder and timeouts":                  {"TestAProcessThatIgnoresSignalsIsKilled", "TestAStepThatTakesTooLongFails", "TestTheGraceOfACanceledJobEndsEverything", "TestRetriesWaitLongerEachTime"},
-	"A32 skipped steps":                        {"TestASkippedStepSaysWhy", "TestConditionsAndResults"},
+	"A25 masks":                                {"TestA25NoSecretReachesAnyOutput", "TestASecretWithLineBreaksIsMaskedInDebugLines", "TestParametersOfEndpointsAreMaskedButForSome", "TestAttachmentsShowNoSecret"},
+	"A26 commands":                             {"TestA26EveryCommandOfTheServiceIsKnown", "TestA29ConditionsAndResults", "TestRestrictedStepsMayDoLess", "TestPercentsAreDecodedUnlessSomebodySaysNo", "TestFilesBecomeAttachments"},
+	"A27 environment":                          {"TestA27ADownloadedTaskIsGivenTheWholeEnvironment", "TestStepsKnowWhereTheyAre", "TestVariablesWinOverTheEnvironmentOfAStep", "TestGotchas"},
+	"A28 exit codes, and task.complete":        {"TestA28ClaimedResultsAreMerged", "TestScriptsThatCannotRun"},
+	"A29 continueOnError":                      {"TestA29ConditionsAndResults"},
+	"A30 conditions on cancel":                 {"TestAJobThatIsStopped", "TestA30AStepWhoseConditionStillHoldsGoesOnWhenTheJobIsCanceled"},
+	"A31 ladder and timeouts":                  {"TestA31AProcessThatIgnoresSignalsIsKilled", "TestAStepThatTakesTooLongFails", "TestTheGraceOfACanceledJobEndsEverything", "TestRetriesWaitLongerEachTime"},
+	"A32 skipped steps":                        {"TestA32ASkippedStepSaysWhy", "TestA29ConditionsAndResults"},
 	"A36 lost outputs":                         nil, // internal/ado
-	"A37 task downloads":                       nil, // nothing is downloaded yet: TestAnUnknownTaskFailsTheJobBeforeAnyStep
-	"A38 directory and credentials of sources": {"TestCheckout", "TestSeveralCheckoutsLieSideBySide", "TestCredentialsReachTheServerAndNothingElse"},
+	"A37 task downloads":                       {"TestA37EachVersionOfATaskIsDownloadedOncePerJob", "TestA37APackageThatCannotBeUsedFailsTheJobBeforeAnyStep", "TestAnUnknownTaskFailsTheJobBeforeAnyStep"},
+	"A38 directory and credentials of sources": {"TestA38ACheckoutPutsTheSourcesIntoTheirDirectory", "TestSeveralCheckoutsLieSideBySide", "TestCredentialsReachTheServerAndNothingElse"},
 }
 
 func TestEveryStatementOfTheChecklistHasItsTests(t *testing.T) {
-	files, err := filepath.Glob("*_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var all strings.Builder
-	for _, file := range files {
-		text, err := os.ReadFile(file)
+	for _, folder := range []string{".", "../cmd/dockless"} {
+		files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		all.Write(text)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Write(text)
+		}
 	}
 	for statement, tests := range conformance {
 		for _, name := range tests {
@@ -59,11 +63,16 @@ func TestEveryStatementOfTheChecklistHasItsTests(t *testing.T) {
 				t.Errorf("%s is held by %s, which does not exist", statement, name)
 			}
 		}
+		id, _, _ := strings.Cut(statement, " ")
+		main := regexp.MustCompile(`^Test` + id + `\D`)
+		if tests != nil && !slices.ContainsFunc(tests, main.MatchString) {
+			t.Errorf("%s has no test whose name begins with Test%s", statement, id)
+		}
 	}
 }
 
 // Protocol §8.10. R marks what a restricted step may do.
-func TestEveryCommandOfTheServiceIsKnown(t *testing.T) {
+func TestA26EveryCommandOfTheServiceIsKnown(t *testing.T) {
 	const table = `task.setvariable R, task.setsecret R, task.settaskvariable R, task.prependpath R, task.logissue R, task.issue R,
 		task.complete R, task.setprogress R, task.logdetail R, task.debug R, task.setendpoint, task.addattachment,
 		task.uploadsummary, task.uploadfile, artifact.associate, artifact.upload, build.uploadlog, build.uploadsummary,

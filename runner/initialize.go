@@ -21,7 +21,7 @@ func (x *execution) initialize(ctx context.Context, problems []string) bool {
 	for _, p := range problems {
 		n.warning(p)
 	}
-	err := x.prepare(n)
+	err := x.prepare(ctx, n)
 	result := job.Succeeded
 	switch {
 	case ctx.Err() != nil:
@@ -44,9 +44,9 @@ func (x *execution) initialize(ctx context.Context, problems []string) bool {
 	return result == job.Succeeded
 }
 
-// prepare makes directories and variables, checks all steps before the first
-// one runs, and lists the entries of the job.
-func (x *execution) prepare(n *node) error {
+// prepare makes directories and variables, fetches tasks, checks all steps
+// before the first one runs, and lists the entries of the job.
+func (x *execution) prepare(ctx context.Context, n *node) error {
 	n.print(fmt.Sprintf("Agent name: %s", x.cfg.AgentName))
 	n.print(fmt.Sprintf("Agent machine name: %s", x.cfg.MachineName))
 	n.print(fmt.Sprintf("Agent version: %s", x.cfg.AgentVersion))
@@ -59,6 +59,9 @@ func (x *execution) prepare(n *node) error {
 	for _, err := range x.vars.Recompute() {
 		n.warning(err.Error())
 	}
+	if err := x.fetchTasks(ctx, n); err != nil {
+		return err
+	}
 	n.print("Checking the tasks of all steps.")
 	if err := x.list(); err != nil {
 		return err
@@ -69,35 +72,35 @@ func (x *execution) prepare(n *node) error {
 }
 
 // list makes the entries of the job in the order in which they run, and
-// reports everything that is wrong with its steps.
+// reports everything that is wrong with its steps. Records are numbered as they
+// are made, so they are made in that order too.
 func (x *execution) list() error {
-	var problems []error
-	var entries, after []*entry
+	steps, err := x.checkSteps()
+	if err != nil {
+		return err
+	}
+	var entries []*entry
 	if x.hasContainers() {
 		start := x.agentEntry("Initialize containers", (*execution).startServices)
 		// What cannot work at all fails before the sources are fetched for nothing.
 		start.beside = x.m.JobContainer == "" && x.cfg.Podman != nil
 		entries = append(entries, start)
 	}
-	for _, step := range x.m.Steps {
-		if step.Enabled != nil && !*step.Enabled {
-			continue
-		}
-		e, err := x.stepEntry(step)
-		problems = append(problems, err)
-		if err == nil {
-			entries = append(entries, e)
+	for _, s := range steps {
+		if s.task.before != nil {
+			entries = append(entries, x.beforeEntry(s))
 		}
 	}
-	if err := errors.Join(problems...); err != nil {
-		return err
-	}
-	for _, e := range slices.Backward(entries) {
-		if e.task.after != nil {
-			after = append(after, x.afterEntry(e))
+	for _, s := range steps {
+		if s.task.run != nil {
+			entries = append(entries, x.stepEntry(s))
 		}
 	}
-	entries = append(entries, after...)
+	for _, s := range slices.Backward(steps) {
+		if s.task.after != nil {
+			entries = append(entries, x.afterEntry(s))
+		}
+	}
 	if x.hasContainers() {
 		stop := x.agentEntry("Stop Containers", (*execution).stopServices)
 		stop.condition, stop.always = "always()", true
@@ -107,8 +110,31 @@ func (x *execution) list() error {
 	return nil
 }
 
-// stepEntry makes the entry of a step of the message.
-func (x *execution) stepEntry(step job.Step) (*entry, error) {
+// checkedStep is a step of the message that can be run.
+type checkedStep struct {
+	step     job.Step
+	task     task
+	name     string            // for people
+	settings map[string]string // task variables
+}
+
+// enabledSteps are the steps of the message that are not turned off.
+func (x *execution) enabledSteps() []job.Step {
+	return slices.DeleteFunc(slices.Clone(x.m.Steps), func(s job.Step) bool { return s.Enabled != nil && !*s.Enabled })
+}
+
+func (x *execution) checkSteps() ([]checkedStep, error) {
+	var steps []checkedStep
+	var problems []error
+	for _, step := range x.enabledSteps() {
+		s, err := x.checkStep(step)
+		problems = append(problems, err)
+		steps = append(steps, s)
+	}
+	return steps, errors.Join(problems...)
+}
+
+func (x *execution) checkStep(step job.Step) (checkedStep, error) {
 	t, err := x.taskFor(step)
 	if _, cerr := expr.ParseStepCondition(step.Condition); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("reading the condition of step %q: %w", step.DisplayName, cerr))
@@ -116,26 +142,37 @@ func (x *execution) stepEntry(step job.Step) (*entry, error) {
 	if target := step.Target; target != nil && target.Target != "" && !strings.EqualFold(target.Target, "host") {
 		err = errors.Join(err, fmt.Errorf("step %q asks to run in container %s; this agent runs steps on its host only", step.DisplayName, target.Target))
 	}
-	if err != nil {
-		return nil, err
-	}
 	name := x.expand(step.DisplayName)
 	if name == "" {
 		name = step.Name
 	}
-	return &entry{
-		node: x.child(step.ID, name, step.Name), step: step, task: t, name: name,
-		condition: step.Condition, run: t.run, header: true,
-		settings: make(map[string]string),
-	}, nil
+	return checkedStep{step: step, task: t, name: name, settings: make(map[string]string)}, err
 }
 
-// afterEntry makes the entry of the post-job part of e.
-func (x *execution) afterEntry(e *entry) *entry {
-	name := "Post-job: " + e.name
+// stepEntry makes the entry of a step of the message.
+func (x *execution) stepEntry(s checkedStep) *entry {
 	return &entry{
-		node: x.child(job.NewRecordID(), name, e.step.Name), step: e.step, task: e.task, name: name,
-		condition: "always()", run: e.task.after, header: true, post: true, always: true, settings: e.settings,
+		node: x.child(s.step.ID, s.name, s.step.Name), step: s.step, task: s.task, name: s.name,
+		condition: s.step.Condition, run: s.task.run, header: true, settings: s.settings,
+	}
+}
+
+// beforeEntry makes the entry of the pre-job part of a step. It runs under the
+// step's own condition.
+func (x *execution) beforeEntry(s checkedStep) *entry {
+	name := "Pre-job: " + s.name
+	return &entry{
+		node: x.child(job.NewRecordID(), name, s.step.Name), step: s.step, task: s.task, name: name,
+		condition: s.step.Condition, run: s.task.before, header: true, settings: s.settings,
+	}
+}
+
+// afterEntry makes the entry of the post-job part of a step.
+func (x *execution) afterEntry(s checkedStep) *entry {
+	name := "Post-job: " + s.name
+	return &entry{
+		node: x.child(job.NewRecordID(), name, s.step.Name), step: s.step, task: s.task, name: name,
+		condition: "always()", run: s.task.after, header: true, post: true, always: s.task.definition == nil, settings: s.settings,
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/mask"
 	"github.com/dockless-ci/dockless/internal/retry"
 	"github.com/dockless-ci/dockless/runner/internal/process"
+	"github.com/dockless-ci/dockless/runner/internal/taskstore"
 	"github.com/dockless-ci/dockless/runner/internal/vars"
 )
 
@@ -46,6 +47,9 @@ type execution struct {
 	docker  dockerSession
 	repos   map[string]string // alias of a repository → its checkout directory
 	entries []*entry
+
+	packages map[string]taskstore.Task // downloaded tasks, by packageKey
+	nodejs   nodejs                    // runs them; zero while there are none
 
 	stopWatching func() // ends the watch over the services; nil while there is none
 

@@ -70,7 +70,7 @@ func TestTheLogOfAStepLooksAsUsersKnowIt(t *testing.T) {
 	}
 }
 
-func TestAllStepsArePendingBeforeTheFirstRuns(t *testing.T) {
+func TestA18AllStepsArePendingBeforeTheFirstRuns(t *testing.T) {
 	rec, _ := run(t, config(t), message(script("one", "true"), script("two", "true")))
 	var states []string
 	for _, u := range rec.updates {
@@ -111,7 +111,7 @@ func TestABadConditionFailsTheJobBeforeAnyStep(t *testing.T) {
 }
 
 // Language §6.1 and §7: what steps do to the steps after them.
-func TestConditionsAndResults(t *testing.T) {
+func TestA29ConditionsAndResults(t *testing.T) {
 	failing := func(s *job.Step) { s.ContinueOnError = true }
 	disabled := func(s *job.Step) { no := false; s.Enabled = &no }
 	for name, c := range map[string]struct {
@@ -176,7 +176,7 @@ func TestConditionsAndResults(t *testing.T) {
 	}
 }
 
-func TestRecordsHaveTheIDsOfTheMessage(t *testing.T) {
+func TestA17RecordsHaveTheIDsOfTheMessage(t *testing.T) {
 	m := message(script("one", "true"), script("two", "true"))
 	rec, _ := run(t, config(t), m)
 	if got := rec.record(t, "The job"); got.ID != m.JobID.Record() || got.Type != job.TypeJob || got.ParentID != "" {
@@ -192,7 +192,7 @@ func TestRecordsHaveTheIDsOfTheMessage(t *testing.T) {
 	}
 }
 
-func TestASkippedStepSaysWhy(t *testing.T) {
+func TestA32ASkippedStepSaysWhy(t *testing.T) {
 	rec, out := run(t, config(t), message(script("s", "true", condition("and(succeeded(), eq(variables['x'], '1'))"))))
 	r, log := rec.record(t, "s"), strings.Join(rec.log(t, "s"), "\n")
 	const reason = "Skipping step due to condition evaluation."
@@ -206,7 +206,7 @@ func TestASkippedStepSaysWhy(t *testing.T) {
 
 // Protocol §7.9 and §8.13: the worse result stays, and whatever lies above
 // failed stays once it is set. Such a step does not change the job.
-func TestClaimedResultsAreMerged(t *testing.T) {
+func TestA28ClaimedResultsAreMerged(t *testing.T) {
 	for claims, want := range map[string][2]job.Result{
 		"Succeeded":                       {job.Succeeded, job.Succeeded},
 		"Failed Succeeded":                {job.Failed, job.Failed},

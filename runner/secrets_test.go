@@ -48,7 +48,7 @@ func sources() map[string]func(m *job.Message) {
 }
 
 // No secret leaves the runner, whatever a step does with it.
-func TestNoSecretReachesAnyOutput(t *testing.T) {
+func TestA25NoSecretReachesAnyOutput(t *testing.T) {
 	quoted, err := json.Marshal(secret)
 	if err != nil {
 		t.Fatal(err)

@@ -127,6 +127,7 @@ func (x *execution) scope(e *entry) {
 		vars.Variable{Name: "system.taskInstanceName", Value: e.step.Name},
 		vars.Variable{Name: "system.taskDisplayName", Value: e.name},
 		vars.Variable{Name: "task.displayName", Value: e.name},
+		vars.Variable{Name: "task.publishTelemetry", Value: "False"}, // this agent collects none
 	)
 }
 

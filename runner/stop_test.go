@@ -100,7 +100,7 @@ func TestAJobThatIsStopped(t *testing.T) {
 	}
 }
 
-func TestAStepWhoseConditionStillHoldsGoesOnWhenTheJobIsCanceled(t *testing.T) {
+func TestA30AStepWhoseConditionStillHoldsGoesOnWhenTheJobIsCanceled(t *testing.T) {
 	m := message(script("s", "echo ready; sleep 0.5; echo survived", condition("always()")))
 	rec, out, _ := stopAt(t, config(t), m, &job.Stop{Reason: job.StopCanceled, Message: "x", Grace: time.Minute})
 	if out.Result != job.Canceled || rec.record(t, "s").Result != job.Succeeded || !slices.Contains(rec.output(t, "s"), "survived") {
@@ -119,7 +119,7 @@ func TestTheGraceOfACanceledJobEndsEverything(t *testing.T) {
 	}
 }
 
-func TestAProcessThatIgnoresSignalsIsKilled(t *testing.T) {
+func TestA31AProcessThatIgnoresSignalsIsKilled(t *testing.T) {
 	cfg := config(t)
 	cfg.Interrupt, cfg.Terminate = 200*time.Millisecond, 100*time.Millisecond
 	m := message(script("s", `trap '' INT TERM; echo ready; while :; do sleep 0.01; done`))

@@ -1,21 +1,26 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
 
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/runner/internal/taskdef"
 )
 
-// task is a built-in: something a step can run without anything downloaded.
+// task is what a step runs: a built-in, or a package that was downloaded.
 type task struct {
-	title       string
-	description string
-	run         func(ctx context.Context, a *attempt) error
-	after       func(ctx context.Context, a *attempt) error // post-job part; nil: none
-	connections []string                                    // inputs that name service connections
+	title        string
+	description  string
+	author, help string                                      // empty: ours
+	before       func(ctx context.Context, a *attempt) error // pre-job part; nil: none
+	run          func(ctx context.Context, a *attempt) error // nil: a package that has only the other parts
+	after        func(ctx context.Context, a *attempt) error // post-job part; nil: none
+	connections  []string                                    // inputs that name service connections or secure files
+	definition   *taskdef.Definition                         // of a package; nil for a built-in
 }
 
 // Tasks are known by id and major version: different tasks of different majors
@@ -41,32 +46,51 @@ func builtins() map[string]task {
 	}
 }
 
-// taskFor finds the built-in that runs a step.
+// builtin returns the built-in that runs r. A checkout is one always: the server
+// has no package for it.
+func (x *execution) builtin(r job.TaskReference) (task, bool) {
+	if x.cfg.NativeTasks == "off" && !strings.EqualFold(r.ID, checkoutID) {
+		return task{}, false
+	}
+	t, ok := builtins()[strings.ToLower(r.ID)+"@"+r.Major()]
+	return t, ok
+}
+
+// taskFor finds what runs a step: a built-in, or its package.
 func (x *execution) taskFor(step job.Step) (task, error) {
 	r := step.Reference
-	name := fmt.Sprintf("%s@%s", r.Name, r.Major())
-	t, ok := builtins()[strings.ToLower(r.ID)+"@"+r.Major()]
-	if !ok {
-		return task{}, hint.With(fmt.Errorf("step %q needs task %s (%s, version %s), which this agent cannot run", step.DisplayName, name, r.ID, r.Version),
-			"send the job to an agent that runs downloaded tasks, or replace %s by a script step; built in are checkout, CmdLine@2, Bash@3 and Docker@2", name)
+	if t, ok := x.builtin(r); ok {
+		return t, nil
 	}
-	if x.cfg.NativeTasks == "off" && !strings.EqualFold(r.ID, checkoutID) {
-		return task{}, hint.With(fmt.Errorf("step %q needs task %s, whose built-in version is turned off, and this agent cannot run downloaded tasks", step.DisplayName, name),
-			"set DOCKLESS_NATIVE_TASKS to on")
+	if p, ok := x.packages[packageKey(r)]; ok {
+		return x.downloaded(step, p)
 	}
-	return t, nil
+	err := fmt.Errorf("step %q needs task %s, which this agent cannot run: there is no server to download it from", step.DisplayName, describe(r))
+	if x.cfg.NativeTasks == "off" {
+		err = hint.With(err, "set DOCKLESS_NATIVE_TASKS to on")
+	}
+	return task{}, hint.With(err, "run the job by an agent, or replace %s by a script step; built in are %s", r.Name, builtinNames)
+}
+
+// builtinNames lists the built-ins for hints.
+const builtinNames = "checkout, CmdLine@2, Bash@3 and Docker@2"
+
+// describe names a task for messages.
+func describe(r job.TaskReference) string {
+	return fmt.Sprintf("%s@%s (%s, version %s)", r.Name, r.Major(), r.ID, r.Version)
 }
 
 // header opens the log of a step: seven lines (protocol §8.10).
 func (t task) header(r job.TaskReference) []string {
 	ruler := strings.Repeat("=", 78)
+	author, help := cmp.Or(t.author, "dockless"), cmp.Or(t.help, "https://learn.microsoft.com/azure/devops/pipelines/tasks/")
 	return []string{
 		ruler,
 		"Task         : " + t.title,
 		"Description  : " + t.description,
 		"Version      : " + r.Version,
-		"Author       : dockless",
-		"Help         : https://learn.microsoft.com/azure/devops/pipelines/tasks/",
+		"Author       : " + author,
+		"Help         : " + help,
 		ruler,
 	}
 }

@@ -232,6 +232,7 @@ type jobRunner struct {
 	settings *agentSettings
 	shop     *workshop
 	log      *slog.Logger
+	nodes    runner.NodeVersions
 }
 
 // run is the agent's [agent.JobFunc].
@@ -242,6 +243,9 @@ func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.
 	config.CacheRepo, config.Insecure = j.settings.job.CacheRepo, j.settings.job.Insecure
 	if host, err := os.Hostname(); err == nil {
 		config.MachineName = host
+	}
+	if config.Nodes = &j.nodes; c.Tasks != nil {
+		config.Tasks = c.Tasks
 	}
 	j.shop.equip(&config, j.log)
 	r, err := runner.New(config, j.log)

@@ -25,6 +25,7 @@ encrypted messages, locks, timelines, logs. It keeps its state and refuses wrong
 orders. It prints one JSON line with its address when it is ready.
 
 Queue a pipeline:   curl -H 'Content-Type: application/yaml' --data-binary @azure-pipelines.yml 'URL/_emulator/jobs?repo=PATH'
+Offer it a task:    curl --data-binary @task.zip URL/_emulator/tasks
 Look at its job:    curl URL/_emulator/jobs/ID
 Follow its log:     curl URL/_emulator/jobs/ID/feed?follow=1
 Read its report:    curl URL/_emulator/jobs/ID/report

@@ -23,6 +23,7 @@ import (
 const (
 	versionPools  = "5.1-preview.1"
 	versionEvents = "2.0-preview.1"
+	versionTasks  = "3.0-preview.1"
 )
 
 const (

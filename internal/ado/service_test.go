@@ -69,6 +69,7 @@ var routes = map[ado.LocationID]string{
 	ado.LocationRecords:     planRoute + "/timelines/{timelineId}/records",
 	ado.LocationFeed:        planRoute + "/timelines/{timelineId}/records/{recordId}/feed",
 	ado.LocationAttachments: planRoute + "/timelines/{timelineId}/records/{recordId}/attachments/{type}/{name}",
+	ado.LocationTasks:       "_apis/distributedtask/tasks/{taskId}/{versionString}",
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -30,6 +30,10 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) int {
 		value, err := s.serveFaults(r, strings.Join(parts[1:], ""))
 		return answer(w, value, err)
 	}
+	if r.Method == http.MethodPost && len(parts) == 1 && parts[0] == "tasks" {
+		value, err := s.controlOffer(r)
+		return answer(w, value, err)
+	}
 	if len(parts) > 3 || parts[0] != "jobs" {
 		return answerError(w, refuse(http.StatusNotFound, "VssResourceNotFoundException", "There is no control call %s.", r.URL.Path))
 	}

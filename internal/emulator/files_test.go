@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -190,6 +191,44 @@ func TestS11TasksAreHandedOut(t *testing.T) {
 	}
 	p.refused(404, "TaskDefinitionNotFoundException", "GET", "/_apis/distributedtask/tasks/d9bafed4-0b18-4f58-968d-86655b4d2ce9/9.0.0", nil, own)
 	p.refused(404, "TaskDefinitionNotFoundException", "GET", "/_apis/distributedtask/tasks/11111111-1111-4111-8111-111111111111/1.0.0", nil, own)
+}
+
+func TestATaskCanBeOffered(t *testing.T) {
+	srv := emulatortest.New(t)
+	p := online(t, srv, "a")
+	srv.Queue(emulatortest.Script("true"))
+	p.running()
+	const definition = `{"id": "77777777-7777-4777-8777-777777777777", "name": "Own", "version": {"Major": 1, "Minor": 2, "Patch": 3}}`
+	var body bytes.Buffer
+	z := zip.NewWriter(&body)
+	w, err := z.Create("task.json")
+	if err == nil {
+		_, err = io.WriteString(w, "\xef\xbb\xbf"+definition)
+	}
+	if err := errors.Join(err, z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, refused := range []string{"", "PK", definition} {
+		p.want(400, "POST", "/_emulator/tasks", []byte(refused))
+	}
+	var got job.TaskReference
+	p.want(200, "POST", "/_emulator/tasks", body.Bytes()).into(t, &got)
+	if want := (job.TaskReference{ID: "77777777-7777-4777-8777-777777777777", Name: "Own", Version: "1.2.3"}); got != want {
+		t.Errorf("offered %+v, want %+v", got, want)
+	}
+	const path = "/_apis/distributedtask/tasks/77777777-7777-4777-8777-777777777777/1.2.3"
+	a := p.want(200, "GET", path, nil, bearer(p.jobToken), header{"Accept", "application/zip"})
+	if !bytes.Equal(a.body, body.Bytes()) {
+		t.Error("the package is not the one that was offered")
+	}
+	if a := p.want(200, "GET", path, nil, bearer(p.jobToken)); !bytes.Contains(a.body, []byte("Own")) {
+		t.Errorf("the definition is %s", a.body)
+	}
+	srv.OfferTask("d9bafed4-0b18-4f58-968d-86655b4d2ce9", "2.279.1", []byte("no package"))
+	a = p.want(200, "GET", "/_apis/distributedtask/tasks/d9bafed4-0b18-4f58-968d-86655b4d2ce9/2.279.1", nil, bearer(p.jobToken), header{"Accept", "application/zip"})
+	if string(a.body) != "no package" {
+		t.Error("a task of the server's own is handed out in place of the one that was offered")
+	}
 }
 
 func unzip(t *testing.T, body []byte) map[string][]byte {

@@ -59,6 +59,7 @@ type Server struct {
 	order       []*request // every request, oldest first
 	plans       map[job.PlanID]*plan
 	runs        map[int]*run
+	offered     map[string]offered // "id@version" → a package that is not ours
 	violations  []Violation
 	unsaved     bool // registrations changed since they were saved
 	nextAgent   agentID
@@ -80,7 +81,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		agents: make(map[agentID]*agent), sessions: make(map[string]*session), assertions: make(map[string]time.Time),
 		revoked: make(map[string]time.Time), faults: faultList{changed: make(chan struct{})},
 		requests: make(map[job.RequestID]*request), jobs: make(map[job.ID]*request),
-		plans: make(map[job.PlanID]*plan), runs: make(map[int]*run),
+		plans: make(map[job.PlanID]*plan), runs: make(map[int]*run), offered: make(map[string]offered),
 		nextAgent: firstAgent, nextMessage: firstMessage, nextRequest: firstRequest, nextRun: firstRun, nextLog: firstLog,
 	}
 	if _, err := rand.Read(s.signing); err != nil {

@@ -6,9 +6,12 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/dockless-ci/dockless/internal/job"
 )
 
 // EnvironmentTask is the id of a task that prints the environment it is given
@@ -89,6 +92,13 @@ func (s *Server) getTask(c *call) (any, error) {
 			return nil, err
 		}
 	}
+	if t, ok := s.offeredTask(c.v("taskId"), c.v("versionString")); ok {
+		c.note = "offered"
+		if !c.wants("application/zip") {
+			return t.definition, nil
+		}
+		return raw{"application/zip", t.zip}, nil
+	}
 	kind, ok := findTask(c.v("taskId"))
 	if !ok {
 		return nil, taskNotFound(c)
@@ -109,6 +119,68 @@ func (s *Server) getTask(c *call) (any, error) {
 		return nil, err
 	}
 	return raw{"application/zip", body}, nil
+}
+
+// offered is a package that somebody gave to this server.
+type offered struct {
+	zip        []byte
+	definition json.RawMessage // null when the package has none
+}
+
+// OfferTask makes the server hand out body as the package of the task at this
+// version, whatever is in it, before any of its own.
+func (s *Server) OfferTask(id, version string, body []byte) {
+	t := offered{zip: body, definition: json.RawMessage("null")}
+	if text, err := readDefinition(body); err == nil && json.Valid(text) {
+		t.definition = text
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.offered[guid(id)+"@"+version] = t
+}
+
+func (s *Server) offeredTask(id, version string) (offered, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.offered[guid(id)+"@"+version]
+	return t, ok
+}
+
+// readDefinition returns the task.json of a package, without a byte order mark.
+func readDefinition(body []byte) ([]byte, error) {
+	z, err := zip.NewReader(bytes.NewReader(body), int64(len(body)))
+	if err != nil {
+		return nil, err
+	}
+	file, err := z.Open("task.json")
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // read only
+	text, err := io.ReadAll(io.LimitReader(file, maxJSON))
+	return bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), err
+}
+
+// controlOffer takes a package as a zip; what it is stands in its task.json.
+func (s *Server) controlOffer(r *http.Request) (any, error) {
+	body, err := readBody(r, maxUpload)
+	if err != nil {
+		return nil, err
+	}
+	var task struct {
+		ID, Name string
+		Version  struct{ Major, Minor, Patch int }
+	}
+	text, err := readDefinition(body)
+	if err == nil {
+		err = json.Unmarshal(text, &task)
+	}
+	if err != nil || task.ID == "" {
+		return nil, badRequest("The body is no zip of a task's folder with a readable task.json: %v.", err)
+	}
+	version := fmt.Sprintf("%d.%d.%d", task.Version.Major, task.Version.Minor, task.Version.Patch)
+	s.OfferTask(task.ID, version, body)
+	return job.TaskReference{ID: guid(task.ID), Name: task.Name, Version: version}, nil
 }
 
 func taskNotFound(c *call) error {

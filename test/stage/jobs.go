@@ -72,6 +72,12 @@ func (s *Stage) queue(ctx context.Context, path, contentType string, body []byte
 	return answer.Jobs, nil
 }
 
+// OfferTask makes the emulator hand out a package, the zip of a task's folder.
+func (s *Stage) OfferTask(ctx context.Context, zip []byte) (job.TaskReference, error) {
+	var ref job.TaskReference
+	return ref, s.call(ctx, "POST", "/_emulator/tasks", "application/zip", zip, &ref)
+}
+
 // Status asks how a job is doing.
 func (s *Stage) Status(ctx context.Context, id job.ID) (Status, error) {
 	var st Status

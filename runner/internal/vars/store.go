@@ -178,6 +178,40 @@ func (s *Store) Public() map[string]string {
 	return out
 }
 
+// Secret returns the secret variables of the job by their names in the
+// environment. Only a downloaded task is given them, under a prefix.
+func (s *Store) Secret() map[string]string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make(map[string]string)
+	for _, key := range slices.Sorted(maps.Keys(s.expanded)) {
+		if v := s.expanded[key]; v.Secret && v.Name != "" && !strings.ContainsAny(v.Name, "=\x00") && !strings.Contains(v.Value, "\x00") {
+			out[EnvironmentName(v.Name, v.PreserveCase)] = v.Value
+		}
+	}
+	return out
+}
+
+// Names returns the names of the plain and of the secret variables, in the
+// spelling in which they were set, sorted. Neither is nil.
+func (s *Store) Names() (public, secret []string) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	public, secret = []string{}, []string{}
+	all := maps.Clone(s.expanded)
+	maps.Copy(all, s.scoped)
+	for _, v := range all {
+		if v.Secret {
+			secret = append(secret, v.Name)
+		} else {
+			public = append(public, v.Name)
+		}
+	}
+	slices.Sort(public)
+	slices.Sort(secret)
+	return public, secret
+}
+
 var environmentName = strings.NewReplacer(".", "_", " ", "_")
 
 // EnvironmentName returns the name of the environment entry for a variable.
