@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"time"
 
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -14,6 +16,35 @@ import (
 // maxLives is how many registrations in a row may be lost within a minute each.
 // Somebody or something that deletes the agent that persistently means it.
 const maxLives = 5
+
+// registerPatiently registers, and tries again while the server has trouble of
+// its own. An operator who starts an agent hears of it after three attempts
+// (protocol §2.6); an agent that was at work already waits as long as for a
+// session, because the settings were good a moment ago.
+func (a *Agent) registerPatiently(ctx context.Context, connections, pollConnections http.RoundTripper, life int) (r *registered, err error) {
+	policy := retry.Policy{
+		Attempts: 3, First: a.timings.registerPause, Max: a.timings.sessionPause, Retryable: troubled,
+		Notify: func(err error, attempt int, pause time.Duration) {
+			a.deps.Health.poll()
+			a.log.WarnContext(ctx, "registering failed, trying again", "error", err, "attempt", attempt, "pause", pause)
+		},
+	}
+	if life > 1 {
+		policy.Attempts, policy.Total = 0, a.timings.sessionPatience
+	}
+	err = retry.Do(ctx, policy, func(ctx context.Context) (err error) {
+		r, err = a.register(ctx, connections, pollConnections)
+		return err
+	})
+	return r, err
+}
+
+// troubled reports whether the server failed, rather than refused. Connections
+// that break are tried again below this already.
+func troubled(err error) bool {
+	status, ok := errors.AsType[*ado.StatusError](err)
+	return ok && (status.Code >= http.StatusInternalServerError || status.Code == http.StatusTooManyRequests)
+}
 
 // again decides what follows the loss of a registration, which cause tells. It
 // asks the server with the registration credential what became of the agent:

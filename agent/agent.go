@@ -140,7 +140,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer stop(errOver)
 	a.end.bind(stop)
 	for life := 1; ; life++ {
-		r, err := a.register(ctx, connections, pollConnections)
+		r, err := a.registerPatiently(ctx, connections, pollConnections, life)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil

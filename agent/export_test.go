@@ -7,7 +7,7 @@ func (a *Agent) Hurry() {
 	ms := time.Millisecond
 	a.timings = timings{
 		retryPause: 10 * ms, poll: 5 * time.Second, request: time.Second, ack: time.Second, unregister: time.Second,
-		sessionPause: 50 * ms, sessionConflict: time.Second, sessionPatience: 2 * time.Second,
+		registerPause: 10 * ms, sessionPause: 50 * ms, sessionConflict: time.Second, sessionPatience: 2 * time.Second,
 		reopen: span{0, 20 * ms}, again: span{10 * ms, 20 * ms}, settled: time.Second,
 		pollError: span{10 * ms, 20 * ms}, pollErrorLong: span{20 * ms, 40 * ms},
 		firstRenewal: span{10 * ms, 20 * ms}, renewal: 100 * ms,

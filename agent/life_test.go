@@ -280,3 +280,26 @@ func TestANameThatAnotherProcessTookIsLeftToIt(t *testing.T) {
 	<-serves
 	wantResult(t, srv, srv.Queue(emulatortest.Script("true")), job.Succeeded)
 }
+
+func TestRegisteringIsTriedAgainWhileTheServerHasTrouble(t *testing.T) {
+	for failures, works := range map[int]bool{2: true, 3: false} {
+		srv := emulatortest.New(t)
+		srv.Fail(emulatortest.Status("GET /agents$", 500, failures))
+		ctx, cancel := context.WithCancelCause(t.Context())
+		a := newAgent(t, config(t, srv), records(succeed), func(d *agent.Deps) {
+			d.Health.Ready = func(open bool) {
+				if open {
+					cancel(errors.New("enough"))
+				}
+			}
+		})
+		if err := a.Run(ctx); (err == nil) != works {
+			t.Errorf("Run = %v after %d failures, want success: %t", err, failures, works)
+		}
+	}
+	srv := emulatortest.New(t)
+	hits := srv.Fail(emulatortest.Status("GET /agents$", 403, 0))
+	if err := newAgent(t, config(t, srv), records(succeed)).Run(t.Context()); err == nil || srv.Hits(hits) != 1 {
+		t.Errorf("Run = %v after %d attempts, want a refusal to be final", err, srv.Hits(hits))
+	}
+}

@@ -13,6 +13,7 @@ type timings struct {
 	ack        time.Duration // deleting a message (§5.5)
 	unregister time.Duration // deleting the agent, and the session before it
 
+	registerPause   time.Duration // before the second attempt to register; it doubles (§2.6)
 	sessionPause    time.Duration // between attempts to open a session (§4.2)
 	sessionConflict time.Duration // for all of them while another session is alive (§4.2)
 	sessionPatience time.Duration // for all of them after other failures: an operator should hear of it (§3.4)
@@ -45,7 +46,7 @@ type timings struct {
 func protocolTimings() timings {
 	return timings{
 		retryPause: 10 * time.Second, poll: 100 * time.Second, request: time.Minute, ack: 30 * time.Second, unregister: 3 * time.Second,
-		sessionPause: 30 * time.Second, sessionConflict: 4 * time.Minute, sessionPatience: 30 * time.Minute,
+		registerPause: 2 * time.Second, sessionPause: 30 * time.Second, sessionConflict: 4 * time.Minute, sessionPatience: 30 * time.Minute,
 		reopen: span{0, 10 * time.Second}, again: span{time.Second, 15 * time.Second}, settled: time.Minute,
 		pollError: span{15 * time.Second, 30 * time.Second}, pollErrorLong: span{30 * time.Second, time.Minute},
 		firstRenewal: span{time.Second, 10 * time.Second}, renewal: time.Minute,
