@@ -73,8 +73,11 @@ func TestAJobInBadWeatherIsReportedWhole(t *testing.T) {
 		now := job.At(time.Now())
 		c.Reporter.UpdateRecord(job.Record{ID: own, Type: job.TypeJob, Name: "Job", RefName: "job", State: job.InProgress, StartTime: &now, Attempt: 1})
 		for i, step := range m.Steps {
+			c.Reporter.UpdateRecord(job.Record{ID: step.ID, ParentID: own, Type: job.TypeTask, Name: fmt.Sprint("step ", i), RefName: fmt.Sprint("step", i), Order: i + 1, State: job.Pending, Attempt: 1})
+		}
+		for _, step := range m.Steps {
 			id := step.ID
-			c.Reporter.UpdateRecord(job.Record{ID: id, ParentID: own, Type: job.TypeTask, Name: fmt.Sprint("step ", i), RefName: fmt.Sprint("step", i), Order: i + 1, State: job.InProgress, StartTime: &now, Attempt: 1})
+			c.Reporter.UpdateRecord(job.Record{ID: id, State: job.InProgress, StartTime: &now})
 			for k := range lines {
 				c.Reporter.WriteLine(id, fmt.Appendf(nil, "line %d", k))
 			}

@@ -37,6 +37,7 @@ type pages struct {
 	ready    []*upload               // to be sent now, oldest first
 	waiting  map[*upload]*time.Timer // to be sent again
 	away     int                     // uploads whose last attempt failed
+	stalled  bool                    // a writer waited for long, and no upload ended since
 	bytes    int                     // of attachments, until they are sent or dropped
 	open     int                     // uploads that are neither sent nor dropped
 	spilling bool                    // somebody moves chunks to the disk
@@ -108,7 +109,7 @@ func (p *pages) logOf(record job.RecordID) *recordLog {
 func (p *pages) reserve(size int) bool {
 	need := size/chunkSize + 1
 	for !p.closed && (p.room() < need || p.segments >= p.budget.segments) {
-		if p.away > 0 && p.room() < need && p.spill() {
+		if (p.away > 0 || p.stalled) && p.room() < need && p.spill() {
 			continue
 		}
 		if p.open <= p.away {
@@ -116,9 +117,26 @@ func (p *pages) reserve(size int) bool {
 				p.seal(log)
 			}
 		}
-		p.changed.Wait()
+		p.await()
 	}
 	return !p.closed
+}
+
+// stallAfter is how long nothing may end before a server that does not answer
+// counts as away: a page of 8 MiB takes it on a line of seven megabits a second.
+const stallAfter = 10 * time.Second
+
+// await waits for a change. A server that swallows requests makes none until they
+// time out.
+func (p *pages) await() {
+	timer := time.AfterFunc(stallAfter, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.stalled = true
+		p.changed.Broadcast()
+	})
+	defer timer.Stop()
+	p.changed.Wait()
 }
 
 // room returns how many chunks may be begun.

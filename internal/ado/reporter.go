@@ -126,7 +126,7 @@ const (
 // plan is over, [ErrPlanGone]. ctx bounds all of it and needs a deadline: until
 // then Complete waits for a server that is away. Complete is called once.
 func (r *Reporter) Complete(ctx context.Context, result job.Result) error {
-	feedCtx, cancel := share(ctx, 0.25, feedDrain, "the last live lines")
+	feedCtx, cancel := share(ctx, feedShare, feedDrain, "the last live lines")
 	r.feed.drain(feedCtx)
 	cancel()
 	uploadCtx, cancel := share(ctx, uploadShare, unbounded, "uploads")
@@ -158,6 +158,7 @@ func (r *Reporter) Complete(ctx context.Context, result job.Result) error {
 // Each part of the end may take its share of the time that is left, so that the
 // event, which matters most, gets its turn: of ten minutes, more than one.
 const (
+	feedShare   = 1.0 / 4
 	uploadShare = 2.0 / 3
 	recordShare = 2.0 / 3
 	unbounded   = time.Duration(math.MaxInt64)

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/job"
@@ -192,6 +193,31 @@ func TestAStepWaitsWhenTheDiskIsFullToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFilled(t, s, 20_000)
+}
+
+// A firewall that drops packets refuses nothing: attempts only time out.
+func TestTextGoesToTheDiskWhileNobodyAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPages("job", func(ctx context.Context, _ *upload) error {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}, spool{dir: t.TempDir(), limit: DefaultSpoolLimit}, slog.New(slog.DiscardHandler))
+		p.budget.chunks = 24
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		for range uploadWorkers {
+			done.Go(func() { p.run(ctx) })
+		}
+		started := time.Now()
+		fill(p, 0, 20_000)
+		if took := time.Since(started); took != stallAfter {
+			t.Errorf("a step waited %s, want it to wait %s once", took, stallAfter)
+		}
+		p.close()
+		cancel()
+		done.Wait()
+		p.closeSpool()
+	})
 }
 
 func TestADiskThatCannotBeWrittenIsSaidOnceAndStepsWait(t *testing.T) {

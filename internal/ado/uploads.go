@@ -143,6 +143,7 @@ func (p *pages) over(u *upload) {
 	if u.failures > 0 {
 		p.away--
 	}
+	p.stalled = false
 	if u.page == nil {
 		p.bytes -= len(u.attachment.Content)
 	} else {
