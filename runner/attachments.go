@@ -58,7 +58,7 @@ func (a *attempt) attach(kind, name, file string) error {
 	}
 	// Not blocking: opening a pipe would wait for its writer, and with the step's
 	// log held up even the step's own timeout could not end that.
-	f, err := os.OpenFile(a.x.path(file), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := a.x.veil.Open(a.x.path(file), os.O_RDONLY|syscall.O_NONBLOCK)
 	if err != nil {
 		return fmt.Errorf("attaching a file: %w", err)
 	}

@@ -47,7 +47,7 @@ func (d *dockerStep) buildFlags(r *imagebuild.Request, arguments string) error {
 		return fmt.Errorf("reading the input arguments: %q is no flag", f.Arg(0))
 	}
 	lookup := func(name string) (string, bool) { v, ok := d.env[name]; return v, ok }
-	around := imagebuild.Surroundings{Dir: d.x.path(""), LookupEnv: lookup}
+	around := imagebuild.Surroundings{Dir: d.x.path(""), LookupEnv: lookup, Open: d.x.open}
 	if file != "" {
 		r.Dockerfile = d.x.path(file)
 	}
