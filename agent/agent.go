@@ -53,6 +53,11 @@ type Deps struct {
 	Capabilities map[string]string
 	// Mask hides secrets in the values of capabilities; nil hides nothing.
 	Mask func(string) string
+	// Network reaches the server; the zero value goes straight to it.
+	Network ado.Network
+	// Tokens are those of the Azure identity to register with; required when the
+	// settings say so, else nil.
+	Tokens ado.BearerTokens
 	// Health is told of progress.
 	Health Health
 }
@@ -89,6 +94,9 @@ func New(c Config, run JobFunc, d Deps) (*Agent, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if c.UsesAzure() && d.Tokens == nil {
+		return nil, errors.New("there is no Azure identity to register with")
+	}
 	host, err := os.Hostname()
 	if err != nil || host == "" {
 		host = "AGENT" // what the service calls a machine without a name (protocol §4.1)
@@ -111,7 +119,7 @@ func New(c Config, run JobFunc, d Deps) (*Agent, error) {
 // Every other end is an error, after which the agent stays registered for the
 // next start.
 func (a *Agent) Run(ctx context.Context) (err error) {
-	connections, pollConnections := ado.NewHTTP(), ado.NewHTTP()
+	connections, pollConnections := a.deps.Network.NewHTTP(), a.deps.Network.NewHTTP()
 	defer connections.CloseIdleConnections()
 	defer pollConnections.CloseIdleConnections()
 	r, err := a.register(ctx, connections, pollConnections)

@@ -16,11 +16,15 @@ type Config struct {
 	Token mask.Secret `envconfig:"AZP_TOKEN" desc:"personal access token with the scope Agent Pools (read & manage); registers and unregisters the agent, and is used for nothing else"`
 	Pool  string      `envconfig:"AZP_POOL" default:"Default" desc:"name of the agent pool"`
 	Name  string      `envconfig:"AZP_AGENT_NAME" desc:"name of the agent in its pool; empty is the host name. An agent of this name is replaced"`
-	Auth  string      `envconfig:"AZP_AUTH" default:"pat" desc:"how the agent registers: pat, with AZP_TOKEN"`
+	Auth  string      `envconfig:"AZP_AUTH" desc:"how the agent registers: pat, with AZP_TOKEN, or azure, with a Microsoft Entra identity; empty is azure when there is no AZP_TOKEN and an identity is set, else pat"`
 
 	Once         bool          `envconfig:"DOCKLESS_ONCE" default:"false" desc:"take one job, unregister and exit"`
 	DrainTimeout time.Duration `envconfig:"DOCKLESS_DRAIN_TIMEOUT" default:"1m" desc:"how long a job may go on after SIGTERM before it is canceled; with half a minute for its end and the reports, this is to stay below the grace period of systemd or Kubernetes"`
 	StateDir     string        `envconfig:"DOCKLESS_STATE_DIR" default:".dockless" desc:"directory of what survives a restart: the agent's key and the name of the running job"`
+
+	// AzureConfigured says that an Azure identity is set, which counts when Auth
+	// is empty.
+	AzureConfigured bool `ignored:"true"`
 }
 
 // The ways to register.
@@ -28,6 +32,11 @@ const (
 	authPAT   = "pat"
 	authAzure = "azure"
 )
+
+// UsesAzure reports whether the agent registers with an Azure identity.
+func (c Config) UsesAzure() bool {
+	return c.Auth == authAzure || c.Auth == "" && c.Token.IsZero() && c.AzureConfigured
+}
 
 // Validate reports every problem of c, each with a hint that names the setting.
 func (c Config) Validate() error {
@@ -44,14 +53,13 @@ func (c Config) Validate() error {
 		add("take the user name and password out of AZP_URL and set AZP_TOKEN", "the server's address carries a credential")
 	}
 	switch c.Auth {
-	case authPAT:
-		if c.Token.IsZero() {
-			add(`set AZP_TOKEN, or AZP_TOKEN_FILE, to a personal access token with the scope "Agent Pools (read & manage)"`, "there is no credential to register with")
+	case "", authPAT:
+		if c.Token.IsZero() && !c.UsesAzure() {
+			add(`set AZP_TOKEN, or AZP_TOKEN_FILE, to a personal access token with the scope "Agent Pools (read & manage)"; or set AZP_AUTH to azure`, "there is no credential to register with")
 		}
-	case authAzure:
-		add("leave AZP_AUTH unset and set AZP_TOKEN; registering with an Azure identity comes later", "registering with an Azure identity is not supported yet")
+	case authAzure: // the identity has settings of its own
 	default:
-		add("set AZP_AUTH to pat", "%q is no way to register", c.Auth)
+		add("set AZP_AUTH to pat or azure", "%q is no way to register", c.Auth)
 	}
 	if c.Pool == "" {
 		add("set AZP_POOL to an existing pool", "the pool is not set")

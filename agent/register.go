@@ -37,7 +37,12 @@ func (a *Agent) register(ctx context.Context, connections, pollConnections http.
 		Timeout: ado.DefaultTimeout, Retries: ado.DefaultRetries, RetryPause: a.timings.retryPause,
 	}}
 	var err error
-	if r.admin, err = ado.NewRegistration(a.config.URL, a.config.Token, r.options); err != nil {
+	if a.config.UsesAzure() {
+		r.admin, err = ado.NewAzureRegistration(a.config.URL, a.deps.Tokens, r.options)
+	} else {
+		r.admin, err = ado.NewRegistration(a.config.URL, a.config.Token, r.options)
+	}
+	if err != nil {
 		return nil, err
 	}
 	var (

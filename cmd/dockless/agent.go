@@ -14,6 +14,8 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/internal/ado"
+	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/podmanrun"
@@ -22,23 +24,34 @@ import (
 
 // agentSettings are all settings of `dockless agent`.
 type agentSettings struct {
-	agent  agent.Config
-	runner runner.Config
-	build  buildxsetup.Config
-	podman podmanrun.Config
-	job    jobSettings
-	log    logging.Config
+	agent   agent.Config
+	entra   entra.Config
+	network ado.NetworkConfig
+	runner  runner.Config
+	build   buildxsetup.Config
+	podman  podmanrun.Config
+	job     jobSettings
+	log     logging.Config
 }
 
 func (s *agentSettings) load() error {
 	if home, err := os.UserHomeDir(); err == nil {
 		s.build.Home = home
 	}
+	s.network = proxies()
+	err := loadSettings(&s.network, unchecked{&s.entra})
+	s.agent.AzureConfigured = s.entra.Configured()
 	// The runner checks its own settings once it has all of them.
-	if err := loadSettings(&s.log, &s.agent, &s.build, &s.podman, &s.job, unchecked{&s.runner}); err != nil {
+	err = errors.Join(err, loadSettings(&s.log, &s.agent, &s.build, &s.podman, &s.job, unchecked{&s.runner}))
+	if s.agent.UsesAzure() {
+		if problems := s.entra.Validate(); problems != nil {
+			err = errors.Join(err, usageError{problems})
+		}
+	}
+	if err != nil {
 		return err
 	}
-	return hideSecrets(secretNames(&s.agent))
+	return s.conceal()
 }
 
 func newAgentCommand() *cobra.Command {
@@ -50,8 +63,9 @@ func newAgentCommand() *cobra.Command {
 SIGTERM lets the running job end within DOCKLESS_DRAIN_TIMEOUT; then the agent
 unregisters and exits with 0. A second signal ends it at once.
 
-The settings come from the environment: AZP_URL and AZP_TOKEN (or AZP_TOKEN_FILE)
-are required, BUILDKIT_HOST and CONTAINER_HOST say where BuildKit and Podman are.
+The settings come from the environment: AZP_URL and a credential are required,
+AZP_TOKEN (or AZP_TOKEN_FILE) or an Azure identity (AZP_AUTH=azure);
+BUILDKIT_HOST and CONTAINER_HOST say where BuildKit and Podman are.
 docs/configuration.md has them all.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -73,6 +87,11 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	if err := makeWorkFolder(s.runner.Work); err != nil {
 		return err
 	}
+	in, err := openSignIn(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	defer in.close()
 	health, err := openHealth(s.job.ProbeFile, s.build.Timeout)
 	if err != nil {
 		return err
@@ -91,6 +110,7 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	a, err := agent.New(s.agent, run.run, agent.Deps{
 		Log: log, Product: "dockless/" + version, Health: health.agent(),
 		Capabilities: map[string]string{"dockless": version},
+		Network:      in.network, Tokens: in.tokens,
 	})
 	if err != nil {
 		return usageError{err}

@@ -34,6 +34,11 @@ func (e *RefusedError) Error() string {
 	return text
 }
 
+// Temporary reports whether a later attempt may succeed.
+func (e *RefusedError) Temporary() bool {
+	return e.Status/100 == 5 || e.Status == http.StatusTooManyRequests
+}
+
 // remedies are what to do about the codes that a wrong setting leads to
 // (https://learn.microsoft.com/entra/identity-platform/reference-error-codes).
 var remedies = map[int]string{
@@ -74,7 +79,7 @@ func remedy(way string, refused *RefusedError) string {
 		if text, ok := remedies[refused.Number]; ok {
 			return text
 		}
-		if refused.Status/100 == 5 || refused.Status == http.StatusTooManyRequests {
+		if refused.Temporary() {
 			return "try again later"
 		}
 	}
