@@ -110,8 +110,10 @@ func TestAnErrorOfTLSSaysWhichCertificateAndWhatToDo(t *testing.T) {
 	}{
 		"an unknown authority": {false, nil, "signed by an authority that is not trusted here", "DOCKLESS_CA_FILE"},
 		"another host":         {true, func(c *x509.Certificate) { c.IPAddresses = nil }, "its certificate is for devops.example.com", "AZP_URL"},
-		"expired": {true, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) },
-			"its certificate has expired; the clock of this machine says " + time.Now().UTC().Format("2006-01-02T15"), "renew the server's certificate"},
+		"expired": {
+			true, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) },
+			"its certificate has expired; the clock of this machine says " + time.Now().UTC().Format("2006-01-02T15"), "renew the server's certificate",
+		},
 		"not valid yet":   {true, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }, "its certificate is not valid yet", "clock"},
 		"not for servers": {true, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, "is not valid: ", "valid for TLS servers"},
 	} {

@@ -17,10 +17,14 @@ func TestEveryProblemIsReportedWithItsSetting(t *testing.T) {
 	}{
 		"nothing set is the machine": {entra.Config{}, nil},
 		"an unknown way":             {entra.Config{Credential: "AzurePowerShellCredential"}, []string{"set AZURE_TOKEN_CREDENTIALS"}},
-		"a secret alone": {entra.Config{ClientSecret: mask.NewSecret("x"), AuthorityHost: "http://login"},
-			[]string{"set AZURE_TENANT_ID", "set AZURE_CLIENT_ID", "set AZURE_AUTHORITY_HOST"}},
-		"a way without what it needs": {entra.Config{Credential: "WorkloadIdentityCredential", TenantID: "a/b", ClientID: "c"},
-			[]string{"set AZURE_TENANT_ID", "set AZURE_FEDERATED_TOKEN_FILE"}},
+		"a secret alone": {
+			entra.Config{ClientSecret: mask.NewSecret("x"), AuthorityHost: "http://login"},
+			[]string{"set AZURE_TENANT_ID", "set AZURE_CLIENT_ID", "set AZURE_AUTHORITY_HOST"},
+		},
+		"a way without what it needs": {
+			entra.Config{Credential: "WorkloadIdentityCredential", TenantID: "a/b", ClientID: "c"},
+			[]string{"set AZURE_TENANT_ID", "set AZURE_FEDERATED_TOKEN_FILE"},
+		},
 		"a certificate without a file":     {entra.Config{Credential: "clientcertificatecredential", TenantID: "t", ClientID: "c"}, []string{"set AZURE_CLIENT_CERTIFICATE_PATH"}},
 		"the environment without a secret": {entra.Config{Credential: "EnvironmentCredential", TenantID: "t", ClientID: "c"}, []string{"set AZURE_CLIENT_SECRET"}},
 	} {

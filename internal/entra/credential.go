@@ -133,7 +133,7 @@ func (s *Source) clientOptions(w *wire) azcore.ClientOptions {
 	return azcore.ClientOptions{
 		Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: host, Services: map[cloud.ServiceName]cloud.ServiceConfiguration{}},
 		Transport: w,
-		Retry:     policy.RetryOptions{MaxRetries: int32(retries), RetryDelay: s.options.RetryPause}, //nolint:gosec // a handful
+		Retry:     policy.RetryOptions{MaxRetries: int32(retries), RetryDelay: s.options.RetryPause},
 	}
 }
 

@@ -37,7 +37,7 @@ func newLowly(t *testing.T) lowly {
 	if os.Geteuid() != 0 {
 		t.Fatal("this test mounts a file system and needs root: make integration")
 	}
-	base, err := os.MkdirTemp("", "dockless-lowly-")
+	base, err := os.MkdirTemp("", "dockless-lowly-") //nolint:usetesting // another user cannot enter t.TempDir()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func New(t testing.TB) *Server {
 	t.Cleanup(s.server.Close)
 	s.URL = s.server.URL + "/"
 	s.CAFile = filepath.Join(t.TempDir(), "entra-ca.pem")
-	if err := os.WriteFile(s.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.server.Certificate().Raw}), 0o644); err != nil {
+	if err := os.WriteFile(s.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.server.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return s

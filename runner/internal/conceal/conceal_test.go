@@ -33,7 +33,7 @@ func asAgent(t *testing.T) bool {
 	if os.Getenv("DOCKLESS_TEST_AGENT") != "" {
 		return true
 	}
-	dir, err := os.MkdirTemp("", "conceal-")
+	dir, err := os.MkdirTemp("", "conceal-") //nolint:usetesting // another user cannot enter t.TempDir()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,10 +48,10 @@ func asAgent(t *testing.T) bool {
 		t.Fatal(err)
 	}
 	for _, step := range []error{
-		os.WriteFile(filepath.Join(dir, "agent"), program, 0o755), //nolint:gosec // another user runs it
-		os.Mkdir(filepath.Join(dir, "tmp"), 0o777),                //nolint:gosec // and writes here
-		os.Chmod(filepath.Join(dir, "tmp"), 0o777),                //nolint:gosec // whatever the umask is
-		os.Chmod(dir, 0o755),                                      //nolint:gosec // as above
+		os.WriteFile(filepath.Join(dir, "agent"), program, 0o755),
+		os.Mkdir(filepath.Join(dir, "tmp"), 0o777),
+		os.Chmod(filepath.Join(dir, "tmp"), 0o777),
+		os.Chmod(dir, 0o755),
 	} {
 		if step != nil {
 			t.Fatal(step)
