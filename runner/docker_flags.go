@@ -1,7 +1,9 @@
 package runner
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 
 	"github.com/google/shlex"
@@ -78,6 +80,15 @@ func (d *dockerStep) buildFlags(r *imagebuild.Request, arguments string) error {
 		s, err := imagebuild.ParseSSH(text, around)
 		if err != nil {
 			return parse(err)
+		}
+		for _, path := range s.Paths {
+			key, err := d.x.open(path) // a socket cannot be opened, and need not be
+			if errors.Is(err, fs.ErrPermission) {
+				return parse(err)
+			}
+			if err == nil {
+				_ = key.Close() // read only
+			}
 		}
 		r.SSH = append(r.SSH, s)
 	}

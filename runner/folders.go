@@ -159,7 +159,7 @@ func replaceFile(path string, data []byte, mode fs.FileMode) error {
 
 // open opens a file that the job names, as far as the job may read it. Whatever
 // the agent reads for a job goes this way: the job could make a link of it.
-func (x *execution) open(path string) (*os.File, error) { return x.veil.Open(path, os.O_RDONLY) }
+func (x *execution) open(path string) (*os.File, error) { return x.veil.Open(path) }
 
 // readFile reads a file that the job names, as [execution.open].
 func (x *execution) readFile(path string) ([]byte, error) {

@@ -2,10 +2,10 @@
 // those run as the agent's own user: with Landlock, by which a thread gives up
 // rights of its own and of every process it starts.
 //
-// [New] finds out what may be read beside the hidden files, [Veil.Restrict]
-// binds the thread that is about to start a process, and [Veil.Open] opens a
-// file for the agent as such a process could, so that the agent itself cannot be
-// asked to read what is hidden.
+// [New] finds out what may be read beside the hidden files and restricts a thread
+// to that. [Veil.Do] starts the processes of a job from it, and [Veil.Open] opens
+// a file for the agent as such a process could, so that the agent itself cannot
+// be asked to read what is hidden.
 //
 // It talks to the kernel only. Elsewhere than on Linux nothing can be hidden.
 package conceal

@@ -149,6 +149,30 @@ func TestAStepDoesEverythingElse(t *testing.T) {
 	}
 }
 
+// Steps look into what earlier ones left running, with lsof and the like.
+func TestTheProcessesOfAJobMayLookIntoEachOtherOnly(t *testing.T) {
+	if !asAgent(t) {
+		return
+	}
+	v := veil(t)
+	dir := t.TempDir()
+	pid := filepath.Join(dir, "pid")
+	if out, err := run(t, v, `sleep 60 >/dev/null 2>&1 & echo $! >`+pid); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := run(t, v, `p=$(cat `+pid+`); grep -a -q PATH= /proc/$p/environ && readlink /proc/$p/exe && kill $p`); err != nil {
+		t.Errorf("a later step cannot look into a process of an earlier one: %v\n%s", err, out)
+	}
+	for range 20 { // whatever thread the veil is on
+		v := veil(t)
+		for _, file := range []string{"environ", "exe", "root/etc/hostname"} {
+			if out, err := run(t, v, `cat /proc/$PPID/`+file+` | wc -c; exit ${PIPESTATUS[0]}`); err == nil {
+				t.Errorf("a step reads %s of the agent: %s bytes", file, out)
+			}
+		}
+	}
+}
+
 // The agent goes on reading its credentials: no thread of its own is restricted.
 func TestTheAgentItselfReadsOn(t *testing.T) {
 	if !asAgent(t) {
@@ -189,12 +213,12 @@ func TestWhatTheAgentOpensForAJobIsWhatTheJobMayRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{hiddenFile, link} {
-		f, err := v.Open(path, os.O_RDONLY)
+		f, err := v.Open(path)
 		if !errors.Is(err, fs.ErrPermission) || len(hint.All(err)) != 1 {
 			t.Errorf("Open(%s) = %v, %v, want a refusal with a hint", path, f, err)
 		}
 	}
-	f, err := v.Open(plain, os.O_RDONLY)
+	f, err := v.Open(plain)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,19 +134,13 @@ type running struct {
 
 // run starts the process and waits for it on one operating-system thread. The
 // kernel sends the parent-death signal when the thread that forked ends, not
-// the process; a goroutine that could move would let it come too early. A thread
-// beneath a veil is good for nothing else: the runtime throws it away with the
-// goroutine, because that ends without unlocking it.
+// the process; a goroutine that could move would let it come too early. Beneath a
+// veil it is the veil's thread that forks, which outlives the job's processes.
 func (p *running) run() {
 	runtime.LockOSThread()
-	if p.veil == nil {
-		defer runtime.UnlockOSThread()
-	}
+	defer runtime.UnlockOSThread()
 	defer close(p.exited)
-	err := p.veil.Restrict()
-	if err == nil {
-		err = p.cmd.Start()
-	}
+	err := p.veil.Do(p.cmd.Start)
 	closeWriters(p.cmd)
 	p.started <- err
 	if err == nil {

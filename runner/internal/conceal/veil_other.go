@@ -1,8 +1,11 @@
-//go:build !linux
+//go:build unix && !linux
 
 package conceal
 
-import "os"
+import (
+	"os"
+	"syscall"
+)
 
 // Veil hides nothing on this system. Only a nil one can be had.
 type Veil struct{}
@@ -21,11 +24,13 @@ func New(files []string) (*Veil, error) {
 	return nil, impossible("run the agent on Linux", "this system has no Landlock")
 }
 
-// Restrict does nothing.
-func (*Veil) Restrict() error { return nil }
+// Do calls f.
+func (*Veil) Do(f func() error) error { return f() }
 
-// Open is os.OpenFile for reading.
-func (*Veil) Open(path string, flag int) (*os.File, error) { return os.OpenFile(path, flag, 0) }
+// Open is os.Open. It does not wait for the writer of a pipe.
+func (*Veil) Open(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+}
 
 // Close does nothing.
 func (*Veil) Close() error { return nil }

@@ -30,20 +30,8 @@ const (
 // Veil hides files. A nil Veil hides none. Its methods may be called
 // concurrently, Close last.
 type Veil struct {
-	ruleset *os.File
-	opens   chan request // to the thread that opens files
-	opener  sync.WaitGroup
-}
-
-type request struct {
-	path string
-	flag int
-	to   chan<- answer // takes one answer
-}
-
-type answer struct {
-	file *os.File
-	err  error
+	work chan func() // for the restricted thread
+	over sync.WaitGroup
 }
 
 // Check returns nil when files can be hidden from jobs here, or why not: an
@@ -84,8 +72,12 @@ func New(files []string) (*Veil, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hiding files from jobs: %w", err)
 	}
-	v := &Veil{ruleset: ruleset, opens: make(chan request)}
-	v.opener.Go(v.open)
+	v := &Veil{work: make(chan func())}
+	restricted := make(chan error, 1)
+	v.over.Go(func() { v.run(ruleset, restricted) })
+	if err := <-restricted; err != nil {
+		return nil, errors.Join(fmt.Errorf("hiding files from jobs: %w", err), v.Close())
+	}
 	return v, nil
 }
 
@@ -178,54 +170,69 @@ func allow(ruleset *os.File, path string, access uint64) error {
 	return nil
 }
 
-// Restrict puts the calling thread, and every process that it starts, beneath
-// the veil for ever. The caller has locked its goroutine to the thread, and lets
-// the goroutine end without unlocking it, so that the runtime throws the thread
-// away; it makes no new thread from a locked one.
-func (v *Veil) Restrict() error {
+// run puts its thread, and every process that starts from it, beneath the veil
+// for ever, and does what it is given. The goroutine ends without unlocking the
+// thread, so that the runtime throws it away; nor does it make new threads from
+// a locked one.
+//
+// It never is the process's first thread: that cannot be thrown away, and
+// /proc/PID of the agent stands for it, so a job could look into the agent.
+func (v *Veil) run(ruleset *os.File, restricted chan<- error) {
+	runtime.LockOSThread()
+	if unix.Gettid() == os.Getpid() {
+		var elsewhere sync.WaitGroup
+		elsewhere.Go(func() { v.run(ruleset, restricted) })
+		elsewhere.Wait() // with the first thread, so that the other gets another
+		runtime.UnlockOSThread()
+		return
+	}
+	_, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, ruleset.Fd(), 0, 0)
+	err := ruleset.Close()
+	if errno != 0 {
+		err = errno
+	}
+	restricted <- err
+	for work := range v.work {
+		work()
+	}
+}
+
+// Do calls f on the thread beneath the veil, and returns what f does. Processes
+// that f starts are beneath it. One call is made at a time, so f must not wait
+// for anything.
+//
+// All processes of a job come from one thread, and so may look into each other,
+// as they are used to, and into no others.
+func (v *Veil) Do(f func() error) error {
 	if v == nil {
-		return nil
+		return f()
 	}
-	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, v.ruleset.Fd(), 0, 0); errno != 0 {
-		return fmt.Errorf("hiding files from a process: %w", errno)
-	}
-	return nil
+	done := make(chan error, 1)
+	v.work <- func() { done <- f() }
+	return <-done
 }
 
-// Open is os.OpenFile for reading, as a process beneath the veil would do it:
-// whatever links lead to, what is hidden stays so.
-func (v *Veil) Open(path string, flag int) (*os.File, error) {
-	if v == nil {
-		return os.OpenFile(path, flag, 0)
+// Open is os.Open, as a process beneath the veil would do it: whatever links lead
+// to, what is hidden stays so. It does not wait for the writer of a pipe.
+func (v *Veil) Open(path string) (f *os.File, err error) {
+	err = v.Do(func() (err error) {
+		f, err = os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		return err
+	})
+	if v != nil && errors.Is(err, fs.ErrPermission) {
+		err = hint.With(err, "a job may not read the files that hold the agent's credentials")
 	}
-	to := make(chan answer, 1)
-	v.opens <- request{path, flag, to}
-	a := <-to
-	if errors.Is(a.err, fs.ErrPermission) {
-		a.err = hint.With(a.err, "a job may not read the files that hold the agent's credentials")
-	}
-	return a.file, a.err
+	return f, err
 }
 
-// open opens files on a thread of its own until the veil is closed.
-func (v *Veil) open() {
-	runtime.LockOSThread() // never unlocked: see Restrict
-	err := v.Restrict()
-	for r := range v.opens {
-		a := answer{err: err}
-		if err == nil {
-			a.file, a.err = os.OpenFile(r.path, r.flag, 0)
-		}
-		r.to <- a
-	}
-}
-
-// Close forgets the rules. Processes that were started stay restricted.
+// Close ends the thread. The processes that were started from it have ended, or
+// are killed if they asked for that (PR_SET_PDEATHSIG); those that live on stay
+// restricted.
 func (v *Veil) Close() error {
 	if v == nil {
 		return nil
 	}
-	close(v.opens)
-	v.opener.Wait()
-	return v.ruleset.Close()
+	close(v.work)
+	v.over.Wait()
+	return nil
 }
