@@ -18,6 +18,9 @@ func (a *Agent) requestOptions(connections http.RoundTripper) ado.Options {
 // admin returns a client with the administrator's credential that the settings
 // name. It is the one place that knows which kinds there are.
 func (a *Agent) admin(o ado.Options) (*ado.Registration, error) {
+	if a.config.UsesAzure() {
+		return ado.NewAzureRegistration(a.config.URL, a.deps.Tokens, o)
+	}
 	return ado.NewRegistration(a.config.URL, a.config.Token, o)
 }
 

@@ -57,6 +57,11 @@ type Deps struct {
 	Environment []string
 	// Mask hides secrets in the values of capabilities; nil hides nothing.
 	Mask func(string) string
+	// Network reaches the server; the zero value goes straight to it.
+	Network ado.Network
+	// Tokens are those of the Azure identity to register with; required when the
+	// settings say so, else nil.
+	Tokens ado.BearerTokens
 	// Health is told of progress.
 	Health Health
 	// JobEnded is told of each job's result: abandoned when the job was not ours
@@ -107,6 +112,9 @@ func New(c Config, run JobFunc, d Deps) (*Agent, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if c.UsesAzure() && d.Tokens == nil {
+		return nil, errors.New("there is no Azure identity to register with")
+	}
 	host, err := os.Hostname()
 	if err != nil || host == "" {
 		host = "AGENT" // what the service calls a machine without a name (protocol §4.1)
@@ -133,7 +141,7 @@ func New(c Config, run JobFunc, d Deps) (*Agent, error) {
 //
 // Run is called once.
 func (a *Agent) Run(ctx context.Context) error {
-	connections, pollConnections := ado.NewHTTP(), ado.NewHTTP()
+	connections, pollConnections := a.deps.Network.NewHTTP(), a.deps.Network.NewHTTP()
 	defer connections.CloseIdleConnections()
 	defer pollConnections.CloseIdleConnections()
 	ctx, stop := context.WithCancelCause(ctx)

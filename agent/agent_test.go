@@ -483,7 +483,7 @@ func TestValidateReportsEveryProblem(t *testing.T) {
 			t.Errorf("Validate() = %v, hints %q, want one at %s", err, hint.All(err), setting)
 		}
 	}
-	if err := (agent.Config{URL: "https://x", Auth: "azure", Pool: "p", StateDir: "s"}).Validate(); !hasHint(err, "AZP_AUTH") {
+	if err := (agent.Config{URL: "https://x", Auth: "kerberos", Pool: "p", StateDir: "s"}).Validate(); !hasHint(err, "AZP_AUTH") {
 		t.Errorf("Validate() = %v, want a hint at AZP_AUTH", err)
 	}
 }

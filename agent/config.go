@@ -15,10 +15,10 @@ import (
 // Config holds the settings of an [Agent].
 type Config struct {
 	URL   string      `envconfig:"AZP_URL" required:"true" desc:"address of the organization or collection, for example https://dev.azure.com/contoso"`
-	Token mask.Secret `envconfig:"AZP_TOKEN" desc:"personal access token with the scope Agent Pools (read & manage); registers and unregisters the agent, and is used for nothing else"`
+	Token mask.Secret `envconfig:"AZP_TOKEN" desc:"personal access token with the scope Agent Pools (read & manage); registers and unregisters the agent, sets its user capabilities and reaps dead agents, and is used for nothing else"`
 	Pool  string      `envconfig:"AZP_POOL" default:"Default" desc:"name of the agent pool"`
 	Name  string      `envconfig:"AZP_AGENT_NAME" desc:"name of the agent in its pool; empty is the host name. An agent of this name is replaced"`
-	Auth  string      `envconfig:"AZP_AUTH" default:"pat" desc:"how the agent registers: pat, with AZP_TOKEN"`
+	Auth  string      `envconfig:"AZP_AUTH" desc:"how the agent registers: pat, with AZP_TOKEN, or azure, with a Microsoft Entra identity; empty is azure when there is no AZP_TOKEN and an identity is set, else pat"`
 
 	Once           bool           `envconfig:"DOCKLESS_ONCE" default:"false" desc:"take one job, unregister and exit"`
 	ExitWithResult bool           `envconfig:"DOCKLESS_EXIT_WITH_RESULT" default:"false" desc:"with DOCKLESS_ONCE: exit with 1 when the job did not succeed, so that a Kubernetes Job shows it; otherwise a red job is a good end of the agent"`
@@ -31,6 +31,10 @@ type Config struct {
 	Fleet        string   `envconfig:"DOCKLESS_FLEET" default:"default" desc:"name of the agents that belong together: the capability dockless.fleet, by which agent reap finds those that it may remove; empty sets none"`
 	Capabilities []string `envconfig:"DOCKLESS_CAPABILITIES" desc:"user capabilities that the agent is given, name=value, comma-separated; a name alone means true. Others that people set are kept"`
 	Environment  bool     `envconfig:"DOCKLESS_ENVIRONMENT_CAPABILITIES" default:"true" desc:"offer environment variables as capabilities, as Microsoft's agent does, without those that seem to hold a secret and those that VSO_AGENT_IGNORE names"`
+
+	// AzureConfigured says that an Azure identity is set, which counts when Auth
+	// is empty.
+	AzureConfigured bool `ignored:"true"`
 }
 
 // The ways to register.
@@ -38,6 +42,11 @@ const (
 	authPAT   = "pat"
 	authAzure = "azure"
 )
+
+// UsesAzure reports whether the agent registers with an Azure identity.
+func (c Config) UsesAzure() bool {
+	return c.Auth == authAzure || c.Auth == "" && c.Token.IsZero() && c.AzureConfigured
+}
 
 // Validate reports every problem of c, each with a hint that names the setting.
 func (c Config) Validate() error {
@@ -54,14 +63,13 @@ func (c Config) Validate() error {
 		add("take the user name and password out of AZP_URL and set AZP_TOKEN", "the server's address carries a credential")
 	}
 	switch c.Auth {
-	case authPAT:
-		if c.Token.IsZero() {
-			add(`set AZP_TOKEN, or AZP_TOKEN_FILE, to a personal access token with the scope "Agent Pools (read & manage)"`, "there is no credential to register with")
+	case "", authPAT:
+		if c.Token.IsZero() && !c.UsesAzure() {
+			add(`set AZP_TOKEN, or AZP_TOKEN_FILE, to a personal access token with the scope "Agent Pools (read & manage)"; or set AZP_AUTH to azure`, "there is no credential to register with")
 		}
-	case authAzure:
-		add("leave AZP_AUTH unset and set AZP_TOKEN; registering with an Azure identity comes later", "registering with an Azure identity is not supported yet")
+	case authAzure: // the identity has settings of its own
 	default:
-		add("set AZP_AUTH to pat", "%q is no way to register", c.Auth)
+		add("set AZP_AUTH to pat or azure", "%q is no way to register", c.Auth)
 	}
 	if c.Pool == "" {
 		add("set AZP_POOL to an existing pool", "the pool is not set")

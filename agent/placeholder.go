@@ -49,7 +49,7 @@ type Placeholder struct {
 func (a *Agent) Placeholder(ctx context.Context) (Placeholder, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, placeholderTimeout, errPlaceholderTimeout)
 	defer cancel()
-	connections := ado.NewHTTP()
+	connections := a.deps.Network.NewHTTP()
 	defer connections.CloseIdleConnections()
 	admin, err := a.admin(a.requestOptions(connections))
 	if err != nil {

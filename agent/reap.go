@@ -68,7 +68,7 @@ func (a *Agent) Reap(ctx context.Context, o ReapOptions) ([]Reaped, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, reapTimeout, errReapTimeout)
 	defer cancel()
-	connections := ado.NewHTTP()
+	connections := a.deps.Network.NewHTTP()
 	defer connections.CloseIdleConnections()
 	admin, err := a.admin(a.requestOptions(connections))
 	if err != nil {

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"unicode/utf8"
 
 	"github.com/dockless-ci/dockless/internal/job"
@@ -58,7 +56,7 @@ func (a *attempt) attach(kind, name, file string) error {
 	}
 	// Not blocking: opening a pipe would wait for its writer, and with the step's
 	// log held up even the step's own timeout could not end that.
-	f, err := os.OpenFile(a.x.path(file), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := a.x.open(a.x.path(file))
 	if err != nil {
 		return fmt.Errorf("attaching a file: %w", err)
 	}

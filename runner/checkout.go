@@ -92,7 +92,7 @@ func (a *attempt) source() (*gitsource.Source, job.Repository, error) {
 		Submodules: submodules, LFS: vars.Truth(options("lfs", ""), x.vars.Bool("agent.source.git.lfs", false)),
 		Sparse: strings.Fields(options("sparseCheckoutDirectories", "")), Patterns: nonEmptyLines(options("sparseCheckoutPatterns", "")),
 		Persist: vars.Truth(options("persistCredentials", ""), false), Credentials: credentials,
-		Log: a.node.print,
+		Log: a.node.print, Read: x.readFile,
 	}
 	s.Run = func(ctx context.Context, dir string, config map[string]string, args ...string) error {
 		a.node.print("##[command]git " + strings.Join(args, " "))
@@ -271,5 +271,5 @@ func forgetCredentials(ctx context.Context, a *attempt) error {
 		return nil //nolint:nilerr // there is no repository
 	}
 	a.node.print("Removing credentials from the configuration of " + repository.Alias + ".")
-	return (&gitsource.Source{Dir: dir}).Forget(ctx)
+	return (&gitsource.Source{Dir: dir, Read: a.x.readFile}).Forget(ctx)
 }

@@ -13,7 +13,9 @@ import (
 
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/mask"
 	"github.com/dockless-ci/dockless/podmanrun"
+	"github.com/dockless-ci/dockless/runner/internal/conceal"
 	"github.com/dockless-ci/dockless/runner/internal/process"
 )
 
@@ -33,6 +35,11 @@ type Config struct {
 
 	// Environment is what steps inherit, as NAME=value, without our own secrets.
 	Environment []string `ignored:"true"`
+	// Secrets are masked in every job besides its own.
+	Secrets []mask.Secret `ignored:"true"`
+	// Hidden are files that no process of a job can read. [CheckHidden] says
+	// whether that is possible; where it is not, every job fails.
+	Hidden []string `ignored:"true"`
 	// Path lists directories that come before PATH, first one first.
 	Path []string `ignored:"true"`
 	// Git is the git program; empty finds git on PATH.
@@ -77,6 +84,10 @@ func (c Config) Validate() error {
 	}
 	return errors.Join(problems...)
 }
+
+// CheckHidden returns nil when files can be hidden from jobs here, as
+// [Config.Hidden] wants it, or the reason why not, with a hint.
+func CheckHidden(files []string) error { return conceal.Check(files) }
 
 // Reporter is told what happens in a job: Azure DevOps in an agent, the
 // terminal in a replay. Its methods are called concurrently. Everything it is

@@ -161,9 +161,10 @@ func (d *dockerStep) request(arguments string) (imagebuild.Request, error) {
 	request := imagebuild.Request{
 		Context: dir, Dockerfile: file, Tags: d.names(), Labels: d.x.imageLabels(d.in.truth("addPipelineData", true)),
 		Layout: d.layout().Dir, Auth: d.auth, Insecure: d.x.docker.insecure, Cache: d.x.cachePolicy(),
+		Open: d.x.open,
 	}
 	if d.in.truth("addBaseImageData", true) {
-		if text, err := os.ReadFile(file); err == nil {
+		if text, err := d.x.readFile(file); err == nil {
 			if base := baseImage(text); base != "" {
 				if request.Labels == nil {
 					request.Labels = make(map[string]string)

@@ -1,7 +1,9 @@
 package runner
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 
 	"github.com/google/shlex"
@@ -47,7 +49,7 @@ func (d *dockerStep) buildFlags(r *imagebuild.Request, arguments string) error {
 		return fmt.Errorf("reading the input arguments: %q is no flag", f.Arg(0))
 	}
 	lookup := func(name string) (string, bool) { v, ok := d.env[name]; return v, ok }
-	around := imagebuild.Surroundings{Dir: d.x.path(""), LookupEnv: lookup}
+	around := imagebuild.Surroundings{Dir: d.x.path(""), LookupEnv: lookup, Open: d.x.open}
 	if file != "" {
 		r.Dockerfile = d.x.path(file)
 	}
@@ -78,6 +80,15 @@ func (d *dockerStep) buildFlags(r *imagebuild.Request, arguments string) error {
 		s, err := imagebuild.ParseSSH(text, around)
 		if err != nil {
 			return parse(err)
+		}
+		for _, path := range s.Paths {
+			key, err := d.x.open(path) // a socket cannot be opened, and need not be
+			if errors.Is(err, fs.ErrPermission) {
+				return parse(err)
+			}
+			if err == nil {
+				_ = key.Close() // read only
+			}
 		}
 		r.SSH = append(r.SSH, s)
 	}

@@ -45,7 +45,7 @@ func (a *attempt) process(ctx context.Context, p program) error {
 	}
 	c := process.Command{
 		Path: p.path, Args: p.args, Dir: p.dir, Env: p.env.list(), Stdout: out,
-		Ladder: func() process.Ladder { return a.x.ladder(ctx) },
+		Ladder: func() process.Ladder { return a.x.ladder(ctx) }, Veil: a.x.veil,
 	}
 	if p.file != nil {
 		c.Stdout = io.MultiWriter(out, p.file)

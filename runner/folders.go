@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -154,4 +155,18 @@ func replaceFile(path string, data []byte, mode fs.FileMode) error {
 		return err
 	}
 	return os.Rename(temporary, path)
+}
+
+// open opens a file that the job names, as far as the job may read it. Whatever
+// the agent reads for a job goes this way: the job could make a link of it.
+func (x *execution) open(path string) (*os.File, error) { return x.veil.Open(path) }
+
+// readFile reads a file that the job names, as [execution.open].
+func (x *execution) readFile(path string) ([]byte, error) {
+	f, err := x.open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	return io.ReadAll(f)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dockless-ci/dockless/internal/expr"
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/runner/internal/conceal"
 )
 
 // initialize prepares the job in a record of its own and lists what is to be
@@ -50,6 +51,10 @@ func (x *execution) prepare(ctx context.Context, n *node) error {
 	n.print(fmt.Sprintf("Agent name: %s", x.cfg.AgentName))
 	n.print(fmt.Sprintf("Agent machine name: %s", x.cfg.MachineName))
 	n.print(fmt.Sprintf("Agent version: %s", x.cfg.AgentVersion))
+	var err error
+	if x.veil, err = conceal.New(x.cfg.Hidden); err != nil {
+		return err // a job that could read them must not run
+	}
 	n.print("Preparing the work folder.")
 	if err := x.prepareFolders(); err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/mask"
 	"github.com/dockless-ci/dockless/internal/retry"
+	"github.com/dockless-ci/dockless/runner/internal/conceal"
 	"github.com/dockless-ci/dockless/runner/internal/process"
 	"github.com/dockless-ci/dockless/runner/internal/taskstore"
 	"github.com/dockless-ci/dockless/runner/internal/vars"
@@ -51,7 +52,8 @@ type execution struct {
 	packages map[string]taskstore.Task // downloaded tasks, by packageKey
 	nodejs   nodejs                    // runs them; zero while there are none
 
-	stopWatching func() // ends the watch over the services; nil while there is none
+	veil         *conceal.Veil // over the files that no process of the job may read; nil: none
+	stopWatching func()        // ends the watch over the services; nil while there is none
 
 	mu      sync.Mutex // guards what follows
 	result  job.Result
@@ -78,7 +80,8 @@ func (r *Runner) Run(ctx context.Context, m *job.Message, rep Reporter) (Outcome
 	watch.Go(func() { x.watchGrace(ctx, end) })
 	defer watch.Wait()
 	defer end(errOver)
-	return x.run(ctx)
+	outcome, err := x.run(ctx)
+	return outcome, errors.Join(err, x.veil.Close())
 }
 
 var errOver = errors.New("the job is over")

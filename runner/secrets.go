@@ -35,6 +35,9 @@ func shortest(c Config) int {
 // anything is written anywhere. It returns what is wrong with mask hints.
 func (x *execution) registerSecrets() []string {
 	var problems []string
+	for _, s := range x.cfg.Secrets {
+		x.masks.Add(s.Reveal())
+	}
 	for _, v := range x.m.Variables {
 		if v.IsSecret {
 			x.masks.Add(v.Value)

@@ -16,7 +16,9 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/cdi"
+	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -27,13 +29,15 @@ import (
 
 // agentSettings are all settings of `dockless agent`.
 type agentSettings struct {
-	agent  agent.Config
-	runner runner.Config
-	build  buildxsetup.Config
-	podman podmanrun.Config
-	job    jobSettings
-	notice preempt.Config
-	log    logging.Config
+	agent   agent.Config
+	entra   entra.Config
+	network ado.NetworkConfig
+	runner  runner.Config
+	build   buildxsetup.Config
+	podman  podmanrun.Config
+	job     jobSettings
+	notice  preempt.Config
+	log     logging.Config
 }
 
 func (s *agentSettings) load() error {
@@ -41,10 +45,7 @@ func (s *agentSettings) load() error {
 		s.build.Home = home
 	}
 	// The runner checks its own settings once it has all of them.
-	if err := loadSettings(&s.log, &s.agent, &s.build, &s.podman, &s.job, &s.notice, unchecked{&s.runner}); err != nil {
-		return err
-	}
-	return hideSecrets(secretNames(&s.agent))
+	return s.loadSignIn(&s.build, &s.podman, &s.job, &s.notice, unchecked{&s.runner})
 }
 
 func newAgentCommand() *cobra.Command {
@@ -60,8 +61,9 @@ SIGTERM, or a cloud's notice that the machine goes away (DOCKLESS_PREEMPTION), l
 the running job end within its budget (DOCKLESS_DRAIN_TIMEOUT, DOCKLESS_GRACE_PERIOD);
 then the agent unregisters and exits with 0. A second signal ends it at once.
 
-The settings come from the environment: AZP_URL and AZP_TOKEN (or AZP_TOKEN_FILE)
-are required, BUILDKIT_HOST and CONTAINER_HOST say where BuildKit and Podman are.
+The settings come from the environment: AZP_URL and a credential are required,
+AZP_TOKEN (or AZP_TOKEN_FILE) or an Azure identity (AZP_AUTH=azure);
+BUILDKIT_HOST and CONTAINER_HOST say where BuildKit and Podman are.
 docs/configuration.md has them all.
 
 With --placeholder it registers an agent that is never online, prints its
@@ -107,6 +109,12 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	if err := makeWorkFolder(s.runner.Work); err != nil {
 		return err
 	}
+	in, err := openSignIn(s, log)
+	if err != nil {
+		return err
+	}
+	defer in.close()
+	s.hideCredential(ctx, in, log)
 	health, err := openHealth(s.job.ProbeFile, s.build.Timeout)
 	if err != nil {
 		return err
@@ -123,7 +131,7 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 
 	run := &jobRunner{settings: s, shop: shop, log: log}
 	var last lastResult
-	deps := s.agentDeps(log)
+	deps := in.deps(s.agentDeps(log))
 	deps.Health, deps.Capabilities, deps.JobEnded = health.agent(), shop.capabilities(ctx, cdi.Dirs(), log), last.set
 	a, err := agent.New(s.agent, run.run, deps)
 	if err != nil {

@@ -22,6 +22,11 @@ func registerPlaceholder(ctx context.Context, s *agentSettings, w io.Writer, out
 	if s.agent.Name == "" {
 		s.agent.Name = agent.PlaceholderName
 	}
+	in, err := openSignIn(s, log)
+	if err != nil {
+		return err
+	}
+	defer in.close()
 	s.build.StateDir = filepath.Join(s.agent.StateDir, "buildkit")
 	settings := workshopSettings{build: s.build, podman: s.podman, needBuilder: s.build.Hosts != "", wantPodman: s.podman.Host != ""}
 	shop, err := settings.open(ctx, log)
@@ -29,7 +34,7 @@ func registerPlaceholder(ctx context.Context, s *agentSettings, w io.Writer, out
 		return err
 	}
 	defer func() { err = errors.Join(err, shop.close(ctx)) }()
-	deps := s.agentDeps(log)
+	deps := in.deps(s.agentDeps(log))
 	deps.Capabilities = shop.capabilities(ctx, cdi.Dirs(), log)
 	a, err := agent.New(s.agent, nil, deps)
 	if err != nil {

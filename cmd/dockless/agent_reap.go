@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -38,14 +37,20 @@ It exits with 1 when an agent could not be removed; the others are.`,
 			if options.OfflineFor < 0 {
 				return usagef("--offline-for %s is negative", options.OfflineFor)
 			}
-			var s agentSettings // but only two of them are read: a CronJob sets nothing else
-			if err := errors.Join(loadSettings(&s.log, &s.agent), hideSecrets(secretNames(&s.agent))); err != nil {
+			var s agentSettings // of which only the sign-in is read: a CronJob sets nothing else
+			if err := s.loadSignIn(); err != nil {
 				return err
 			}
 			if cmd.Flags().Changed("fleet") {
 				s.agent.Fleet = fleet
 			}
-			a, err := agent.New(s.agent, nil, s.agentDeps(logging.New(cmd.ErrOrStderr(), quieter(s.log))))
+			log := logging.New(cmd.ErrOrStderr(), quieter(s.log))
+			in, err := openSignIn(&s, log)
+			if err != nil {
+				return err
+			}
+			defer in.close()
+			a, err := agent.New(s.agent, nil, in.deps(s.agentDeps(log)))
 			if err != nil {
 				return usageError{err}
 			}

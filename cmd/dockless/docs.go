@@ -11,6 +11,8 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/internal/ado"
+	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/internal/preempt"
 	"github.com/dockless-ci/dockless/podmanrun"
@@ -28,6 +30,8 @@ func settingsSections() []settingsSection {
 	return []settingsSection{
 		{"The agent", "Read by `dockless agent`.", &agent.Config{}},
 		{"The end of the machine", "Read by `dockless agent`.", &preempt.Config{}},
+		{"Microsoft Entra", "Read by `dockless agent`, and used when it registers with an Azure identity (see `AZP_AUTH`). A job sees neither the secrets nor, then, the names of the files.", &entra.Config{}},
+		{"Network", "Read by `dockless agent`.", &ado.NetworkConfig{}},
 		{"Jobs", "Read by `dockless agent` and `replay`.", &runner.Config{}},
 		{"BuildKit", "Read by every command that builds.", &buildxsetup.Config{}},
 		{"Podman", "Read by every command that starts containers.", &podmanrun.Config{}},
@@ -78,8 +82,8 @@ func writeSettings(w io.Writer, sections []settingsSection) error {
 
 | variable | meaning |
 |---|---|
-| ` + "`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`" + ` | the proxy for every HTTP request of ours |
-| ` + "`SSL_CERT_FILE`, `SSL_CERT_DIR`" + ` | certificate authorities to trust |
+| ` + "`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`" + ` | the proxy for every HTTP request of ours, lower case too; loopback and link-local addresses have none. Steps inherit them; a password in them is masked |
+| ` + "`SSL_CERT_FILE`, `SSL_CERT_DIR`" + ` | certificate authorities to trust, in place of the system's; DOCKLESS_CA_FILE adds to them |
 `)
 	_, err := io.WriteString(w, b.String())
 	return err

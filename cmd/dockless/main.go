@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dockless-ci/dockless/internal/ado"
+	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/pipeline"
 )
@@ -118,6 +119,9 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	}
 	if _, ok := errors.AsType[*pipeline.Error](err); ok {
+		return exitUsage
+	}
+	if refused, ok := errors.AsType[*entra.RefusedError](err); ok && !refused.Temporary() {
 		return exitUsage
 	}
 	if errors.Is(err, ado.ErrUnauthorized) || errors.Is(err, ado.ErrPoolNotFound) {

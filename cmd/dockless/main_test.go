@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/dockless-ci/dockless/internal/ado"
+	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/pipeline"
 )
@@ -30,6 +31,8 @@ func TestExitCodes(t *testing.T) {
 		{"bad settings under a hint", alive, hint.With(usagef("no"), "do"), 2},
 		{"a bad pipeline", alive, errors.Join(&pipeline.Error{Message: "no"}, errors.New("x")), 2},
 		{"a refused token", alive, fmt.Errorf("registering: %w", ado.ErrUnauthorized), 2},
+		{"a refused Azure identity", alive, fmt.Errorf("registering: %w", &entra.RefusedError{Status: 401}), 2},
+		{"a Microsoft Entra that is down", alive, fmt.Errorf("registering: %w", &entra.RefusedError{Status: 503}), 1},
 		{"an unknown pool", alive, fmt.Errorf("registering: %w", ado.ErrPoolNotFound), 2},
 		{"interrupted", stopped, fmt.Errorf("waiting: %w", context.Canceled), 130},
 		{"interrupted replay", stopped, quietError{exitInterrupted}, 130},

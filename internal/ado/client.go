@@ -196,6 +196,32 @@ func (b bearer) authorize(_ context.Context, req *http.Request) (string, error) 
 
 func (bearer) refused(string) bool { return false }
 
+// BearerTokens gives the tokens of an identity that can sign in again, as
+// Microsoft Entra's do. Both methods are called concurrently.
+type BearerTokens interface {
+	// Token returns a token that is good now.
+	Token(ctx context.Context) (mask.Secret, error)
+	// Refuse is told that the service did not accept token: the next one is to be
+	// another.
+	Refuse(token mask.Secret)
+}
+
+// renewing is a token that is fetched anew when it is refused.
+type renewing struct{ tokens BearerTokens }
+
+func (r renewing) authorize(ctx context.Context, req *http.Request) (string, error) {
+	token, err := r.tokens.Token(ctx)
+	if err != nil {
+		return "", err
+	}
+	return bearer{token}.authorize(ctx, req)
+}
+
+func (r renewing) refused(secret string) bool {
+	r.tokens.Refuse(mask.NewSecret(secret))
+	return true
+}
+
 // AtConfiguredHost returns address with the scheme, host and port of configured,
 // as addresses from a server on premises are used: it may know itself by another
 // name than its agents do (protocol §1.1). An unreadable address stays as it is.

@@ -14,16 +14,33 @@ import (
 
 // Registration speaks with the administrator's credential (protocol §2). Its
 // methods may be called concurrently.
-type Registration struct{ conn *connection }
+type Registration struct {
+	conn  *connection
+	azure bool // entered with the tokens of an Azure identity
+}
 
 // NewRegistration returns a client for the server at address, entered with a
 // personal access token. It does not connect.
 func NewRegistration(address string, token mask.Secret, o Options) (*Registration, error) {
-	conn, err := newConnection(address, basic{token}, o)
+	return newRegistration(address, basic{token}, o)
+}
+
+// NewAzureRegistration is [NewRegistration] with the tokens of an Azure
+// identity, fetched when they are needed.
+func NewAzureRegistration(address string, tokens BearerTokens, o Options) (*Registration, error) {
+	r, err := newRegistration(address, renewing{tokens}, o)
+	if err == nil {
+		r.azure = true
+	}
+	return r, err
+}
+
+func newRegistration(address string, auth authorizer, o Options) (*Registration, error) {
+	conn, err := newConnection(address, auth, o)
 	if err != nil {
 		return nil, hint.With(err, "set AZP_URL to your organization's address, for example https://dev.azure.com/contoso")
 	}
-	return &Registration{conn}, nil
+	return &Registration{conn: conn}, nil
 }
 
 // Connect proves that the credential works. It returns [ErrUnauthorized] when it
@@ -121,6 +138,12 @@ func (r *Registration) DeleteAgent(ctx context.Context, pool PoolID, agent Agent
 // advised attaches what an operator can do about err.
 func (r *Registration) advised(err error) error {
 	switch {
+	case r.azure && errors.Is(err, ErrUnauthorized):
+		return hint.With(err, "add the Azure identity to the organization's users, and check that AZURE_TENANT_ID is the tenant that the organization is connected to")
+	case r.azure && errors.Is(err, ErrAccessDenied):
+		return hint.With(err, "give the Azure identity the role Administrator on the pool that AZP_POOL names")
+	case r.azure && errors.Is(err, ErrPoolNotFound):
+		return hint.With(err, "set AZP_POOL to an existing pool that the Azure identity may see")
 	case errors.Is(err, ErrUnauthorized):
 		return hint.With(err, `set AZP_TOKEN to a personal access token that has not expired, with the scope "Agent Pools (read & manage)"`)
 	case errors.Is(err, ErrAccessDenied):

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -49,27 +48,6 @@ const (
 	// way, once for one that another process renewed at the same moment.
 	challengeRounds = 2
 )
-
-// NewHTTP returns connections as protocol §1.9 wants them: HTTP/1.1 only, so
-// that a long poll, a renewal and an upload never share one connection and a
-// broken one delays nobody else; probed every 5 s after 30 s of silence.
-func NewHTTP() *http.Transport {
-	dialer := &net.Dialer{
-		Timeout:         30 * time.Second,
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 9},
-	}
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         dialer.DialContext,
-		Protocols:           &protocols,
-		TLSHandshakeTimeout: 10 * time.Second,
-		IdleConnTimeout:     90 * time.Second,
-		MaxIdleConns:        100,
-		MaxIdleConnsPerHost: 16, // poll, renewal, records, feed and the uploads of one job, with room
-	}
-}
 
 // authorizer puts a credential on requests.
 type authorizer interface {
@@ -233,6 +211,9 @@ func (t *transport) broken(ctx context.Context, req *http.Request, err error) er
 	}
 	if idle, ok := t.options.HTTP.(interface{ CloseIdleConnections() }); ok {
 		idle.CloseIdleConnections() // whatever broke this one broke those too
+	}
+	if explained := explain(t.options.HTTP, req, err); explained != nil {
+		return fmt.Errorf("%s %s: %w", req.Method, req.URL.Path, explained) // no attempt will do better
 	}
 	return &connectionError{fmt.Errorf("%s %s: %w", req.Method, req.URL.Path, err)}
 }

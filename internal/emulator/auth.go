@@ -16,7 +16,7 @@ import (
 type callerKind int
 
 const (
-	byAdmin callerKind = 1 << iota // the personal access token
+	byAdmin callerKind = 1 << iota // the personal access token, or a token of AdminTokens
 	byAgent                        // a token from the OAuth endpoint
 	byJob                          // the token inside a job message
 )
@@ -98,6 +98,8 @@ func (s *Server) identify(r *http.Request) (caller, error) {
 		if !ok || subtle.ConstantTimeCompare([]byte(password), []byte(s.cfg.PAT.Reveal())) != 1 {
 			return caller{}, unauthorized("The personal access token is not valid for this server.")
 		}
+		return caller{kind: byAdmin}, nil
+	case strings.EqualFold(scheme, "Bearer") && s.cfg.AdminTokens != nil && s.cfg.AdminTokens(strings.TrimSpace(token)):
 		return caller{kind: byAdmin}, nil
 	case strings.EqualFold(scheme, "Bearer"):
 		var c claims

@@ -23,6 +23,10 @@ type Config struct {
 	TokenLifetime time.Duration // how long an agent token is valid
 	CancelTimeout time.Duration // time for graceful exit named in a cancellation message
 
+	// AdminTokens reports whether a bearer token belongs to an administrator, as
+	// Microsoft Entra's do (§1.11); nil: none does. It is called concurrently.
+	AdminTokens func(token string) bool
+
 	PlainMessages bool         // sessions get no key and messages are readable, for debugging
 	DeletedAgent  DeletedAgent // what an agent is told that was removed
 }

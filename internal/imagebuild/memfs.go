@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 
 	"github.com/tonistiigi/fsutil"
 	"github.com/tonistiigi/fsutil/types"
@@ -32,4 +33,29 @@ func (m *memoryFS) Open(name string) (io.ReadCloser, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
 	}
 	return io.NopCloser(bytes.NewReader(m.text)), nil
+}
+
+// localFS is a directory of this machine, read as the request says.
+func (s *solver) localFS(dir string) (fsutil.FS, error) {
+	local, err := fsutil.NewFS(dir)
+	if err != nil || s.r.Open == nil {
+		return local, err
+	}
+	return &openedFS{FS: local, dir: dir, open: s.r.Open}, nil
+}
+
+// openedFS opens its files with a function.
+type openedFS struct {
+	fsutil.FS
+	dir  string
+	open func(string) (*os.File, error)
+}
+
+// Open opens a file.
+func (o *openedFS) Open(name string) (io.ReadCloser, error) {
+	f, err := o.open(filepath.Join(o.dir, name))
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }

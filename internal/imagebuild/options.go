@@ -88,7 +88,7 @@ func (s *solver) options(imports []CacheEntry) (client.SolveOpt, error) {
 		if s.r.Dockerfile == "" {
 			delete(opt.FrontendAttrs, "filename")
 		}
-	} else if opt.LocalMounts[localContext], err = fsutil.NewFS(s.r.Context); err != nil {
+	} else if opt.LocalMounts[localContext], err = s.localFS(s.r.Context); err != nil {
 		return client.SolveOpt{}, fmt.Errorf("reading the build context: %w", err)
 	}
 	switch {
@@ -99,7 +99,7 @@ func (s *solver) options(imports []CacheEntry) (client.SolveOpt, error) {
 	case !s.r.remote():
 		file := s.r.dockerfile()
 		opt.FrontendAttrs["filename"] = filepath.Base(file)
-		opt.LocalMounts[localDockerfile], err = fsutil.NewFS(filepath.Dir(file))
+		opt.LocalMounts[localDockerfile], err = s.localFS(filepath.Dir(file))
 	}
 	if err != nil {
 		return client.SolveOpt{}, fmt.Errorf("reading the Dockerfile: %w", err)

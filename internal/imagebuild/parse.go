@@ -20,6 +20,8 @@ type Surroundings struct {
 	Dir       string                      // directory that relative paths start from; empty is the working directory
 	LookupEnv func(string) (string, bool) // environment of the caller; nil is empty
 	Stdout    io.Writer                   // where "-" writes; nil makes "-" an error
+	// Open opens the files of secrets; nil is os.Open.
+	Open func(path string) (*os.File, error)
 }
 
 func (s Surroundings) path(p string) string {
@@ -100,7 +102,7 @@ func ParseSecret(flag string, s Surroundings) (Secret, error) {
 	if env != "" {
 		return SecretFromEnv(id, env, s.LookupEnv), nil
 	}
-	return SecretFromFile(id, s.path(src)), nil
+	return secretFromFile(id, s.path(src), s.Open), nil
 }
 
 // SecretFromEnv is a secret with the value of a variable, found by lookup.
@@ -117,14 +119,28 @@ func SecretFromEnv(id, variable string, lookup func(string) (string, bool)) Secr
 }
 
 // SecretFromFile is a secret with the content of a file.
-func SecretFromFile(id, file string) Secret {
+func SecretFromFile(id, file string) Secret { return secretFromFile(id, file, nil) }
+
+func secretFromFile(id, file string, open func(string) (*os.File, error)) Secret {
+	if open == nil {
+		open = os.Open
+	}
 	return Secret{ID: id, Open: func(context.Context) ([]byte, error) {
-		data, err := os.ReadFile(file)
+		data, err := readAll(file, open)
 		if err != nil {
 			return nil, hint.With(fmt.Errorf("reading secret %s: %w", id, err), "name an existing file with --secret id=%s,src=file", id)
 		}
 		return data, nil
 	}}
+}
+
+func readAll(file string, open func(string) (*os.File, error)) ([]byte, error) {
+	f, err := open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	return io.ReadAll(f)
 }
 
 // ParseSSH reads a value of --ssh: default or id, then optionally =socket or

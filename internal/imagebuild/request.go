@@ -56,6 +56,10 @@ type Request struct {
 	// with a certificate that nobody checks. Those on localhost need no mention.
 	Insecure []string
 	Auth     *Auth // credentials for registries; nil is none
+
+	// Open opens the files of the context and the Dockerfile; nil is os.Open. A
+	// caller that may read more than the one it builds for narrows it.
+	Open func(path string) (*os.File, error)
 }
 
 // Secret is a value that steps can mount by its ID. Open is called once per

@@ -28,6 +28,7 @@ var arrows = map[string][]string{
 	"internal/capsule":    {"internal/job"},
 	"podmanrun":           nil,
 	"buildxsetup":         nil,
+	"internal/entra":      nil,
 	"internal/registry":   nil,
 	"internal/preempt":    nil,
 	"internal/cdi":        nil,

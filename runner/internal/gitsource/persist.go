@@ -27,7 +27,7 @@ func (s *Source) persist(context.Context) error {
 	if !s.Persist || s.Credentials == "" || !ok || strings.ContainsAny(s.Credentials+site, "\"\\\n\r") {
 		return nil
 	}
-	data, err := os.ReadFile(s.configFile())
+	data, err := s.read(s.configFile())
 	if err != nil {
 		return fmt.Errorf("keeping the credentials: %w", err)
 	}
@@ -41,7 +41,7 @@ func (s *Source) persist(context.Context) error {
 // Forget removes credentials from the configuration: those of this package and
 // any header or proxy that somebody else left there.
 func (s *Source) Forget(context.Context) error {
-	data, err := os.ReadFile(s.configFile())
+	data, err := s.read(s.configFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -51,8 +51,9 @@ type Source struct {
 	Credentials string // value of the HTTP header AUTHORIZATION; empty: none
 
 	Run   Git
-	Log   func(line string)    // tells what is done; never with a secret
-	Pause func() time.Duration // between two attempts; nil: random, one to ten seconds
+	Read  func(path string) ([]byte, error) // reads the repository's configuration, which a job can make a link; nil: os.ReadFile
+	Log   func(line string)                 // tells what is done; never with a secret
+	Pause func() time.Duration              // between two attempts; nil: random, one to ten seconds
 }
 
 // Checkout brings Dir to the commit. Whatever stands in the way in an existing
@@ -115,7 +116,7 @@ func (s *Source) reusable() bool {
 	if info, err := os.Lstat(s.Dir); err != nil || !info.IsDir() {
 		return false
 	}
-	data, err := os.ReadFile(filepath.Join(s.Dir, ".git", "config"))
+	data, err := s.read(filepath.Join(s.Dir, ".git", "config"))
 	if err != nil {
 		return false
 	}
@@ -130,6 +131,13 @@ func (s *Source) reusable() bool {
 		}
 	}
 	return false
+}
+
+func (s *Source) read(path string) ([]byte, error) {
+	if s.Read == nil {
+		return os.ReadFile(path)
+	}
+	return s.Read(path)
 }
 
 // clearLocks removes locks that a killed git left behind. Nobody else works in

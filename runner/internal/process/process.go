@@ -17,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/dockless-ci/dockless/runner/internal/conceal"
 )
 
 // Ladder is how long a process group may take to end after each signal.
@@ -63,6 +65,8 @@ type Command struct {
 	// Ladder is asked when the process must end, so that it can depend on why.
 	// Nil is [DefaultLadder].
 	Ladder func() Ladder
+	// Veil hides files from the process and all its children; nil: none.
+	Veil *conceal.Veil
 }
 
 // ExitError says that a process ended with another code than 0. Code is 128
@@ -86,7 +90,7 @@ func Run(ctx context.Context, c Command) error {
 	if err != nil {
 		return err
 	}
-	p := &running{cmd: cmd, started: make(chan error, 1), exited: make(chan struct{})}
+	p := &running{cmd: cmd, veil: c.Veil, started: make(chan error, 1), exited: make(chan struct{})}
 	var watching sync.WaitGroup
 	watching.Go(p.run)
 	if err := <-p.started; err != nil {
@@ -122,6 +126,7 @@ func Run(ctx context.Context, c Command) error {
 // running is a process between start and end.
 type running struct {
 	cmd     *exec.Cmd
+	veil    *conceal.Veil
 	started chan error    // takes one value
 	exited  chan struct{} // closed by run when the process was waited for
 	err     error         // of Wait; read after exited is closed
@@ -129,12 +134,13 @@ type running struct {
 
 // run starts the process and waits for it on one operating-system thread. The
 // kernel sends the parent-death signal when the thread that forked ends, not
-// the process; a goroutine that could move would let it come too early.
+// the process; a goroutine that could move would let it come too early. Beneath a
+// veil it is the veil's thread that forks, which outlives the job's processes.
 func (p *running) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(p.exited)
-	err := p.cmd.Start()
+	err := p.veil.Do(p.cmd.Start)
 	closeWriters(p.cmd)
 	p.started <- err
 	if err == nil {

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpproxy"
+
+	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/internal/ado"
+	"github.com/dockless-ci/dockless/internal/entra"
+	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/mask"
+	"github.com/dockless-ci/dockless/runner"
+)
+
+// signInPause is the pause before the first repetition of a request to Microsoft
+// Entra. It doubles, so that all of them fit into the minute of one sign-in.
+const signInPause = 2 * time.Second
+
+// proxies takes the proxies from the environment, in capitals or not, as every
+// program of the ecosystem does.
+func proxies() ado.NetworkConfig {
+	p := httpproxy.FromEnvironment()
+	return ado.NetworkConfig{HTTPSProxy: mask.NewSecret(p.HTTPSProxy), HTTPProxy: mask.NewSecret(p.HTTPProxy), NoProxy: p.NoProxy}
+}
+
+// loadSignIn reads the settings that it takes to get into Azure DevOps, and more
+// that the command needs, and hides the secrets among them.
+func (s *agentSettings) loadSignIn(more ...any) error {
+	s.network = proxies()
+	err := loadSettings(&s.network, unchecked{&s.entra})
+	s.agent.AzureConfigured = s.entra.Configured()
+	err = errors.Join(err, loadSettings(append([]any{&s.log, &s.agent}, more...)...))
+	if s.agent.UsesAzure() {
+		if problems := s.entra.Validate(); problems != nil {
+			err = errors.Join(err, usageError{problems})
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return s.conceal()
+}
+
+// conceal takes the credentials that register the agent out of what a job can
+// see: their values out of the environment and /proc, and out of its log. Their
+// files are hidden by [agentSettings.hideCredential], which can say so when it
+// cannot be done.
+func (s *agentSettings) conceal() error {
+	s.runner.Hidden = secretFiles(&s.agent, &s.entra)
+	names := secretNames(&s.agent, &s.entra)
+	if s.agent.UsesAzure() {
+		// Else they are those of the jobs themselves, and stay.
+		s.runner.Hidden = append(s.runner.Hidden, s.entra.Files()...)
+		names = append(names, "AZURE_FEDERATED_TOKEN_FILE", "AZURE_CLIENT_CERTIFICATE_PATH")
+	}
+	for _, secret := range []mask.Secret{s.agent.Token, s.entra.ClientSecret, s.entra.CertificatePassword} {
+		if !secret.IsZero() {
+			s.runner.Secrets = append(s.runner.Secrets, secret)
+		}
+	}
+	return hideSecrets(names)
+}
+
+// signIn is how the agent gets into Azure DevOps.
+type signIn struct {
+	network     ado.Network
+	tokens      ado.BearerTokens // nil: a personal access token is all there is
+	connections *http.Transport  // to Microsoft Entra; nil with tokens
+}
+
+// openSignIn prepares it; it connects to nobody yet.
+func openSignIn(s *agentSettings, log *slog.Logger) (*signIn, error) {
+	network, err := ado.OpenNetwork(s.network)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	in := &signIn{network: network}
+	if s.agent.UsesAzure() {
+		in.connections = network.NewHTTP()
+		in.tokens, err = entra.New(s.entra, entra.Options{
+			HTTP: ado.Explain(in.connections), Log: log, Retries: ado.DefaultRetries, RetryPause: signInPause,
+		})
+		if err != nil {
+			return nil, usageError{err}
+		}
+	}
+	return in, nil
+}
+
+// deps completes what an agent is given.
+func (in *signIn) deps(d agent.Deps) agent.Deps {
+	d.Network, d.Tokens = in.network, in.tokens
+	return d
+}
+
+// hideCredential has the runner hide the credential from jobs, as far as that can
+// be done, and warns of what a job may see.
+func (s *agentSettings) hideCredential(ctx context.Context, in *signIn, log *slog.Logger) {
+	s.runner.Secrets = append(s.runner.Secrets, in.network.Passwords()...)
+	if s.agent.UsesAzure() && s.entra.Shared() {
+		log.WarnContext(ctx, "jobs can get the tokens of this machine's Azure identity themselves",
+			"hint", "use workload identity or a secret's file instead, or keep jobs from 169.254.169.254")
+	}
+	if err := runner.CheckHidden(s.runner.Hidden); err != nil {
+		log.WarnContext(ctx, "jobs that run as the agent's user can read the file of its credential",
+			"files", s.runner.Hidden, "reason", err, "hint", strings.Join(hint.All(err), "; "))
+		s.runner.Hidden = nil
+	}
+}
+
+func (in *signIn) close() {
+	if in.connections != nil {
+		in.connections.CloseIdleConnections()
+	}
+}
+
+// secretFiles lists the files that secrets of the Config structs come from.
+func secretFiles(configs ...any) []string {
+	var files []string
+	for _, name := range secretNames(configs...) {
+		if path := os.Getenv(name); path != "" && strings.HasSuffix(name, fileSuffix) {
+			files = append(files, path)
+		}
+	}
+	return files
+}
