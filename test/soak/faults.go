@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,7 +38,6 @@ type faults struct {
 	over     bool
 	requests int
 	hits     map[string]int // by kind
-	armed    map[emulator.FaultID]string
 }
 
 // ServeHTTP arms a fault for the request when its turn has come, and passes it on.
@@ -47,6 +47,9 @@ func (f *faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.requests++
 	if f.every > 0 && !f.over && f.requests%f.every == 0 {
 		m := mischief[f.requests/f.every%len(mischief)]
+		if m.Kind == emulator.FaultRevokeToken && !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
+			m = emulator.Fault{Kind: emulator.FaultReset} // a refused registration credential is rightly final
+		}
 		m.Match, m.Count = r.Method+" ^"+regexp.QuoteMeta(r.URL.Path)+"$", 1
 		if _, err := f.srv.Fail(m); err == nil {
 			if f.hits == nil {

@@ -48,7 +48,7 @@ func (f *fleet) queue(ctx context.Context) ([]queuedJob, error) {
 	for i := range f.o.Jobs {
 		word := fmt.Sprintf("job-%04d", i+1)
 		text := fmt.Sprintf(pipelineText, word, f.o.Lines)
-		if f.o.Podman != nil && i%serviceEvery == 0 {
+		if f.podman != nil && i%serviceEvery == 0 {
 			text += serviceText
 		}
 		run, err := f.srv.QueuePipeline(ctx, []byte(text), emulator.Pipeline{})
@@ -67,7 +67,7 @@ func newJobs(f *fleet, name, dir string) (agent.JobFunc, error) {
 	}
 	r, err := runner.New(runner.Config{
 		Work: filepath.Join(dir, "work"), NativeTasks: "on", AgentName: name, AgentVersion: agent.Version, MachineName: name,
-		Environment: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"}, Podman: f.o.Podman,
+		Environment: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"}, Podman: f.podman,
 	}, f.o.Log)
 	if err != nil {
 		return nil, err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/http"
 	"runtime"
 	"slices"
 	"strings"
@@ -138,36 +137,42 @@ func withoutNames(text string) string {
 // settleTime bounds how long connections and goroutines may take to go.
 const settleTime = 10 * time.Second
 
-// left counts what the soak leaves in this process and in Podman.
-func (r *Report) left(ctx context.Context, o Options, before left) {
+// containers removes what the agents left in Podman, and counts it.
+func (r *Report) containers(ctx context.Context, o Options, podman *podmanrun.Client) {
+	if podman == nil {
+		r.Left = "no Podman"
+		return
+	}
+	n := 0
+	for i := range o.Agents {
+		removed, err := podman.RemoveOwned(ctx, podmanrun.Owner{Agent: agentName(i)})
+		if err != nil {
+			r.problem("looking for containers: %v", err)
+		}
+		n += len(removed.Containers) + len(removed.Networks) + len(removed.Volumes)
+	}
+	r.Left = fmt.Sprintf("%d containers, networks and volumes", n)
+	if n > 0 {
+		r.problem("%d containers, networks or volumes are left", n)
+	}
+}
+
+// left counts what the soak leaves in this process.
+func (r *Report) left(before left) {
 	var now left
 	for end := time.Now().Add(settleTime); ; time.Sleep(100 * time.Millisecond) {
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 		if now = countLeft(); now.goroutines <= before.goroutines && now.files <= before.files || time.Now().After(end) {
 			break
 		}
 	}
-	containers := 0
-	if o.Podman != nil {
-		for i := range o.Agents {
-			removed, err := o.Podman.RemoveOwned(ctx, podmanrun.Owner{Agent: fmt.Sprintf("soak-%02d", i+1)})
-			if err != nil {
-				r.problem("looking for containers: %v", err)
-			}
-			containers += len(removed.Containers) + len(removed.Networks) + len(removed.Volumes)
-		}
-	}
-	r.Left = fmt.Sprintf("%d goroutines, %d file descriptors, %d containers, networks and volumes",
-		max(now.goroutines-before.goroutines, 0), max(now.files-before.files, 0), containers)
+	r.Left = fmt.Sprintf("%d goroutines, %d file descriptors, %s",
+		max(now.goroutines-before.goroutines, 0), max(now.files-before.files, 0), r.Left)
 	if now.goroutines > before.goroutines {
 		stacks := make([]byte, 1<<20)
 		r.problem("%d goroutines are left:\n%s", now.goroutines-before.goroutines, stacks[:runtime.Stack(stacks, true)])
 	}
 	if now.files > before.files {
 		r.problem("%d file descriptors are left", now.files-before.files)
-	}
-	if containers > 0 {
-		r.problem("%d containers, networks or volumes are left", containers)
 	}
 }
 

@@ -37,8 +37,9 @@ type Options struct {
 	Lines  int // that each of a job's two steps prints
 	Every  int // a fault hits every n-th request; zero: none
 	Dir    string
-	// Podman runs a dependency container beside every [serviceEvery]-th job; nil: none.
-	Podman *podmanrun.Client
+	// PodmanHost is the address of the service that runs a dependency container
+	// beside every [serviceEvery]-th job; empty: there are none.
+	PodmanHost string
 	// NewAgent makes an agent; nil is [agent.New]. A test makes hasty ones.
 	NewAgent func(agent.Config, agent.JobFunc, agent.Deps) (*agent.Agent, error)
 	Log      *slog.Logger
@@ -69,8 +70,13 @@ func Run(ctx context.Context, o Options) (_ Report, err error) {
 		return Report{}, err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
+	podman, closePodman, err := openPodman(ctx, o)
+	if err != nil {
+		return Report{}, err
+	}
+	defer func() { err = errors.Join(err, closePodman()) }()
 	began := time.Now()
-	f := &fleet{o: o, srv: srv, ran: make(map[job.ID]int), told: make(map[job.ID][]job.Result)}
+	f := &fleet{o: o, podman: podman, srv: srv, ran: make(map[job.ID]int), told: make(map[job.ID][]job.Result)}
 	queued, err := f.queue(ctx)
 	if err != nil {
 		return Report{}, err
@@ -86,11 +92,24 @@ func Run(ctx context.Context, o Options) (_ Report, err error) {
 	f.agents.Wait()
 	r := f.report(ctx, queued, waitErr)
 	r.Took = time.Since(began).Round(time.Second)
-	if err := stop(); err != nil {
+	r.containers(ctx, o, podman)
+	if err := errors.Join(stop(), closePodman()); err != nil {
 		return r, err
 	}
-	r.left(ctx, o, before)
+	r.left(before)
 	return r, nil
+}
+
+// openPodman connects to the service, if there is to be one. Closing twice is fine.
+func openPodman(ctx context.Context, o Options) (*podmanrun.Client, func() error, error) {
+	if o.PodmanHost == "" {
+		return nil, func() error { return nil }, nil
+	}
+	c, err := podmanrun.Open(ctx, podmanrun.Config{Host: o.PodmanHost, ConnectTimeout: 10 * time.Second}, o.Log)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, sync.OnceValue(c.Close), nil
 }
 
 // start serves the emulator. The locks are shorter than the service's, so that
@@ -136,20 +155,20 @@ func countLeft() left {
 // fleet is the agents of a soak and what they said.
 type fleet struct {
 	o      Options
+	podman *podmanrun.Client // nil: none
 	srv    *server
 	agents sync.WaitGroup
 
-	mu    sync.Mutex
-	ran   map[job.ID]int          // how often a job was started
-	told  map[job.ID][]job.Result // what its agent said at the end
-	ends  []error                 // of agents that ended by themselves
-	peaks struct{ heap uint64 }
+	mu   sync.Mutex
+	ran  map[job.ID]int          // how often a job was started
+	told map[job.ID][]job.Result // what its agent said at the end
+	ends []error                 // of agents that ended by themselves
 }
 
 // launch starts the agents.
 func (f *fleet) launch(ctx context.Context) error {
 	for i := range f.o.Agents {
-		name := fmt.Sprintf("soak-%02d", i+1)
+		name := agentName(i)
 		dir := filepath.Join(f.o.Dir, name)
 		run, err := newJobs(f, name, dir)
 		if err != nil {
@@ -172,6 +191,8 @@ func (f *fleet) launch(ctx context.Context) error {
 	}
 	return nil
 }
+
+func agentName(i int) string { return fmt.Sprintf("soak-%02d", i+1) }
 
 var errNotTold = errors.New("before it was told to")
 

@@ -56,6 +56,12 @@ func run(ctx context.Context, o soak.Options, logTo string) (err error) {
 		defer func() { _ = file.Close() }() // a log
 		o.Log = slog.New(slog.NewTextHandler(file, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
+	s, err := stage.Start(ctx, stage.Options{NoBuildkitd: true, NoRegistry: true})
+	defer func() { err = errors.Join(err, s.Stop(ctx)) }()
+	if err != nil {
+		return err
+	}
+	o.PodmanHost = s.Podman.Addr()
 	shown := -1
 	o.Progress = func(ended, all int) {
 		if ended/10 != shown/10 || shown < 0 { // a line for each ten
