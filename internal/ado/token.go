@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -114,18 +115,19 @@ func (s *TokenSource) fetch(ctx context.Context) (TokenAnswer, error) {
 }
 
 func (s *TokenSource) request(ctx context.Context) (TokenAnswer, error) {
-	assertion, err := s.assertion()
+	form, err := s.form()
 	if err != nil {
 		return TokenAnswer{}, err
 	}
-	form := url.Values{
-		"grant_type":            {GrantClientCredentials},
-		"client_assertion_type": {AssertionTypeJWT},
-		"client_assertion":      {assertion},
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.credentials.Endpoint, strings.NewReader(form.Encode())) //nolint:gosec // the endpoint is the server's to name
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.credentials.Endpoint, strings.NewReader(form)) //nolint:gosec // the endpoint is the server's to name
 	if err != nil {
 		return TokenAnswer{}, errors.New("the token endpoint is not a URL")
+	}
+	// Each attempt has an assertion of its own: one whose answer was lost may have
+	// been granted, and none is granted twice. All are of the same length.
+	req.GetBody = func() (io.ReadCloser, error) {
+		form, err := s.form()
+		return io.NopCloser(strings.NewReader(form)), err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", mediaJSON)
@@ -145,6 +147,19 @@ func (s *TokenSource) request(ctx context.Context) (TokenAnswer, error) {
 		return TokenAnswer{}, errors.New("the token endpoint's answer has no token")
 	}
 	return answer, nil
+}
+
+// form is a request for a token with a fresh assertion.
+func (s *TokenSource) form() (string, error) {
+	assertion, err := s.assertion()
+	if err != nil {
+		return "", err
+	}
+	return url.Values{
+		"grant_type":            {GrantClientCredentials},
+		"client_assertion_type": {AssertionTypeJWT},
+		"client_assertion":      {assertion},
+	}.Encode(), nil
 }
 
 // assertion is a fresh proof that we hold the key (protocol §3.1). It has no iat.

@@ -95,6 +95,28 @@ func TestTheTokenCallRetriesMore(t *testing.T) {
 	}
 }
 
+// An assertion whose answer was lost may have been used up (protocol §3.1: jti).
+func TestEveryAttemptToGetATokenHasAnAssertionOfItsOwn(t *testing.T) {
+	used := map[string]bool{}
+	srv := newService(t, nil)
+	srv.handle = func(w http.ResponseWriter, _ *http.Request) {
+		asked := srv.asked()
+		assertion := parseForm(t, asked[len(asked)-1].Body).Get("client_assertion")
+		if used[assertion] {
+			t.Error("an assertion was sent twice")
+		}
+		used[assertion] = true
+		if len(used) < 3 {
+			refuse(w, http.StatusBadGateway, "")
+			return
+		}
+		answer(w, http.StatusOK, ado.TokenAnswer{AccessToken: "granted"})
+	}
+	if _, err := tokens(t, srv).Token(t.Context()); err != nil || len(used) != 3 {
+		t.Errorf("Token: %v after %d assertions, want success with the third", err, len(used))
+	}
+}
+
 // Protocol §3.4.
 func TestAWrongClockIsCorrectedByTheServers(t *testing.T) {
 	for name, c := range map[string]struct{ header, sentence bool }{"by header": {true, false}, "by sentence": {false, true}} {
