@@ -22,21 +22,27 @@ const maxLives = 5
 // (protocol §2.6); an agent that was at work already waits as long as for a
 // session, because the settings were good a moment ago.
 func (a *Agent) registerPatiently(ctx context.Context, connections, pollConnections http.RoundTripper, life int) (r *registered, err error) {
-	policy := retry.Policy{
-		Attempts: 3, First: a.timings.registerPause, Max: a.timings.sessionPause, Retryable: troubled,
-		Notify: func(err error, attempt int, pause time.Duration) {
-			a.deps.Health.poll()
-			a.log.WarnContext(ctx, "registering failed, trying again", "error", err, "attempt", attempt, "pause", pause)
-		},
-	}
-	if life > 1 {
-		policy.Attempts, policy.Total = 0, a.timings.sessionPatience
+	stopBeating := a.beatWithoutPolls(ctx)
+	defer stopBeating()
+	policy := a.patience()
+	if life == 1 {
+		policy.Attempts, policy.Total, policy.Retryable = 3, 0, troubled
 	}
 	err = retry.Do(ctx, policy, func(ctx context.Context) (err error) {
 		r, err = a.register(ctx, connections, pollConnections)
 		return err
 	})
 	return r, err
+}
+
+// patience is that of an agent that was at work already.
+func (a *Agent) patience() retry.Policy {
+	return retry.Policy{
+		First: a.timings.registerPause, Max: a.timings.sessionPause, Total: a.timings.sessionPatience, Retryable: ado.IsOutage,
+		Notify: func(err error, attempt int, pause time.Duration) {
+			a.log.Warn("the server does not answer as it should, trying again", "error", err, "attempt", attempt, "pause", pause)
+		},
+	}
 }
 
 // troubled reports whether the server failed, rather than refused. Connections
@@ -61,15 +67,23 @@ func (a *Agent) again(ctx context.Context, r *registered, cause error, life int)
 	if !lost || ctx.Err() != nil {
 		return false, cause
 	}
-	found, err := r.admin.FindAgent(ctx, r.pool.ID, r.agent.Name)
+	stopBeating := a.beatWithoutPolls(ctx)
+	defer stopBeating()
+	var found ado.TaskAgent
+	err := retry.Do(ctx, a.patience(), func(ctx context.Context) (err error) {
+		found, err = r.admin.FindAgent(ctx, r.pool.ID, r.agent.Name)
+		return err
+	})
 	switch {
+	case ctx.Err() != nil:
+		return false, nil // told to stop: there is nothing left to leave
 	case err == nil && (found.ID != r.agent.ID || !r.holds(found)):
 		return false, hint.With(fmt.Errorf("another process registered as %q: %w", r.agent.Name, ado.ErrUnauthorized),
 			"set AZP_AGENT_NAME to a name of its own")
 	case err == nil:
 		return false, cause
 	case !errors.Is(err, ado.ErrAgentNotFound):
-		return false, errors.Join(cause, fmt.Errorf("asking what became of the agent: %w", err))
+		return false, fmt.Errorf("asking what became of the agent after %q: %w", cause, err) //nolint:errorlint // what the cause stands for is not known
 	case !a.config.Reregister || a.config.Once && r.tookJob:
 		return false, cause
 	case life >= maxLives:
@@ -82,6 +96,39 @@ func (a *Agent) again(ctx context.Context, r *registered, cause error, life int)
 		return false, nil // told to stop: there is nothing left to leave
 	}
 	return true, nil
+}
+
+// leaveHalfRegistered removes the agent when the order to stop came while it was
+// being registered: the request may have been carried out all the same. It is
+// ours only if it has our key.
+func (a *Agent) leaveHalfRegistered(ctx context.Context, connections http.RoundTripper) {
+	if !a.config.Ephemeral {
+		return
+	}
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), a.timings.unregister,
+		fmt.Errorf("looking for a half registered agent took longer than %s", a.timings.unregister))
+	defer cancel()
+	r := &registered{options: a.requestOptions(connections)}
+	err := func() (err error) {
+		if r.key, err = a.state.key(); err != nil {
+			return err
+		}
+		if r.admin, err = a.admin(r.options); err != nil {
+			return err
+		}
+		if r.pool, err = a.findPool(ctx, r.admin); err != nil {
+			return err
+		}
+		r.agent, err = r.admin.FindAgent(ctx, r.pool.ID, a.config.Name)
+		return err
+	}()
+	switch {
+	case errors.Is(err, ado.ErrAgentNotFound):
+	case err != nil:
+		a.log.WarnContext(ctx, "the agent may stay behind half registered", "agent", a.config.Name, "error", err)
+	case r.agent.Authorization != nil && r.agent.Authorization.PublicKey != nil && r.holds(r.agent):
+		a.unregister(ctx, r)
+	}
 }
 
 // holds reports whether found is registered with our key. A server that does not

@@ -124,8 +124,18 @@ func New(c Config, run JobFunc, d Deps) (*Agent, error) {
 	}
 	return &Agent{
 		config: c, runs: run, deps: d, log: d.Log, host: host,
-		state: state{dir: c.StateDir}, end: newEnding(c.drainBudget, d.Health.draining), timings: protocolTimings(),
+		state: state{dir: c.StateDir}, end: newEnding(c.drainBudget, endingOf(d)), timings: protocolTimings(),
 	}, nil
+}
+
+// endingOf tells of the phases of an end.
+func endingOf(d Deps) func(phase) {
+	return func(p phase) {
+		d.Log.Info("the agent leaves", "phase", p.String())
+		if p == draining {
+			d.Health.draining()
+		}
+	}
 }
 
 // Run registers the agent, or takes the place of one with its name, opens its
@@ -151,6 +161,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		r, err := a.registerPatiently(ctx, connections, pollConnections, life)
 		if err != nil {
 			if ctx.Err() != nil {
+				a.leaveHalfRegistered(ctx, connections)
 				return nil
 			}
 			return err
@@ -160,11 +171,11 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		began := time.Now()
 		err = a.serve(ctx, r)
-		if err == nil {
+		if err == nil || a.end.told() {
 			if a.config.Ephemeral {
 				a.unregister(ctx, r)
 			}
-			return nil
+			return err // of a job that hung, when the agent was told to stop
 		}
 		if time.Since(began) > a.timings.settled {
 			life = 1

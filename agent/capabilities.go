@@ -20,6 +20,7 @@ const (
 	capabilityProduct     = "dockless"
 	capabilityPrefix      = "dockless."
 	capabilityFleet       = "dockless.fleet"        // whose agent it is, see [Config.Fleet]
+	capabilityEphemeral   = "dockless.ephemeral"    // "false": stays in the pool while it is offline, see [Config.Ephemeral]
 	capabilityPlaceholder = "dockless.placeholder"  // "true": never has a session, see [Agent.Placeholder]
 	capabilitySet         = "dockless.capabilities" // names that the settings made user capabilities
 )
@@ -111,6 +112,9 @@ func (a *Agent) capabilities(ctx context.Context) map[string]string {
 	offered.setAll(a.deps.Capabilities)
 	if a.config.Fleet != "" {
 		offered.set(capabilityFleet, a.config.Fleet)
+	}
+	if !a.config.Ephemeral {
+		offered.set(capabilityEphemeral, "false")
 	}
 	if names := a.config.capabilityNames(); names != "" {
 		offered.set(capabilitySet, names)

@@ -55,14 +55,16 @@ func environmentCapabilities(environment []string) map[string]string {
 var secretWords = []string{
 	"token", "secret", "password", "passwd", "pass", "passphrase", "pwd", "key", "apikey", "accesskey", "privatekey",
 	"credential", "cred", "creds", "connectionstring", "connstr", "sas", "pat", "jwt", "cookie", "bearer",
+	"auth", "authorization", "webhook", // SSH_AUTH_SOCK goes with them, which no pipeline means
 }
 
 // secretPhrases do so with more than one word.
 var secretPhrases = []string{"_connection_string_", "_conn_str_", "_auth_config_"}
 
 // secretEndings do so at the end of a word that was written as one, as in
-// PGPASSWORD. They end no innocent word, as "key" ends "monkey".
-var secretEndings = []string{"token", "secret", "password", "passwd", "passphrase", "apikey", "credential"}
+// PGPASSWORD. They end hardly an innocent word, as "key" ends "monkey"; a bypass
+// and a compass are no loss.
+var secretEndings = []string{"token", "secret", "password", "passwd", "passphrase", "pass", "apikey", "credential"}
 
 // namesSecret reports whether a variable's name says that it holds a secret. A
 // plural and a number at the end of a word make no difference. PWD alone is a
@@ -105,7 +107,7 @@ func wordsOf(name string) []string {
 	words := strings.Fields(strings.ToLower(spaced.String()))
 	for i, word := range words {
 		word = strings.TrimRight(word, "0123456789")
-		if word != "sas" && word != "pass" {
+		if word != "sas" && !strings.HasSuffix(word, "ss") {
 			word = strings.TrimSuffix(word, "s")
 		}
 		words[i] = word
@@ -120,6 +122,9 @@ var (
 	proxyUserInfo = regexp.MustCompile(`^[^/?#\s]*@`)
 	// keyBlock begins a private key in PEM.
 	keyBlock = regexp.MustCompile(`PRIVATE KEY-----`)
+	// secretForm is what tokens look like: a web token, those of well-known services,
+	// and the value of an Authorization header.
+	secretForm = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.|\bgh[pousr]_\w{20}|\bgithub_pat_\w|\bxox[abeoprs]-\w|^(?i:basic|bearer) \S`)
 	// secretPair is one member of a connection string or of a signed address.
 	secretPair = regexp.MustCompile(`(?i)(password|passwd|pwd|secret|token|accountkey|accesskey|sharedaccesskey|sharedaccesssignature|[?&]sig)\s*=`)
 )
@@ -127,6 +132,7 @@ var (
 // holdsSecret reports whether a value has the form of a secret, whatever its
 // variable is called.
 func holdsSecret(name, value string) bool {
-	return userInfo.MatchString(value) || keyBlock.MatchString(value) || secretPair.MatchString(value) ||
+	return userInfo.MatchString(value) || keyBlock.MatchString(value) ||
+		secretPair.MatchString(value) || secretForm.MatchString(value) ||
 		strings.HasSuffix(strings.ToLower(name), "proxy") && proxyUserInfo.MatchString(value)
 }

@@ -152,7 +152,7 @@ func TestTheEnvironmentCanBeKeptBack(t *testing.T) {
 func TestUserCapabilitiesFollowTheSettingsAndLeaveThoseOfPeopleAlone(t *testing.T) {
 	srv := emulatortest.New(t)
 	admin := administratorOf(t, srv)
-	old := admin.add("build-01", map[string]string{"dockless.capabilities": "ours,gone"})
+	old := admin.add("build-01", map[string]string{"dockless.capabilities": "ours,gone", "dockless.placeholder": "true"})
 	if err := admin.SetUserCapabilities(t.Context(), admin.pool, old.ID, map[string]string{"theirs": "1", "OURS": "old", "gone": "x", "shared": "people"}); err != nil {
 		t.Fatal(err)
 	}

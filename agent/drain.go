@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +45,7 @@ func (p phase) String() string {
 // concurrently.
 type ending struct {
 	budget func(Order) time.Duration
-	began  func() // is told of the first order
+	moved  func(phase) // is told of each new phase; must not block
 
 	mu       sync.Mutex
 	phase    phase
@@ -55,8 +56,8 @@ type ending struct {
 	stop     context.CancelCauseFunc
 }
 
-func newEnding(budget func(Order) time.Duration, began func()) *ending {
-	return &ending{budget: budget, began: began, changed: make(chan struct{})}
+func newEnding(budget func(Order) time.Duration, moved func(phase)) *ending {
+	return &ending{budget: budget, moved: moved, changed: make(chan struct{})}
 }
 
 // bind names what an order ends; one that came before counts too.
@@ -79,10 +80,7 @@ func (e *ending) order(o Order) {
 	if e.phase != working && !deadline.Before(e.deadline) {
 		return
 	}
-	if e.phase == working {
-		e.phase = draining
-		e.began()
-	}
+	e.move(draining)
 	e.reason, e.granted, e.deadline = o.Reason, granted, deadline
 	close(e.changed)
 	e.changed = make(chan struct{})
@@ -95,7 +93,15 @@ func (e *ending) order(o Order) {
 func (e *ending) reach(p phase) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.phase = max(e.phase, p)
+	e.move(p)
+}
+
+// move is called with mu held.
+func (e *ending) move(p phase) {
+	if p > e.phase {
+		e.phase = p
+		e.moved(p)
+	}
 }
 
 // told reports whether the agent takes no further job.
@@ -108,6 +114,7 @@ func (e *ending) told() bool {
 // due is what an order granted: until when the running job may go on, and a
 // channel that is closed when that changes. Before any order, until is zero.
 type due struct {
+	cause   string // what happened, for people; empty: the agent was told to stop
 	reason  string
 	granted time.Duration
 	until   time.Time
@@ -117,7 +124,7 @@ type due struct {
 func (e *ending) due() due {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return due{e.reason, e.granted, e.deadline, e.changed}
+	return due{reason: e.reason, granted: e.granted, until: e.deadline, changed: e.changed}
 }
 
 // Drain gives the agent the order to stop, as the end of Run's context does: it
@@ -161,7 +168,7 @@ func (s *service) letFinish(ctx context.Context, running *work, own due) {
 	for {
 		d := s.end.due()
 		if d.until.IsZero() || !own.until.IsZero() && own.until.Before(d.until) {
-			d.reason, d.granted, d.until = own.reason, own.granted, own.until
+			d.cause, d.reason, d.granted, d.until = own.cause, own.reason, own.granted, own.until
 		}
 		s.log.InfoContext(ctx, "draining", "job_id", running.message.JobID, "budget", d.granted, "reason", d.reason)
 		timer := time.NewTimer(time.Until(d.until))
@@ -186,7 +193,7 @@ func (s *service) letFinish(ctx context.Context, running *work, own due) {
 
 // message says to the developer whose job it was why it was canceled.
 func (d due) message() string {
-	text := "the agent was told to stop"
+	text := cmp.Or(d.cause, "the agent was told to stop")
 	if d.reason != "" {
 		text += " (" + d.reason + ")"
 	}

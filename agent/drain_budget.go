@@ -20,8 +20,13 @@ const (
 // Kubernetes does.
 type Period time.Duration
 
-// UnmarshalText reads 3120, 52m or 1h30m.
+// UnmarshalText reads 3120, 52m or 1h30m. Nothing is zero: a pod without the
+// annotation that a variable is made of has an empty one.
 func (p *Period) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*p = 0
+		return nil
+	}
 	if seconds, err := strconv.ParseUint(string(text), 10, 31); err == nil {
 		*p = Period(time.Duration(seconds) * time.Second)
 		return nil

@@ -36,13 +36,13 @@ func TestTheDrainBudgetFitsWhatIsLeft(t *testing.T) {
 }
 
 func TestAPeriodIsSecondsOrADuration(t *testing.T) {
-	for text, want := range map[string]time.Duration{"3120": 52 * time.Minute, "0": 0, "1h30m": 90 * time.Minute, "45s": 45 * time.Second} {
+	for text, want := range map[string]time.Duration{"3120": 52 * time.Minute, "": 0, "0": 0, "1h30m": 90 * time.Minute, "45s": 45 * time.Second} {
 		var p Period
 		if err := p.UnmarshalText([]byte(text)); err != nil || time.Duration(p) != want {
 			t.Errorf("%q is %s, %v, want %s", text, time.Duration(p), err, want)
 		}
 	}
-	for _, text := range []string{"", "-5", "1.5", "soon", "99999999999"} {
+	for _, text := range []string{"-5", "1.5", "soon", "99999999999"} {
 		if err := new(Period).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q is a period, want an error", text)
 		}
@@ -51,7 +51,7 @@ func TestAPeriodIsSecondsOrADuration(t *testing.T) {
 
 func TestALaterOrderShortensTheDrainAndNeverLengthensIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newEnding(Config{DrainTimeout: new(time.Hour)}.drainBudget, func() {})
+		e := newEnding(Config{DrainTimeout: new(time.Hour)}.drainBudget, func(phase) {})
 		ctx, stop := context.WithCancelCause(t.Context())
 		e.bind(stop)
 		if e.told() || ctx.Err() != nil {
@@ -82,7 +82,7 @@ func TestALaterOrderShortensTheDrainAndNeverLengthensIt(t *testing.T) {
 }
 
 func TestAnOrderBeforeTheStartCounts(t *testing.T) {
-	e := newEnding(Config{}.drainBudget, func() {})
+	e := newEnding(Config{}.drainBudget, func(phase) {})
 	e.order(Order{Reason: "early"})
 	ctx, stop := context.WithCancelCause(t.Context())
 	e.bind(stop)
@@ -92,7 +92,7 @@ func TestAnOrderBeforeTheStartCounts(t *testing.T) {
 }
 
 func TestThePhasesOfAnEndOnlyGrow(t *testing.T) {
-	e := newEnding(Config{}.drainBudget, func() {})
+	e := newEnding(Config{}.drainBudget, func(phase) {})
 	for _, p := range []phase{draining, canceling, left} {
 		e.reach(p)
 		e.reach(working)
@@ -107,7 +107,7 @@ func TestThePhasesOfAnEndOnlyGrow(t *testing.T) {
 func drainOf(t *testing.T, c Config, endsAfter time.Duration, meanwhile func(*ending)) (took time.Duration, told *job.Stop) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &service{Agent: &Agent{log: slog.New(slog.DiscardHandler), end: newEnding(c.drainBudget, func() {})}}
+		s := &service{Agent: &Agent{log: slog.New(slog.DiscardHandler), end: newEnding(c.drainBudget, func(phase) {})}}
 		s.leave = func(error) {}
 		w := newWork(&job.Message{JobID: "J"})
 		ended, end := context.WithCancelCause(t.Context())
@@ -162,7 +162,7 @@ func TestAPreemptionShortensADrainThatIsUnderWay(t *testing.T) {
 // stop after it began to report.
 func TestTheReportOfAJobEndsWithTheDrainBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &service{Agent: &Agent{timings: protocolTimings(), end: newEnding(Config{DrainTimeout: new(time.Minute)}.drainBudget, func() {})}}
+		s := &service{Agent: &Agent{timings: protocolTimings(), end: newEnding(Config{DrainTimeout: new(time.Minute)}.drainBudget, func(phase) {})}}
 		started := time.Now()
 		ctx, cancel := s.completion(t.Context())
 		defer cancel()
@@ -173,4 +173,28 @@ func TestTheReportOfAJobEndsWithTheDrainBudget(t *testing.T) {
 			t.Errorf("the report was given up after %s because of %v, want %s", took, context.Cause(ctx), 2*time.Minute+s.timings.completeStop)
 		}
 	})
+}
+
+// A job that ignores its first signals ends long after the deadline. Its report
+// has its eight seconds all the same.
+func TestTheReportOfAJobThatEndsLateHasItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{Agent: &Agent{timings: protocolTimings(), end: newEnding(Config{DrainTimeout: new(time.Duration)}.drainBudget, func(phase) {})}}
+		s.end.order(Order{Reason: "SIGTERM"})
+		time.Sleep(10 * time.Second)
+		started := time.Now()
+		ctx, cancel := s.completion(t.Context())
+		defer cancel()
+		<-ctx.Done()
+		if took := time.Since(started); took != s.timings.completeStop {
+			t.Errorf("the report was given up after %s, want %s", took, s.timings.completeStop)
+		}
+	})
+}
+
+func TestALostSessionIsNoOrderToStop(t *testing.T) {
+	lost := due{cause: "the agent lost its session", reason: "403", granted: time.Minute}
+	if got := lost.message(); got != "the agent lost its session (403) and the job did not finish within its drain budget of 1m0s" {
+		t.Errorf("message = %q", got)
+	}
 }

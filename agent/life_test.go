@@ -303,3 +303,75 @@ func TestRegisteringIsTriedAgainWhileTheServerHasTrouble(t *testing.T) {
 		t.Errorf("Run = %v after %d attempts, want a refusal to be final", err, srv.Hits(hits))
 	}
 }
+
+// An order to stop in the middle of registering must not leave an agent behind
+// that nobody knows of.
+func TestAnOrderWhileItRegistersLeavesNoAgentBehind(t *testing.T) {
+	srv := emulatortest.New(t)
+	srv.Fail(emulator.Fault{Match: "PUT /usercapabilities$", Kind: emulator.FaultDelay, For: 10 * time.Second})
+	c := config(t, srv)
+	c.Capabilities = []string{"camera"}
+	a := newAgent(t, c, records(succeed))
+	done := make(chan error, 1)
+	go func() { done <- a.Run(t.Context()) }()
+	for end := time.Now().Add(10 * time.Second); len(srv.Agents()) == 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	a.Drain(agent.Order{Reason: "SIGTERM"})
+	if err := <-done; err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+	if agents := srv.Agents(); len(agents) != 0 {
+		t.Errorf("agents after the end = %v, want none", agents)
+	}
+}
+
+// What happens to the session after the order to stop is no failure of an agent
+// that was to go anyway.
+func TestASessionThatIsLostWhileDrainingIsNoFailure(t *testing.T) {
+	srv := emulatortest.New(t, func(c *emulator.Config) { c.PollHold = 20 * time.Millisecond })
+	id := srv.Queue(emulatortest.Script("true"))
+	var ready []bool
+	stop := started(t, newAgent(t, config(t, srv), records(lasting(700*time.Millisecond)), func(d *agent.Deps) {
+		d.Health.Ready = func(open bool) { ready = append(ready, open) }
+		d.Health.Draining = func() {
+			srv.Fail(emulator.Fault{Match: "GET /messages$", Kind: emulator.FaultStatus, Count: 1,
+				Answer: emulator.FaultAnswer{Code: 403, TypeKey: string(ado.KeyAccessDenied)}})
+		}
+	}))
+	srv.AwaitState(id, emulator.Running)
+	if err := stop(); err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+	wantResult(t, srv, id, job.Succeeded)
+	if agents := srv.Agents(); len(agents) != 0 {
+		t.Errorf("agents after the end = %v, want none", agents)
+	}
+	if len(ready) < 2 || ready[1] {
+		t.Errorf("ready = %v, want false as soon as the session was lost", ready)
+	}
+}
+
+// A second job waits for the first to end. An agent that is told to stop meanwhile
+// leaves it to others: its message is still there.
+func TestAJobThatWaitsBehindAnotherIsLeftToOthersByADrain(t *testing.T) {
+	srv := emulatortest.New(t)
+	id := srv.Queue(emulatortest.Script("true"))
+	w := tapped(t, srv, nil)
+	stop := started(t, newAgent(t, through(t, srv, w), records(lasting(300*time.Millisecond))))
+	srv.AwaitState(id, emulator.Running)
+	if !srv.SendMessage("build-01", "PipelineAgentJobRequest", `{"jobId":"11111111-2222-3333-4444-555555555555","requestId":5,"plan":{"planId":"11111111-2222-3333-4444-555555555556","version":9},"timeline":{"id":"11111111-2222-3333-4444-555555555556"}}`) {
+		t.Fatal("the emulator knows no such agent")
+	}
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if polls := w.seen(of(http.MethodGet, "messages")); len(polls) > 0 && polls[len(polls)-1].query.Get("lastMessageId") == "42" {
+			break // the second message was received
+		}
+	}
+	if err := stop(); err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+	if deleted := w.seen(of(http.MethodDelete, "messages")); len(deleted) != 1 {
+		t.Errorf("%d messages were deleted, want the first one's only", len(deleted))
+	}
+}

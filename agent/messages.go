@@ -87,13 +87,13 @@ func (s *service) afterFailure(ctx context.Context, err error, failures int) tim
 func (s *service) reopenSession(ctx context.Context) error {
 	pause := retry.Between(s.timings.reopen.low, s.timings.reopen.high)
 	s.log.WarnContext(ctx, "session expired, opening another", "session_id", s.session.ID, "pause", pause)
-	s.session.ID = "" // nothing to delete if this is the end
+	s.setSession(ado.Session{}) // nothing to delete if this is the end
 	s.deps.Health.ready(false)
 	if err := retry.Wait(ctx, pause); err != nil {
 		return err
 	}
 	session, err := s.openSession(ctx)
-	s.session = session
+	s.setSession(session)
 	if err != nil {
 		return err
 	}
@@ -101,12 +101,21 @@ func (s *service) reopenSession(ctx context.Context) error {
 	return nil
 }
 
+func (s *service) setSession(session ado.Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.session = session
+}
+
 // acknowledge deletes a message that was handed over. A failure means at worst
 // that it comes again to the next process.
 func (s *service) acknowledge(ctx context.Context, id ado.MessageID) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), s.timings.ack, fmt.Errorf("deleting message %d took longer than %s", id, s.timings.ack))
 	defer cancel()
-	if err := s.client.DeleteMessage(ctx, s.session.ID, id); err != nil {
+	s.mu.Lock()
+	session := s.session.ID
+	s.mu.Unlock()
+	if err := s.client.DeleteMessage(ctx, session, id); err != nil {
 		s.log.WarnContext(ctx, "message was not deleted", "message_id", id, "error", err)
 	}
 }
@@ -161,8 +170,10 @@ func (s *service) accept(ctx context.Context, m *job.Message, id ado.MessageID) 
 	s.taken = s.config.Once
 	w := newWork(m)
 	if s.running != nil {
+		// Acknowledged when it starts: what a drain makes us drop is for others.
+		w.unacknowledged = id
 		s.parked = w
-		return true
+		return false
 	}
 	s.start(ctx, w)
 	return true
@@ -176,6 +187,9 @@ func (*service) isJob(w *work, id job.ID) bool {
 func (s *service) start(ctx context.Context, w *work) {
 	s.running = w
 	s.jobs.Go(func() {
+		if w.unacknowledged != 0 {
+			s.acknowledge(ctx, w.unacknowledged)
+		}
 		s.run(ctx, w)
 		s.ended(ctx, w)
 	})

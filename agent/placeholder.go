@@ -44,8 +44,8 @@ type Placeholder struct {
 // that several of them know with different values keeps ours, else the value of
 // the first by name. Its key is thrown away, so nothing can ever enter as it.
 //
-// It refuses to take the place of an agent that is online, and of another
-// fleet's placeholder.
+// It refuses to take the place of an agent that is no placeholder, whether online
+// or not, and of another fleet's placeholder.
 func (a *Agent) Placeholder(ctx context.Context) (Placeholder, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, placeholderTimeout, errPlaceholderTimeout)
 	defer cancel()
@@ -86,6 +86,7 @@ func (a *Agent) placeholder(ctx context.Context, admin *ado.Registration, pool a
 	agent := existing
 	agent.Name, agent.Version, agent.OSDescription = a.config.Name, Version, a.osDescription()
 	agent.MaxParallelism, agent.ProvisioningState = 1, ado.AgentStateProvisioned
+	agent.UserCapabilities = nil // they have a call of their own, and a copy would undo it
 	agent.SystemCapabilities = a.placeholderCapabilities(ctx, all)
 	if existing.ID == 0 {
 		enabled := true
@@ -135,6 +136,9 @@ func (a *Agent) mayReplace(existing ado.TaskAgent) error {
 	advice := "set AZP_AGENT_NAME to a name that no agent has"
 	if existing.Status != ado.Offline {
 		return hint.With(fmt.Errorf("agent %q is online and no placeholder", existing.Name), "%s", advice)
+	}
+	if !isPlaceholder(existing) {
+		return hint.With(fmt.Errorf("agent %q is offline and no placeholder: it would lose its key", existing.Name), "%s", advice)
 	}
 	if existing.AssignedRequest != nil {
 		return hint.With(fmt.Errorf("agent %q has request %d", existing.Name, existing.AssignedRequest.RequestID), "%s", advice)

@@ -135,17 +135,23 @@ func TestAPlaceholderTakesNobodysPlace(t *testing.T) {
 		t.Error(err)
 	}
 
+	away := admin.add("template", map[string]string{"dockless.fleet": "blue"})
+	if _, err := placeholderOf(t, srv).Placeholder(t.Context()); err == nil || !strings.Contains(err.Error(), "lose its key") {
+		t.Errorf("Placeholder: %v, want a refusal because of an agent that is only away", err)
+	}
+	if err := admin.DeleteAgent(t.Context(), admin.pool, away.ID); err != nil {
+		t.Fatal(err)
+	}
 	admin.add("template", map[string]string{"dockless.fleet": "red", "dockless.placeholder": "true"})
 	if _, err := placeholderOf(t, srv).Placeholder(t.Context()); err == nil || !strings.Contains(err.Error(), `fleet "red"`) {
 		t.Errorf("Placeholder: %v, want a refusal because of another fleet's", err)
 	}
 }
 
-// An agent that was registered by hand as a template is taken over.
-func TestAPlaceholderReplacesAnOfflineAgentAndLeavesItDisabled(t *testing.T) {
+func TestAPlaceholderIsBroughtUpToDateAndStaysDisabled(t *testing.T) {
 	srv := emulatortest.New(t)
 	admin := administratorOf(t, srv)
-	old := admin.add("template", map[string]string{"Agent.OS": "Windows_NT", "old": "1"})
+	old := admin.add("template", map[string]string{"Agent.OS": "Windows_NT", "old": "1", "dockless.fleet": "blue", "dockless.placeholder": "true"})
 	disabled := false
 	old.Enabled = &disabled
 	old.Authorization.PublicKey = admin.key

@@ -60,8 +60,8 @@ type Reaped struct {
 //
 // It goes on after a failure: the list is complete also when the error is not
 // nil, which counts the failures and wraps the first of them. Any number of
-// reapers may run at the same time. Our clock decides how long an agent was
-// offline.
+// reapers may run at the same time. How long an agent was offline is judged by
+// the server's clock.
 func (a *Agent) Reap(ctx context.Context, o ReapOptions) ([]Reaped, error) {
 	if a.config.Fleet == "" {
 		return nil, hint.With(errors.New("reaping: no fleet is named"), "set DOCKLESS_FLEET, or --fleet, to the one whose agents may go")
@@ -70,7 +70,8 @@ func (a *Agent) Reap(ctx context.Context, o ReapOptions) ([]Reaped, error) {
 	defer cancel()
 	connections := a.deps.Network.NewHTTP()
 	defer connections.CloseIdleConnections()
-	admin, err := a.admin(a.requestOptions(connections))
+	options := a.requestOptions(connections)
+	admin, err := a.admin(options)
 	if err != nil {
 		return nil, err
 	}
@@ -86,13 +87,13 @@ func (a *Agent) Reap(ctx context.Context, o ReapOptions) ([]Reaped, error) {
 	var first error
 	failures := 0
 	for _, agent := range all {
-		if a.whyKept(agent, o.OfflineFor, time.Now()) != "" {
+		if a.whyKept(agent, o.OfflineFor, options.Clock.Now()) != "" {
 			continue
 		}
 		r := Reaped{Name: agent.Name, ID: agent.ID, OfflineSince: offlineSince(agent)}
 		if o.DryRun {
 			r.Outcome = WouldRemove
-		} else if r.Outcome, r.Reason, err = a.reap(ctx, admin, pool.ID, agent.ID, o.OfflineFor); err != nil {
+		} else if r.Outcome, r.Reason, err = a.reap(ctx, admin, options.Clock, pool.ID, agent.ID, o.OfflineFor); err != nil {
 			if failures++; first == nil {
 				first = err
 			}
@@ -108,7 +109,7 @@ func (a *Agent) Reap(ctx context.Context, o ReapOptions) ([]Reaped, error) {
 }
 
 // reap removes one agent unless a second look finds a reason not to.
-func (a *Agent) reap(ctx context.Context, admin *ado.Registration, pool ado.PoolID, id ado.AgentID, offlineFor time.Duration) (Outcome, string, error) {
+func (a *Agent) reap(ctx context.Context, admin *ado.Registration, clock *ado.Clock, pool ado.PoolID, id ado.AgentID, offlineFor time.Duration) (Outcome, string, error) {
 	agent, err := admin.Agent(ctx, pool, id)
 	if errors.Is(err, ado.ErrAgentNotFound) {
 		return Gone, "", nil
@@ -116,12 +117,11 @@ func (a *Agent) reap(ctx context.Context, admin *ado.Registration, pool ado.Pool
 	if err != nil {
 		return "", "", err
 	}
-	if why := a.whyKept(agent, offlineFor, time.Now()); why != "" {
+	if why := a.whyKept(agent, offlineFor, clock.Now()); why != "" {
 		return Kept, why, nil
 	}
-	// Between this look and the next line an agent may come back. It is then told
-	// that its registration was revoked, ends in good order, and whatever started
-	// it starts it again.
+	// Between this look and the next line an agent may come back. It then finds
+	// itself deleted and registers again, unless its settings forbid that.
 	if err := admin.DeleteAgent(ctx, pool, id); err != nil {
 		return "", "", err
 	}
@@ -140,6 +140,8 @@ func (a *Agent) whyKept(agent ado.TaskAgent, offlineFor time.Duration, now time.
 		return "it belongs to another fleet"
 	case isPlaceholder(agent):
 		return "it is a placeholder"
+	case staysOffline(agent):
+		return "it is meant to stay while it is offline"
 	case agent.Status != ado.Offline:
 		return "it is not offline"
 	case agent.AssignedRequest != nil:
@@ -159,6 +161,13 @@ func offlineSince(agent ado.TaskAgent) time.Time {
 		return agent.StatusChangedOn.Time
 	}
 	return agent.CreatedOn.Time
+}
+
+// staysOffline reports whether an agent is one that does not leave its pool when
+// it ends ([Config.Ephemeral]).
+func staysOffline(agent ado.TaskAgent) bool {
+	value, ok := job.Lookup(agent.SystemCapabilities, capabilityEphemeral)
+	return ok && !strings.EqualFold(value, "true")
 }
 
 // isPlaceholder reports whether a registration stands for agents to come. What

@@ -44,6 +44,7 @@ func TestReapingRemovesTheFleetsOfflineAgentsAndNoOthers(t *testing.T) {
 	admin.add("red", map[string]string{"dockless.fleet": "red"})
 	admin.add("microsofts", map[string]string{"Agent.OS": "Linux"})
 	admin.add("template", map[string]string{"dockless.fleet": "blue", "dockless.placeholder": "true"})
+	admin.add("jetson", map[string]string{"dockless.fleet": "blue", "dockless.ephemeral": "false"})
 	online(t, named(t, srv, "alive", func(c *agent.Config) { c.Fleet = "blue" }))
 	r := reaper(t, srv, srv.URL)
 
@@ -55,14 +56,14 @@ func TestReapingRemovesTheFleetsOfflineAgentsAndNoOthers(t *testing.T) {
 	if diff := cmp.Diff(map[string]agent.Outcome{"dead-1": agent.WouldRemove, "dead-2": agent.WouldRemove}, outcomes(planned)); err != nil || diff != "" {
 		t.Errorf("dry run: %v (-want +got):\n%s", err, diff)
 	}
-	if names := admin.names(); len(names) != 6 {
-		t.Errorf("after a dry run the pool has %v, want all six", names)
+	if names := admin.names(); len(names) != 7 {
+		t.Errorf("after a dry run the pool has %v, want all seven", names)
 	}
 	reaped, err := r.Reap(t.Context(), agent.ReapOptions{})
 	if diff := cmp.Diff(map[string]agent.Outcome{"dead-1": agent.Removed, "dead-2": agent.Removed}, outcomes(reaped)); err != nil || diff != "" {
 		t.Errorf("Reap: %v (-want +got):\n%s", err, diff)
 	}
-	if diff := cmp.Diff(map[string]bool{"red": true, "microsofts": true, "template": true, "alive": true}, admin.names()); diff != "" {
+	if diff := cmp.Diff(map[string]bool{"red": true, "microsofts": true, "template": true, "jetson": true, "alive": true}, admin.names()); diff != "" {
 		t.Errorf("agents that are left (-want +got):\n%s", diff)
 	}
 	if again, err := r.Reap(t.Context(), agent.ReapOptions{}); err != nil || len(again) > 0 {
@@ -84,10 +85,10 @@ func TestAnAgentWithARequestIsNotReapedBeforeItsLockIsOver(t *testing.T) {
 		return cut.Load()
 	})
 	id := srv.Queue(emulatortest.Script("true"))
-	started(t, newAgent(t, named(t, srv, "lost", func(c *agent.Config) { c.URL, c.Fleet = address, "blue" }), records(untilStopped)))
+	started(t, newAgent(t, named(t, srv, "lost", func(c *agent.Config) { c.URL, c.Fleet, c.Reregister = address, "blue", false }), records(untilStopped)))
 	srv.AwaitState(id, emulator.Running)
 	cut.Store(true)
-	for online := true; online; online = srv.Agents()["lost"] {
+	for end := time.Now().Add(20 * time.Second); srv.Agents()["lost"] && time.Now().Before(end); {
 		time.Sleep(50 * time.Millisecond)
 	}
 	r := reaper(t, srv, srv.URL)
@@ -99,10 +100,10 @@ func TestAnAgentWithARequestIsNotReapedBeforeItsLockIsOver(t *testing.T) {
 	if diff := cmp.Diff(map[string]agent.Outcome{"lost": agent.Removed}, outcomes(reaped)); err != nil || diff != "" {
 		t.Errorf("Reap after the lock is over: %v (-want +got):\n%s", err, diff)
 	}
-	cut.Store(false) // the agent finds itself revoked and ends
 	if names := admin.names(); len(names) > 0 {
 		t.Errorf("agents that are left = %v, want none", names)
 	}
+	cut.Store(false) // the agent finds itself revoked and ends
 }
 
 // atSecondLook calls change before the request for one agent is answered.

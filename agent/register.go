@@ -122,6 +122,7 @@ func (a *Agent) describe(r *registered, existing ado.TaskAgent) ado.TaskAgent {
 	agent.MaxParallelism = 1
 	agent.ProvisioningState = ado.AgentStateProvisioned
 	agent.Authorization = &ado.AgentAuthorization{PublicKey: ado.PublicKeyOf(r.key)}
+	agent.UserCapabilities = nil // they have a call of their own, and a copy would undo it
 	agent.SystemCapabilities = merged(existing.SystemCapabilities, r.offered)
 	return agent
 }

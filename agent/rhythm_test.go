@@ -20,7 +20,7 @@ import (
 // bareService is a service without a server: tests give it the requests that its
 // loops make. Times are the protocol's.
 func bareService() *service {
-	a := &Agent{log: slog.New(slog.DiscardHandler), timings: protocolTimings(), end: newEnding(Config{}.drainBudget, func() {})}
+	a := &Agent{log: slog.New(slog.DiscardHandler), timings: protocolTimings(), end: newEnding(Config{}.drainBudget, func(phase) {})}
 	s := &service{Agent: a, registered: &registered{}, session: ado.Session{ID: "old"}}
 	s.leave = func(error) {}
 	return s

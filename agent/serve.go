@@ -16,7 +16,9 @@ import (
 type service struct {
 	*Agent
 	*registered
-	session ado.Session // changed by the poll loop only
+	// session is changed by the poll loop only, with mu held; that loop reads it
+	// without.
+	session ado.Session
 
 	// The requests of the loops, which have rhythms of their own.
 	open  func(context.Context) (ado.Session, error)
@@ -62,28 +64,33 @@ func (a *Agent) serve(ctx context.Context, r *registered) (err error) {
 	err = s.poll(life)
 	if err != nil {
 		// The session is lost for good. Whatever runs has the usual budget.
-		stopBeating := s.beatWithoutPolls(ctx)
+		a.deps.Health.ready(false)
+		stopBeating := a.beatWithoutPolls(ctx)
 		budget := s.config.drainBudget(Order{})
-		s.drain(context.WithoutCancel(ctx), due{reason: err.Error(), granted: budget, until: time.Now().Add(budget)})
+		s.drain(context.WithoutCancel(ctx), due{cause: "the agent lost its session", reason: err.Error(), granted: budget, until: time.Now().Add(budget)})
 		stopBeating()
 	}
 	s.jobs.Wait()
 	leave(errOver)
 	drained.Wait()
+	if err != nil && s.end.told() {
+		s.log.WarnContext(ctx, "the session was lost while the agent was leaving", "error", err)
+		err = nil // it was to go anyway
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.tookJob = s.taken
 	return errors.Join(err, s.fatal)
 }
 
-// beatWithoutPolls beats while the message loop is gone for good and a job may
-// still use up its drain budget.
-func (s *service) beatWithoutPolls(ctx context.Context) (stop func()) {
+// beatWithoutPolls beats while there is no message loop: before there is a session,
+// and when it is gone for good and a job may still use up its drain budget.
+func (a *Agent) beatWithoutPolls(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	var beating sync.WaitGroup
 	beating.Go(func() {
 		for retry.Wait(ctx, MaxPollSilence/4) == nil {
-			s.deps.Health.poll()
+			a.deps.Health.poll()
 		}
 	})
 	return func() {

@@ -16,8 +16,10 @@ import (
 
 // work is one job in our hands.
 type work struct {
-	message *job.Message
-	done    chan struct{} // closed when nothing of the job runs any more
+	message        *job.Message
+	unacknowledged ado.MessageID // is deleted when the job starts; zero: it is already
+
+	done chan struct{} // closed when nothing of the job runs any more
 
 	mu       sync.Mutex
 	stopped  *job.Stop     // the first order to end early
@@ -120,7 +122,7 @@ func (s *service) run(ctx context.Context, w *work) {
 		if reason := job.StopOf(jobCtx); reason != nil && reason.Reason == job.StopCanceled {
 			result = job.Canceled
 		}
-		s.finish(context.WithoutCancel(ctx), m, result)
+		result = s.finish(lock, m, result)
 	}
 	log.InfoContext(ctx, "job ended", "result", result)
 	s.deps.jobEnded(m.JobID, result)
@@ -130,7 +132,7 @@ func (s *service) run(ctx context.Context, w *work) {
 // records: the service may not even count it as running.
 func (s *service) canceledEarly(lock context.Context, w *work) {
 	if !w.message.Plan.CompletedByEvent() {
-		s.finish(lock, w.message, job.Canceled)
+		_ = s.finish(lock, w.message, job.Canceled) // it has logged what failed
 		return
 	}
 	s.report(lock, w, func(*ado.Reporter) job.Result { return job.Canceled })
@@ -189,7 +191,8 @@ func (s *service) report(lock context.Context, w *work, body func(*ado.Reporter)
 		log.ErrorContext(ctx, "job could not be completed: it is over on the server", "error", err)
 		return job.Abandoned
 	case err != nil:
-		log.ErrorContext(ctx, "job could not be completed", "error", err)
+		log.ErrorContext(ctx, "job could not be completed, and the server will abandon it", "error", err)
+		return job.Abandoned
 	}
 	return result
 }
@@ -204,7 +207,7 @@ func (s *service) jobOptions() ado.Options {
 // completion bounds the end of a job: generously, and by what is left of the
 // drain budget once the agent has to leave, also when it is told so meanwhile.
 func (s *service) completion(lock context.Context) (context.Context, context.CancelFunc) {
-	bound := s.timings.complete
+	started, bound := time.Now(), s.timings.complete
 	if until := s.end.due().until; !until.IsZero() {
 		bound = min(bound, max(time.Until(until), 0)+s.timings.completeStop)
 	}
@@ -212,7 +215,7 @@ func (s *service) completion(lock context.Context) (context.Context, context.Can
 	ctx, hurry := context.WithCancelCause(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		if s.budgetOver(ctx) {
+		if s.budgetOver(ctx, started) {
 			hurry(errors.New("reporting the end of the job outlasted the drain budget"))
 		}
 	})
@@ -223,14 +226,20 @@ func (s *service) completion(lock context.Context) (context.Context, context.Can
 	}
 }
 
-// budgetOver waits until the drain budget and what follows it are over, and
-// reports whether they were before ctx ended.
-func (s *service) budgetOver(ctx context.Context) bool {
+// budgetOver waits until the drain budget and what the report has after it are
+// over, and reports whether they were before ctx ended. A job that was canceled
+// at the deadline may have taken its time to end: its report has its own all the
+// same, from when it started.
+func (s *service) budgetOver(ctx context.Context, started time.Time) bool {
 	for {
 		d := s.end.due()
 		var over <-chan time.Time
 		if !d.until.IsZero() {
-			timer := time.NewTimer(time.Until(d.until.Add(s.timings.completeStop)))
+			end := d.until
+			if started.After(end) {
+				end = started
+			}
+			timer := time.NewTimer(time.Until(end.Add(s.timings.completeStop)))
 			defer timer.Stop() // an order follows another one a few times at most
 			over = timer.C
 		}
@@ -308,9 +317,10 @@ func (s *service) killAfter(reason *job.Stop) time.Duration {
 	return s.timings.shutdownKill
 }
 
-// finish ends the request of a plan older than version 8 (protocol §7.10).
-func (s *service) finish(ctx context.Context, m *job.Message, result job.Result) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.timings.complete, fmt.Errorf("finishing request %d took longer than %s", m.RequestID, s.timings.complete))
+// finish ends the request of a plan older than version 8 (protocol §7.10) and
+// returns the result that the server has then.
+func (s *service) finish(ctx context.Context, m *job.Message, result job.Result) job.Result {
+	ctx, cancel := s.completion(context.WithoutCancel(ctx))
 	defer cancel()
 	err := retry.Do(ctx, retry.Policy{
 		Attempts: 5, First: s.timings.finishPause,
@@ -318,7 +328,9 @@ func (s *service) finish(ctx context.Context, m *job.Message, result job.Result)
 	}, func(ctx context.Context) error { return s.client.FinishRequest(ctx, m.RequestID, result) })
 	if err != nil {
 		s.log.ErrorContext(ctx, "request could not be finished", "request_id", m.RequestID, "error", err)
+		return job.Abandoned
 	}
+	return result
 }
 
 // leaving reports whether this agent takes no further job.

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/runner/internal/conceal"
 )
 
 const (
@@ -77,7 +79,7 @@ func (x *execution) findNode(ctx context.Context) (nodejs, error) {
 	if versions == nil {
 		versions = &NodeVersions{}
 	}
-	n, err := versions.of(ctx, nodeFile{path: path, modified: info.ModTime(), size: info.Size()}, x.cfg.Environment)
+	n, err := versions.of(ctx, nodeFile{path: path, modified: info.ModTime(), size: info.Size()}, x.cfg.Environment, x.veil)
 	if err != nil {
 		return nodejs{}, adviseNode(fmt.Errorf("asking %s for its version: %w", path, err))
 	}
@@ -92,13 +94,13 @@ func adviseNode(err error) error {
 }
 
 // of returns what is known of a program, and asks it when nothing is.
-func (v *NodeVersions) of(ctx context.Context, f nodeFile, env []string) (nodejs, error) {
+func (v *NodeVersions) of(ctx context.Context, f nodeFile, env []string, veil *conceal.Veil) (nodejs, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if n, ok := v.known[f]; ok {
 		return n, nil
 	}
-	n, err := askNode(ctx, f.path, env)
+	n, err := askNode(ctx, f.path, env, veil)
 	if err != nil {
 		return nodejs{}, err
 	}
@@ -111,21 +113,27 @@ func (v *NodeVersions) of(ctx context.Context, f nodeFile, env []string) (nodejs
 
 var nodeVersion = regexp.MustCompile(`^v((\d{1,4})\.\d+\.\d+\S*)\s*$`)
 
-func askNode(ctx context.Context, path string, env []string) (nodejs, error) {
+// askNode runs the program beneath the veil: an earlier job may have put it there.
+func askNode(ctx context.Context, path string, env []string, veil *conceal.Veil) (nodejs, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, nodeTimeout, errNodeTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "--version")
 	cmd.Env = env
 	// What it may have started must not keep the pipe, and us, open.
 	cmd.WaitDelay = time.Second
-	out, err := cmd.Output()
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	err := veil.Do(cmd.Start)
+	if err == nil {
+		err = cmd.Wait()
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		return nodejs{}, err
 	}
-	match := nodeVersion.FindSubmatch(out)
+	match := nodeVersion.FindSubmatch(out.Bytes())
 	if match == nil {
 		return nodejs{}, errors.New("its answer is not that of Node.js")
 	}

@@ -66,7 +66,7 @@ type execution struct {
 // says how the job ends: canceled, so that steps which want to may still run,
 // or at once. Run returns when no process of the job is left. It returns an
 // error when the result could not be found out; a failed job is no error.
-func (r *Runner) Run(ctx context.Context, m *job.Message, rep Reporter) (Outcome, error) {
+func (r *Runner) Run(ctx context.Context, m *job.Message, rep Reporter) (_ Outcome, err error) {
 	x := &execution{
 		cfg: r.cfg, log: r.log.With("job_id", m.JobID), m: m, rep: rep,
 		masks: mask.NewSet(mask.MinLength(shortest(r.cfg))), outputs: make(map[string]string),
@@ -80,8 +80,8 @@ func (r *Runner) Run(ctx context.Context, m *job.Message, rep Reporter) (Outcome
 	watch.Go(func() { x.watchGrace(ctx, end) })
 	defer watch.Wait()
 	defer end(errOver)
-	outcome, err := x.run(ctx)
-	return outcome, errors.Join(err, x.veil.Close())
+	defer func() { err = errors.Join(err, x.veil.Close()) }() // also when something panics
+	return x.run(ctx)
 }
 
 var errOver = errors.New("the job is over")

@@ -27,6 +27,10 @@ func pauseAfter(err error, failures int, first, longest time.Duration) time.Dura
 // were told the same do not return in the same second, and none too early.
 func spread(d time.Duration) time.Duration { return retry.Between(d, d+d/4) }
 
+// IsOutage reports whether err is about the server or the way to it, and not
+// about the request: the same one may succeed later.
+func IsOutage(err error) bool { return isOutage(err) }
+
 // isOutage reports whether err is about the server or the way to it, and not
 // about the request.
 func isOutage(err error) bool {

@@ -29,9 +29,10 @@ func (c *Client) RenewRequest(ctx context.Context, id job.RequestID) (JobRequest
 }
 
 // FinishRequest ends a request whose plan is older than version 8; the others
-// end with [JobClient.Complete]. It returns [ErrLockLost] as RenewRequest does.
+// end with [JobClient.Complete]. It makes one attempt. It returns [ErrLockLost] as
+// RenewRequest does.
 func (c *Client) FinishRequest(ctx context.Context, id job.RequestID, result job.Result) error {
-	_, err := c.conn.do(ctx, c.request(id, JobRequest{RequestID: id, FinishTime: job.At(time.Now()), Result: result}), nil)
+	_, err := c.conn.do(withoutRetries(ctx), c.request(id, JobRequest{RequestID: id, FinishTime: job.At(time.Now()), Result: result}), nil)
 	if err != nil {
 		return fmt.Errorf("finishing request %d: %w", id, err)
 	}

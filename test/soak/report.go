@@ -81,7 +81,7 @@ func (f *fleet) judge(r *Report, q queuedJob) {
 	case report.Result != job.Abandoned && len(told) == 1 && told[0] != report.Result:
 		r.problem("%s: its agent says %s, the server %s", q.word, told[0], report.Result)
 	case report.Result != job.Succeeded && report.Result != job.Abandoned:
-		r.problem("%s ended as %s", q.word, report.Result)
+		r.problem("%s ended as %s: %s", q.word, report.Result, issuesOf(report))
 	}
 	both := 0
 	for _, record := range report.Records {
@@ -102,6 +102,17 @@ func (f *fleet) judge(r *Report, q queuedJob) {
 			}
 		}
 	}
+}
+
+// issuesOf joins what the records say went wrong.
+func issuesOf(report job.Report) string {
+	var all []string
+	for _, record := range report.Records {
+		for _, issue := range record.Issues {
+			all = append(all, fmt.Sprintf("%s: %s", record.Name, issue.Message))
+		}
+	}
+	return strings.Join(all, "; ")
 }
 
 // ours are the lines that a step printed.

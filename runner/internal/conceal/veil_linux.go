@@ -68,6 +68,14 @@ func New(files []string) (*Veil, error) {
 			return nil, err
 		}
 	}
+	for _, path := range t.hidden {
+		// A mount that is hidden as a whole must not be one that jobs work in.
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			if err := checkAncestor(path); err != nil {
+				return nil, err
+			}
+		}
+	}
 	ruleset, err := t.ruleset()
 	if err != nil {
 		return nil, fmt.Errorf("hiding files from jobs: %w", err)
@@ -115,7 +123,7 @@ func checkAncestor(dir string) error {
 	}
 	if int(info.Uid) == os.Geteuid() || unix.Access(dir, unix.W_OK) == nil {
 		return impossible("mount the credential read-only below a directory that the agent's user cannot write, and do not run the agent as root",
-			"the agent's user may write to %s, above them", dir)
+			"the agent's user may write to %s, where the credential is", dir)
 	}
 	return nil
 }
