@@ -36,8 +36,7 @@ const serviceText = `
 resources:
   containers:
   - container: box
-    image: busybox
-    options: --entrypoint sleep
+    image: redis
 services:
   box: box
 `
