@@ -26,7 +26,7 @@ type Config struct {
 	GracePeriod    Period         `envconfig:"DOCKLESS_GRACE_PERIOD" desc:"how long this process may go on after SIGTERM in all: terminationGracePeriodSeconds of the pod, or TimeoutStopSec of the unit. A bare number is seconds. It bounds the drain budget; unset is unknown"`
 	Ephemeral      bool           `envconfig:"DOCKLESS_EPHEMERAL" default:"true" desc:"leave the pool at every orderly end; false leaves the agent registered, offline, for the next start under its name"`
 	Reregister     bool           `envconfig:"DOCKLESS_REREGISTER" default:"true" desc:"register again when somebody deleted the agent on the server; false ends the agent"`
-	StateDir       string         `envconfig:"DOCKLESS_STATE_DIR" default:".dockless" desc:"directory of what survives a restart: the agent's key and the name of the running job; while the server is away, also up to 1 GiB of log text of that job, in a file without a name"`
+	StateDir       string         `envconfig:"DOCKLESS_STATE_DIR" default:".dockless" desc:"directory of what survives a restart: the agent's key, the pool's id and the name of the running job; while the server is away, also up to 1 GiB of log text of that job, in a file without a name"`
 
 	Fleet        string   `envconfig:"DOCKLESS_FLEET" default:"default" desc:"name of the agents that belong together: the capability dockless.fleet, by which agent reap finds those that it may remove; empty sets none"`
 	Capabilities []string `envconfig:"DOCKLESS_CAPABILITIES" desc:"user capabilities that the agent is given, name=value, comma-separated; a name alone means true. Others that people set are kept"`

@@ -21,7 +21,7 @@ func (a *Agent) Hurry() {
 // SetSessionConflict bounds the attempts to open a session while another is alive.
 func (a *Agent) SetSessionConflict(d time.Duration) { a.timings.sessionConflict = d }
 
-// SetFirstRenewals makes the first renewal patient.
+// SetRequestTimeout bounds each request of the agent.
 func (a *Agent) SetRequestTimeout(d time.Duration) { a.timings.request = d }
 
 // SetCompletion bounds the reports at the end of a job.

@@ -129,6 +129,7 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	}
 	defer func() { err = errors.Join(err, shop.close(ctx)) }()
 
+	s.warnOfEngines(ctx, shop, log)
 	run := &jobRunner{settings: s, shop: shop, log: log}
 	var last lastResult
 	deps := in.deps(s.agentDeps(log))

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/dockless-ci/dockless/agent"
@@ -31,7 +31,9 @@ const (
 type health struct {
 	page                        *probe.Writer
 	poll, lock, builder, podman *probe.Slot
-	draining                    atomic.Bool
+
+	mu       sync.Mutex
+	draining bool // what the session does makes the agent ready no more
 }
 
 // openHealth makes the page. Nobody beats for the dependencies before the agent
@@ -80,8 +82,10 @@ func (h *health) agent() agent.Health {
 			h.lock.Set(probe.Stopped, probe.ReasonIdle)
 		},
 		Ready: func(open bool) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
 			switch {
-			case h.draining.Load():
+			case h.draining:
 				h.poll.Set(probe.Draining, probe.ReasonTold)
 			case open:
 				h.poll.Set(probe.Ready, probe.ReasonIdle)
@@ -90,7 +94,9 @@ func (h *health) agent() agent.Health {
 			}
 		},
 		Draining: func() {
-			h.draining.Store(true)
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.draining = true
 			h.poll.Set(probe.Draining, probe.ReasonTold)
 		},
 	}

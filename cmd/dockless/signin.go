@@ -115,6 +115,16 @@ func (s *agentSettings) hideCredential(ctx context.Context, in *signIn, log *slo
 	}
 }
 
+// warnOfEngines tells of engines that see the files that are hidden from jobs: one
+// that was found or started beside the agent would mount them into a container.
+func (s *agentSettings) warnOfEngines(ctx context.Context, shop *workshop, log *slog.Logger) {
+	beside := shop.podman != nil && s.podman.Host == "" || shop.builder != nil && s.build.Hosts == ""
+	if len(s.runner.Hidden) > 0 && beside {
+		log.WarnContext(ctx, "jobs can read the file of the agent's credential through the Podman or BuildKit beside the agent",
+			"files", s.runner.Hidden, "hint", "set CONTAINER_HOST and BUILDKIT_HOST to services that do not see the file")
+	}
+}
+
 func (in *signIn) close() {
 	if in.connections != nil {
 		in.connections.CloseIdleConnections()

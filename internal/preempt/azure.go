@@ -21,8 +21,8 @@ const (
 	azureBound = 2*time.Minute + 10*time.Second
 )
 
-// azureEndings are the events after which a machine does not come back as it was.
-// A freeze lasts seconds and a reboot is seen as one by the kubelet.
+// azureEndings are the events that end what runs on a machine. A freeze lasts
+// seconds only.
 var azureEndings = map[string]string{
 	"Preempt":   "the machine is preempted by Azure",
 	"Terminate": "the machine is terminated by Azure",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -67,6 +68,9 @@ func TestScalingFromZeroRendersAndIsValid(t *testing.T) {
 	placeholder := named(t, all, "Job", "placeholder")
 	reap := named(t, all, "CronJob", "reap")
 
+	wantAnnotationsOfFieldRefs(t, template.at("spec", "template"))
+	wantAnnotationsOfFieldRefs(t, scaled.at("spec", "jobTargetRef", "template"))
+
 	var known bytes.Buffer
 	for _, m := range all {
 		switch m["kind"] {
@@ -107,6 +111,27 @@ func TestScalingFromZeroRendersAndIsValid(t *testing.T) {
 		if spec["automountServiceAccountToken"] != false || spec.at("securityContext", "runAsNonRoot") != true ||
 			container.at("securityContext", "readOnlyRootFilesystem") != true || container.at("securityContext", "allowPrivilegeEscalation") != false {
 			t.Errorf("%s has more than it needs:\n%v", name, spec)
+		}
+	}
+}
+
+// wantAnnotationsOfFieldRefs checks that every annotation of which a pod template
+// makes a variable is there: a missing one is an empty variable.
+func wantAnnotationsOfFieldRefs(t *testing.T, template any) {
+	t.Helper()
+	text, err := yaml.Marshal(template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod, _ := template.(map[string]any)
+	annotations, _ := manifest(pod).at("metadata", "annotations").(map[string]any)
+	found := regexp.MustCompile(`metadata\.annotations\['([^']+)'\]`).FindAllStringSubmatch(string(text), -1)
+	if len(found) == 0 {
+		t.Error("the template makes no variable of an annotation, want the grace period's")
+	}
+	for _, m := range found {
+		if _, ok := annotations[m[1]]; !ok {
+			t.Errorf("a variable is made of the annotation %s, which the template lacks: %v", m[1], annotations)
 		}
 	}
 }
