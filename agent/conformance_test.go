@@ -57,23 +57,23 @@ func TestA1BasicRegistersAndBearerDoesEverythingElse(t *testing.T) {
 func TestA2RoutesAreDiscoveredAndOptionalOnesMayBeMissing(t *testing.T) {
 	srv := emulatortest.New(t)
 	needed := []string{"pools", "agents", "sessions", "messages", "jobrequests", "logs", "records", "feed", "events"}
-	w := tapped(t, srv, rewriteLocations(func(all []map[string]any) []map[string]any {
+	w := tapped(t, srv, func(all []map[string]any) []map[string]any {
 		return slices.DeleteFunc(all, func(l map[string]any) bool { return !slices.Contains(needed, l["resourceName"].(string)) })
-	}))
+	})
 	stop := started(t, newAgent(t, through(t, srv, w), records(succeed)))
 	wantResult(t, srv, srv.Queue(emulatortest.Script("true")), job.Succeeded)
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
 	// And a route that is spelled otherwise is used as it is spelled.
-	moved := tapped(t, srv, rewriteLocations(func(all []map[string]any) []map[string]any {
+	moved := tapped(t, srv, func(all []map[string]any) []map[string]any {
 		for _, l := range all {
 			if l["resourceName"] == "sessions" {
 				l["routeTemplate"] = strings.Replace(l["routeTemplate"].(string), "distributedtask", "DistributedTask", 1)
 			}
 		}
 		return all
-	}))
+	})
 	started(t, newAgent(t, through(t, srv, moved), records(succeed)))
 	wantResult(t, srv, srv.Queue(emulatortest.Script("true")), job.Succeeded)
 	if n := len(moved.seen(func(e exchange) bool {

@@ -62,7 +62,7 @@ func rename(t *testing.T, srv *emulatortest.Server, pool ado.PoolID, name string
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }() // the status says enough
 	if answer.StatusCode != http.StatusOK {
 		t.Fatalf("renaming the pool: %s", answer.Status)
 	}
@@ -335,8 +335,10 @@ func TestASessionThatIsLostWhileDrainingIsNoFailure(t *testing.T) {
 	stop := started(t, newAgent(t, config(t, srv), records(lasting(700*time.Millisecond)), func(d *agent.Deps) {
 		d.Health.Ready = func(open bool) { ready = append(ready, open) }
 		d.Health.Draining = func() {
-			srv.Fail(emulator.Fault{Match: "GET /messages$", Kind: emulator.FaultStatus, Count: 1,
-				Answer: emulator.FaultAnswer{Code: 403, TypeKey: string(ado.KeyAccessDenied)}})
+			srv.Fail(emulator.Fault{
+				Match: "GET /messages$", Kind: emulator.FaultStatus, Count: 1,
+				Answer: emulator.FaultAnswer{Code: 403, TypeKey: string(ado.KeyAccessDenied)},
+			})
 		}
 	}))
 	srv.AwaitState(id, emulator.Running)

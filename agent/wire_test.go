@@ -48,8 +48,12 @@ type wire struct {
 	all []*exchange
 }
 
-// tapped puts a wire in front of srv. change, when set, alters answers.
-func tapped(t *testing.T, srv *emulatortest.Server, change func(*http.Response) error) *wire {
+// locations changes what the server announces in answer to OPTIONS _apis; nil
+// changes nothing.
+type locations func([]map[string]any) []map[string]any
+
+// tapped puts a wire in front of srv.
+func tapped(t *testing.T, srv *emulatortest.Server, change locations) *wire {
 	t.Helper()
 	target, err := url.Parse(srv.URL)
 	if err != nil {
@@ -60,7 +64,7 @@ func tapped(t *testing.T, srv *emulatortest.Server, change func(*http.Response) 
 	// by what it is asked for, and is to be reached through here.
 	proxy := &httputil.ReverseProxy{
 		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
-		ModifyResponse: change,
+		ModifyResponse: change.rewrite,
 		Transport:      &http.Transport{},
 		ErrorLog:       log.New(io.Discard, "", 0), // agents go away in the middle of polls
 	}
@@ -126,28 +130,26 @@ func through(t *testing.T, srv *emulatortest.Server, w *wire) agent.Config {
 	return c
 }
 
-// rewriteLocations changes the answer to OPTIONS _apis.
-func rewriteLocations(change func([]map[string]any) []map[string]any) func(*http.Response) error {
-	return func(r *http.Response) error {
-		if r.Request.Method != http.MethodOptions {
-			return nil
-		}
-		var list struct {
-			Count int              `json:"count"`
-			Value []map[string]any `json:"value"`
-		}
-		if err := json.NewDecoder(r.Body).Decode(&list); err != nil {
-			return err
-		}
-		list.Value = change(list.Value)
-		list.Count = len(list.Value)
-		text, err := json.Marshal(list)
-		if err != nil {
-			return err
-		}
-		r.Body = io.NopCloser(bytes.NewReader(text))
-		r.ContentLength = int64(len(text))
-		r.Header.Del("Content-Length")
+// rewrite changes the answer to OPTIONS _apis.
+func (change locations) rewrite(r *http.Response) error {
+	if change == nil || r.Request.Method != http.MethodOptions {
 		return nil
 	}
+	var list struct {
+		Count int              `json:"count"`
+		Value []map[string]any `json:"value"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&list); err != nil {
+		return err
+	}
+	list.Value = change(list.Value)
+	list.Count = len(list.Value)
+	text, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(text))
+	r.ContentLength = int64(len(text))
+	r.Header.Del("Content-Length")
+	return nil
 }

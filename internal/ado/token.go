@@ -119,7 +119,7 @@ func (s *TokenSource) request(ctx context.Context) (TokenAnswer, error) {
 	if err != nil {
 		return TokenAnswer{}, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.credentials.Endpoint, strings.NewReader(form)) //nolint:gosec // the endpoint is the server's to name
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.credentials.Endpoint, strings.NewReader(form))
 	if err != nil {
 		return TokenAnswer{}, errors.New("the token endpoint is not a URL")
 	}
