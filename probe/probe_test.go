@@ -285,8 +285,8 @@ func TestThePageOfADeadProcessIsNeverLive(t *testing.T) {
 		}
 		w := create(t, path) // the next process takes the page over
 		take(t, w, "next", time.Minute)
-		if got, want := r.Ask(probe.IsLive, probe.Query{}).Text, "live: 1 slot, youngest beat 0ms"; got != want {
-			t.Errorf("after the page was taken over: %q, want %q", got, want)
+		if got, want := r.Ask(probe.IsLive, probe.Query{}).Text, "live: 1 slot, youngest beat "; !strings.HasPrefix(got, want) {
+			t.Errorf("after the page was taken over: %q, want it to begin with %q", got, want)
 		}
 	})
 	// What else tells a page of another process apart, by byte offset.
