@@ -56,7 +56,7 @@ func (s *service) renewOnce(ctx context.Context, id job.RequestID) (ado.JobReque
 // usual length is assumed.
 func (s *service) heldUntil(r ado.JobRequest) time.Time {
 	now := time.Now()
-	if held := r.LockedUntil.Sub(s.options.Clock.Now()); held > 0 && held <= s.timings.lockPlausible {
+	if held := r.LockedUntil.Sub(s.options.Clock.At(s.config.URL)); held > 0 && held <= s.timings.lockPlausible {
 		return now.Add(held)
 	}
 	return now.Add(s.timings.lockAssumed)

@@ -87,7 +87,7 @@ func (a *Agent) Reap(ctx context.Context, o ReapOptions) ([]Reaped, error) {
 	var first error
 	failures := 0
 	for _, agent := range all {
-		if a.whyKept(agent, o.OfflineFor, options.Clock.Now()) != "" {
+		if a.whyKept(agent, o.OfflineFor, options.Clock.At(a.config.URL)) != "" {
 			continue
 		}
 		r := Reaped{Name: agent.Name, ID: agent.ID, OfflineSince: offlineSince(agent)}
@@ -117,7 +117,7 @@ func (a *Agent) reap(ctx context.Context, admin *ado.Registration, clock *ado.Cl
 	if err != nil {
 		return "", "", err
 	}
-	if why := a.whyKept(agent, offlineFor, clock.Now()); why != "" {
+	if why := a.whyKept(agent, offlineFor, clock.At(a.config.URL)); why != "" {
 		return Kept, why, nil
 	}
 	// Between this look and the next line an agent may come back. It then finds

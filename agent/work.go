@@ -141,6 +141,7 @@ func (s *service) canceledEarly(lock context.Context, w *work) {
 // execute runs the job and reports it. lock bounds the report.
 func (s *service) execute(lock, jobCtx context.Context, w *work) job.Result {
 	return s.report(lock, w, func(r *ado.Reporter) job.Result {
+		defer context.AfterFunc(jobCtx, r.Hurry)() // a step that waits for the report could not end
 		tasks, err := ado.NewTaskClient(w.message, s.jobOptions())
 		if err != nil {
 			s.log.ErrorContext(lock, "job cannot fetch tasks", "job_id", w.message.JobID, "error", err)

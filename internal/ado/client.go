@@ -43,6 +43,8 @@ type connection struct {
 	url  string
 	base *azuredevops.Client
 	http *http.Client
+
+	throttle *throttle
 }
 
 func newConnection(address string, auth authorizer, o Options) (*connection, error) {
@@ -53,13 +55,14 @@ func newConnection(address string, auth authorizer, o Options) (*connection, err
 	if u.User != nil {
 		return nil, errors.New("the address carries a user name or password")
 	}
+	load := newThrottle(o.Log)
 	hc := &http.Client{
-		Transport:     &transport{options: o, auth: auth, throttle: newThrottle(o.Log)},
+		Transport:     &transport{options: o, auth: auth, throttle: load},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	address = strings.TrimRight(address, "/")
 	conn := &azuredevops.Connection{BaseUrl: address}
-	return &connection{url: address, http: hc, base: azuredevops.NewClientWithOptions(conn, address, azuredevops.WithHTTPClient(hc))}, nil
+	return &connection{url: address, http: hc, throttle: load, base: azuredevops.NewClientWithOptions(conn, address, azuredevops.WithHTTPClient(hc))}, nil
 }
 
 func redactedURL(address string) string {

@@ -2,6 +2,7 @@ package ado
 
 import (
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -19,32 +20,39 @@ const (
 	clockWarning = 30 * time.Second
 )
 
-// Clock is the server's clock, as far as its answers tell (protocol §3.4). One
-// is shared by all clients of a server. Its zero value is ready and agrees with
-// this machine's clock; a nil one always does. It is safe for concurrent use.
+// Clock is the clocks of the servers that we speak with, as far as their answers
+// tell (protocol §3.4): each host has its own. One is shared by all clients of an
+// agent. Its zero value is ready and agrees with this machine's clock; a nil one
+// always does. It is safe for concurrent use.
 type Clock struct {
 	mu     sync.Mutex
-	ahead  time.Duration // the server's clock minus ours
-	warned bool
+	hosts  map[string]time.Duration // a host's clock minus ours
+	warned map[string]bool
 }
 
-// Now returns the time at the server.
-func (c *Clock) Now() time.Time { return time.Now().Add(c.Ahead()) }
+// At returns the time at the host of an address.
+func (c *Clock) At(address string) time.Time {
+	u, err := url.Parse(address)
+	if err != nil {
+		return time.Now()
+	}
+	return time.Now().Add(c.ahead(u.Host))
+}
 
-// Ahead returns how far the server's clock is ahead of this machine's; negative
-// when it is behind, zero within the noise.
-func (c *Clock) Ahead() time.Duration {
+// ahead returns how far a host's clock is ahead of this machine's; negative when
+// it is behind, zero within the noise.
+func (c *Clock) ahead(host string) time.Duration {
 	if c == nil {
 		return 0
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.ahead
+	return c.hosts[host]
 }
 
-// observe learns from the date of an answer to a request that was sent at a
+// observe learns from the date of a host's answer to a request that was sent at a
 // time. It reports whether the difference became one to warn of.
-func (c *Clock) observe(sent time.Time, header http.Header) (warn bool) {
+func (c *Clock) observe(host string, sent time.Time, header http.Header) (warn bool) {
 	if c == nil || header.Get("Age") != "" { // a cache's copy is as old as it is
 		return false
 	}
@@ -54,11 +62,11 @@ func (c *Clock) observe(sent time.Time, header http.Header) (warn bool) {
 		return false
 	}
 	// On average the date was written half a trip ago, and cut by half a second.
-	return c.set(date.Add(time.Second/2).Sub(sent.Add(trip/2)), trip)
+	return c.set(host, date.Add(time.Second/2).Sub(sent.Add(trip/2)), trip)
 }
 
 // set takes a difference over that was measured across a trip of that length.
-func (c *Clock) set(ahead, trip time.Duration) (warn bool) {
+func (c *Clock) set(host string, ahead, trip time.Duration) (warn bool) {
 	if c == nil {
 		return false
 	}
@@ -67,8 +75,12 @@ func (c *Clock) set(ahead, trip time.Duration) (warn bool) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ahead = ahead
-	warn = ahead.Abs() > clockWarning && !c.warned
-	c.warned = ahead.Abs() > clockWarning
+	if c.hosts == nil {
+		c.hosts, c.warned = make(map[string]time.Duration), make(map[string]bool)
+	}
+	c.hosts[host] = ahead
+	wrong := ahead.Abs() > clockWarning
+	warn = wrong && !c.warned[host]
+	c.warned[host] = wrong
 	return warn
 }

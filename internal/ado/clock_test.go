@@ -37,11 +37,11 @@ func TestTheServersClockIsReadFromItsAnswers(t *testing.T) {
 				time.Sleep(c.trip / 2)
 				header := c.header(time.Now().Add(c.skew))
 				time.Sleep(c.trip - c.trip/2)
-				warned := clock.observe(sent, header)
-				if off := (clock.Ahead() - c.want).Abs(); off > c.give || warned != c.warn {
-					t.Errorf("ahead by %s (warned: %t), want %s (%t)", clock.Ahead(), warned, c.want, c.warn)
+				warned := clock.observe("h", sent, header)
+				if off := (clock.ahead("h") - c.want).Abs(); off > c.give || warned != c.warn {
+					t.Errorf("ahead by %s (warned: %t), want %s (%t)", clock.ahead("h"), warned, c.want, c.warn)
 				}
-				if c.warn && clock.observe(time.Now(), header) {
+				if c.warn && clock.observe("h", time.Now(), header) {
 					t.Error("the same difference is warned of twice")
 				}
 			})
@@ -51,7 +51,22 @@ func TestTheServersClockIsReadFromItsAnswers(t *testing.T) {
 
 func TestNoClockAgreesWithThisMachine(t *testing.T) {
 	var none *Clock
-	if none.observe(time.Now(), at(time.Now().Add(time.Hour))) || none.Ahead() != 0 {
+	if none.observe("h", time.Now(), at(time.Now().Add(time.Hour))) || none.ahead("h") != 0 {
 		t.Error("a client without a clock learned a difference")
+	}
+}
+
+// A proxy or a token endpoint whose clock is wrong says nothing about the server's.
+func TestEveryHostHasItsOwnClock(t *testing.T) {
+	clock := &Clock{}
+	for range 3 {
+		clock.observe("right", time.Now(), at(time.Now()))
+		clock.observe("wrong", time.Now(), at(time.Now().Add(time.Hour)))
+	}
+	if right, wrong := clock.ahead("right"), clock.ahead("wrong"); right != 0 || wrong < 59*time.Minute {
+		t.Errorf("ahead by %s and %s, want 0 and an hour", right, wrong)
+	}
+	if off := time.Until(clock.At("https://wrong/x")); off < 59*time.Minute {
+		t.Errorf("the time at the host of an address is %s ahead, want an hour", off)
 	}
 }

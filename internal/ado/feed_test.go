@@ -96,10 +96,12 @@ func TestAMetadataMessageChangesTheInterval(t *testing.T) {
 
 func TestA19LiveLinesAreBatchedAndNumbered(t *testing.T) {
 	feedBubble(t, func(f *feed, posts func() []post) {
+		f.busy <- struct{}{} // nothing is taken before all is there
 		for i := range 150 {
 			f.add("a", int64(i+1), []byte("a"))
 		}
 		f.add("b", 1, []byte("b"))
+		<-f.busy
 		time.Sleep(time.Second)
 		got := posts()
 		for i := range got {

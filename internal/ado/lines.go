@@ -22,6 +22,8 @@ type pages struct {
 
 	mu       sync.Mutex
 	changed  *sync.Cond // on mu: room was made, uploads were queued, failed or done, or closed was set
+	hurried  time.Time  // when the job was told to stop; zero: it was not
+	dropped  int        // lines and files that had no room after that
 	closed   bool
 	stamp    stamper
 	budget   budget
@@ -117,7 +119,10 @@ func (p *pages) reserve(size int) bool {
 				p.seal(log)
 			}
 		}
-		p.await()
+		if p.await(); p.given() {
+			p.drop()
+			return false
+		}
 	}
 	return !p.closed
 }

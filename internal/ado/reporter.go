@@ -30,8 +30,9 @@ type Reporter struct {
 	feed    *feed
 	pages   *pages
 
-	cancel context.CancelCauseFunc
-	done   sync.WaitGroup
+	cancel     context.CancelCauseFunc
+	endUploads context.CancelCauseFunc // ends the uploads under way
+	done       sync.WaitGroup
 }
 
 // ReporterConfig is what a [Reporter] needs. Every field is required but the
@@ -51,6 +52,10 @@ type ReporterConfig struct {
 	SpoolLimit int64
 }
 
+// errUploadsOver is why uploads end that took too long: the job is completed
+// without them.
+var errUploadsOver = errors.New("the job is completed without the rest of its logs")
+
 // errReporterClosed is why requests of a closed reporter end.
 var errReporterClosed = errors.New("the reporter was closed")
 
@@ -67,8 +72,10 @@ func OpenReporter(ctx context.Context, c ReporterConfig) *Reporter {
 	r.pages = newPages(c.Message.JobID.Record(), r.upload, spool{dir: c.SpoolDir, limit: c.SpoolLimit}, c.Log)
 	r.done.Go(func() { r.records.run(ctx) })
 	r.done.Go(func() { r.feed.run(ctx) })
+	uploads, endUploads := context.WithCancelCause(ctx)
+	r.endUploads = endUploads
 	for range uploadWorkers {
-		r.done.Go(func() { r.pages.run(ctx) })
+		r.done.Go(func() { r.pages.run(uploads) })
 	}
 	return r
 }
@@ -102,6 +109,11 @@ func (r *Reporter) WriteLine(record job.RecordID, line []byte) {
 // attachments are queued.
 func (r *Reporter) Attach(record job.RecordID, a job.Attachment) { r.pages.attach(record, a) }
 
+// Hurry says that the job was told to stop: from now on nobody waits for room in
+// the report for longer than ten seconds. A line or file that has none by then is
+// dropped, because a step that waits for the server cannot end.
+func (r *Reporter) Hurry() { r.pages.hurry() }
+
 // SetFeedInterval changes how often live lines are sent, as a job metadata
 // message asks. Zero and less return to the default.
 func (r *Reporter) SetFeedInterval(d time.Duration) { r.feed.setInterval(d) }
@@ -126,6 +138,7 @@ const (
 // plan is over, [ErrPlanGone]. ctx bounds all of it and needs a deadline: until
 // then Complete waits for a server that is away. Complete is called once.
 func (r *Reporter) Complete(ctx context.Context, result job.Result) error {
+	r.client.conn.throttle.hurry()
 	feedCtx, cancel := share(ctx, feedShare, feedDrain, "the last live lines")
 	r.feed.drain(feedCtx)
 	cancel()
@@ -133,6 +146,7 @@ func (r *Reporter) Complete(ctx context.Context, result job.Result) error {
 	if err := r.pages.drain(uploadCtx); err != nil {
 		r.log.WarnContext(ctx, "logs and attachments are incomplete", "error", err)
 		r.pages.close() // later ones would come after the event
+		r.endUploads(errUploadsOver)
 	}
 	cancel()
 	recordCtx, cancel := share(ctx, recordShare, unbounded, "records")
@@ -190,7 +204,7 @@ func (r *Reporter) complete(ctx context.Context, result job.Result) error {
 			return fmt.Errorf("after %d attempts: %w", attempt, err)
 		}
 		arrived = arrived || mayHaveArrived(err)
-		pause := pauseAfter(err, max(attempt-completeAttempts+2, 1), r.pause, completeGrowth*r.pause)
+		pause := within(ctx, pauseAfter(err, max(attempt-completeAttempts+2, 1), r.pause, completeGrowth*r.pause))
 		r.log.WarnContext(ctx, "completing the job will be repeated", "error", err, "attempt", attempt, "pause", pause)
 		if werr := retry.Wait(ctx, pause); werr != nil {
 			return fmt.Errorf("%w (last error: %w)", werr, err)
@@ -203,6 +217,7 @@ func (r *Reporter) complete(ctx context.Context, result job.Result) error {
 // may be called more than once.
 func (r *Reporter) Close() {
 	r.pages.close() // first, so that nothing is queued again because of the next line
+	r.endUploads(errReporterClosed)
 	r.cancel(errReporterClosed)
 	r.done.Wait()
 	r.pages.closeSpool()

@@ -36,10 +36,11 @@ type recordQueue struct {
 
 	mu      sync.Mutex
 	pending map[job.RecordID]job.Record
-	order   []job.RecordID // of pending, oldest first
-	failing bool           // the last batch failed and this was logged
-	ending  bool           // drain sends what is left; run stays out of its way
-	lost    bool           // a record with output variables was refused for good
+	order   []job.RecordID          // of pending, oldest first
+	failing bool                    // the last batch failed and this was logged
+	ending  bool                    // drain sends what is left; run stays out of its way
+	endRun  context.CancelCauseFunc // ends the request that run has under way
+	lost    bool                    // a record with output variables was refused for good
 }
 
 func newRecordQueue(send func(context.Context, []job.Record) error, log *slog.Logger) *recordQueue {
@@ -69,8 +70,17 @@ func (q *recordQueue) signal() {
 	}
 }
 
+// errDraining is why a request of run ends: drain sends its batch again, which is
+// a merge and does no harm twice.
+var errDraining = errors.New("the last records are being sent")
+
 // run sends until ctx ends or drain takes over.
 func (q *recordQueue) run(ctx context.Context) {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	q.mu.Lock()
+	q.endRun = end
+	q.mu.Unlock()
 	failures := 0
 	for {
 		select {
@@ -104,10 +114,14 @@ func (q *recordQueue) drains() bool {
 }
 
 // drain sends everything, with the pauses of run after failures. It returns why
-// it could not: the plan is over, or ctx has ended. It is the last to send.
+// it could not: the plan is over, or ctx has ended. It is the last to send: what
+// run has under way comes back into the queue, and with it what holdsOutputs sees.
 func (q *recordQueue) drain(ctx context.Context) error {
 	q.mu.Lock()
 	q.ending = true
+	if q.endRun != nil {
+		q.endRun(errDraining)
+	}
 	q.mu.Unlock()
 	for failures := 0; ; {
 		more, err := q.flush(ctx)
@@ -121,7 +135,7 @@ func (q *recordQueue) drain(ctx context.Context) error {
 			return err
 		}
 		failures++
-		if werr := retry.Wait(ctx, pauseAfter(err, failures, recordPeriod, recordPauseMax)); werr != nil {
+		if werr := retry.Wait(ctx, within(ctx, pauseAfter(err, failures, recordPeriod, recordPauseMax))); werr != nil {
 			return fmt.Errorf("%w (last error: %w)", werr, err)
 		}
 	}
@@ -159,10 +173,10 @@ func (q *recordQueue) flush(ctx context.Context) (more bool, err error) {
 }
 
 // refusedForGood reports whether the server objects to what was sent, rather
-// than to the moment or to who sent it.
+// than to the moment or to who sent it. The page of a proxy objects to nothing.
 func refusedForGood(err error) bool {
 	status, ok := errors.AsType[*StatusError](err)
-	return ok && (status.Code == http.StatusBadRequest || status.Code == http.StatusConflict || status.Code == http.StatusUnprocessableEntity) && !errors.Is(err, ErrPlanGone)
+	return ok && status.Excerpt == "" && (status.Code == http.StatusBadRequest || status.Code == http.StatusConflict || status.Code == http.StatusUnprocessableEntity) && !errors.Is(err, ErrPlanGone)
 }
 
 // sift sends the records of a batch that was refused one by one, so that one bad

@@ -236,3 +236,50 @@ func TestARefusedRecordDoesNotHoldUpTheOthers(t *testing.T) {
 		t.Errorf("drain = %v, outputs lost = %t, want them lost", err, q.holdsOutputs())
 	}
 }
+
+// A batch that run has under way when the job ends is drain's to send, and its
+// outputs count as undelivered until it has.
+func TestABatchUnderWayAtTheEndIsSentAgainOrCountsAsLost(t *testing.T) {
+	for name, works := range map[string]bool{"the server comes back": true, "the server stays away": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				calls, delivered := 0, 0
+				q := newRecordQueue(func(ctx context.Context, batch []job.Record) error {
+					mu.Lock()
+					calls++
+					first := calls == 1
+					mu.Unlock()
+					if first || !works {
+						<-ctx.Done() // the server has stopped answering
+						return context.Cause(ctx)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					delivered += len(batch)
+					return nil
+				}, slog.New(slog.DiscardHandler))
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				go q.run(ctx)
+				q.add(job.Record{ID: "S", Variables: map[string]job.Variable{"tag": {Value: "1"}}})
+				time.Sleep(time.Second)
+				drainCtx, end := context.WithTimeout(ctx, 8*time.Second)
+				defer end()
+				err := q.drain(drainCtx)
+				if (err == nil) != works || q.holdsOutputs() == works || (delivered == 1) != works {
+					t.Errorf("drain = %v, outputs held: %t, %d delivered", err, q.holdsOutputs(), delivered)
+				}
+				cancel()
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// The page of a proxy is not the service's word about a record.
+func TestAProxysPageRefusesNoRecord(t *testing.T) {
+	if refusedForGood(&StatusError{Code: 400, Excerpt: "<html>"}) || !refusedForGood(&StatusError{Code: 400}) {
+		t.Error("a proxy's 400 drops records, or the service's does not")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 )
 
 // DefaultSpoolLimit bounds the log text of one job that waits on the disk while
@@ -26,13 +27,13 @@ type spool struct {
 	file   *os.File // nil: empty
 	free   []int64  // offsets below end that are free
 	end    int64
-	used   int  // chunks, those on their way included
-	broken bool // the disk cannot be written; that was logged
+	used   int       // chunks, those on their way included
+	broken time.Time // the disk could not be written then, which was logged; zero: it can
 }
 
 // take returns offsets for at most n chunks.
 func (s *spool) take(n int) (offsets []int64) {
-	if s.broken {
+	if !s.broken.IsZero() && time.Since(s.broken) < stallAfter { // somebody else may make room
 		return nil
 	}
 	for range n {
@@ -116,10 +117,15 @@ func (p *pages) spill() bool {
 		}
 		p.release(c)
 	}
-	p.spool.broken = err != nil
+	wasBroken := !p.spool.broken.IsZero()
+	p.spool.broken = time.Time{}
+	if err != nil {
+		p.spool.broken = time.Now()
+	}
 	p.changed.Broadcast()
 	p.mu.Unlock()
 	switch {
+	case err != nil && wasBroken:
 	case err != nil:
 		p.log.Warn("log text cannot be kept on disk, steps will wait", "error", err)
 	case first:

@@ -80,7 +80,7 @@ func wantFilled(t *testing.T, s *store, n int) {
 func (p *pages) disk() (chunks int, open, broken bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.spool.used, p.spool.file != nil, p.spool.broken
+	return p.spool.used, p.spool.file != nil, !p.spool.broken.IsZero()
 }
 
 func TestTextGoesToTheDiskWhileTheServerIsAwayAndLeavesNothing(t *testing.T) {

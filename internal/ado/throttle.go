@@ -30,7 +30,9 @@ type throttle struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	until   time.Time     // requests that can wait go on from here
+	until   time.Time     // requests that can wait go on from here, after a refusal
+	asked   time.Time     // the same, as answers asked for that were no refusal
+	hurried bool          // the job ends: what was no refusal holds nothing back
 	delayed time.Duration // by the service, in this stretch
 	last    time.Time     // answer about load; zero: no stretch
 }
@@ -52,6 +54,9 @@ func (t *throttle) wait(ctx context.Context) error {
 	}
 	t.mu.Lock()
 	left := time.Until(t.until)
+	if !t.hurried {
+		left = max(left, time.Until(t.asked))
+	}
 	t.mu.Unlock()
 	if left <= 0 {
 		return nil
@@ -59,18 +64,33 @@ func (t *throttle) wait(ctx context.Context) error {
 	return retry.Wait(ctx, min(left, throttleWait))
 }
 
+// hurry lets requests go on that the service only asked to hold back: the logs of
+// a job are hundreds of requests, and at a pause each they would be cut off when
+// its time is over.
+func (t *throttle) hurry() {
+	if t != nil {
+		t.mu.Lock()
+		t.hurried = true
+		t.mu.Unlock()
+	}
+}
+
 // observe reads what an answer says about load.
 func (t *throttle) observe(ctx context.Context, answer *http.Response) {
 	if t == nil {
 		return
 	}
-	delay := retryAfter(answer.Header.Get("X-RateLimit-Delay")) // seconds as well
+	delay := seconds(answer.Header.Get("X-RateLimit-Delay"))
 	pause := askedPause(answer, delay)
 	slowed := delay > 0 || answer.StatusCode == http.StatusTooManyRequests || pause > 0 && answer.StatusCode/100 == 2
 	now := time.Now()
 	t.mu.Lock()
-	if until := now.Add(spread(min(pause, throttleWait))); pause > 0 && until.After(t.until) {
-		t.until = until
+	kept := &t.asked
+	if answer.StatusCode/100 != 2 {
+		kept = &t.until
+	}
+	if until := now.Add(spread(min(pause, throttleWait))); pause > 0 && until.After(*kept) {
+		*kept = until
 	}
 	ended := !t.last.IsZero() && now.Sub(t.last) > throttleQuiet
 	sum := t.delayed
@@ -96,17 +116,13 @@ func (t *throttle) observe(ctx context.Context, answer *http.Response) {
 // in so many words, or until the budget that is used up is there again, or as
 // long as the request was held back already.
 func askedPause(answer *http.Response, delay time.Duration) time.Duration {
-	if pause := retryAfter(answer.Header.Get("Retry-After")); pause > 0 {
+	if pause := retryAfter(answer.Header); pause > 0 {
 		return pause
 	}
 	remaining, rerr := strconv.ParseFloat(answer.Header.Get("X-RateLimit-Remaining"), 64)
 	reset, err := strconv.ParseInt(answer.Header.Get("X-RateLimit-Reset"), 10, 64)
 	if rerr == nil && remaining <= 0 && err == nil {
-		now := time.Now()
-		if at, derr := http.ParseTime(answer.Header.Get("Date")); derr == nil {
-			now = at // the time is by the server's clock
-		}
-		if pause := time.Unix(reset, 0).Sub(now); pause > 0 {
+		if pause := time.Unix(reset, 0).Sub(answered(answer.Header)); pause > 0 {
 			return pause
 		}
 	}

@@ -110,7 +110,7 @@ func (s *TokenSource) fetch(ctx context.Context) (TokenAnswer, error) {
 	if !ok || skewed.serverTime.IsZero() {
 		return answer, err
 	}
-	s.clock.set(time.Until(skewed.serverTime), 0)
+	s.clock.set(s.host(), time.Until(skewed.serverTime), 0)
 	return s.request(ctx)
 }
 
@@ -149,6 +149,15 @@ func (s *TokenSource) request(ctx context.Context) (TokenAnswer, error) {
 	return answer, nil
 }
 
+// host is where tokens come from.
+func (s *TokenSource) host() string {
+	u, err := url.Parse(s.credentials.Endpoint)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
 // form is a request for a token with a fresh assertion.
 func (s *TokenSource) form() (string, error) {
 	assertion, err := s.assertion()
@@ -164,7 +173,7 @@ func (s *TokenSource) form() (string, error) {
 
 // assertion is a fresh proof that we hold the key (protocol §3.1). It has no iat.
 func (s *TokenSource) assertion() (string, error) {
-	from := s.clock.Now().Add(-assertionBackdate)
+	from := s.clock.At(s.credentials.Endpoint).Add(-assertionBackdate)
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
 		"iss": s.credentials.ClientID,
 		"sub": s.credentials.ClientID,

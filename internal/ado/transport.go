@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -169,8 +170,8 @@ func (t *transport) attempt(ctx context.Context, req *http.Request) (_ *http.Res
 	if err != nil {
 		return nil, secret, false, t.broken(ctx, req, err)
 	}
-	if t.options.Clock.observe(started, answer.Header) {
-		t.options.Log.WarnContext(ctx, "this machine's clock is wrong, the server's is used where it matters", "server_ahead", t.options.Clock.Ahead().Round(time.Second))
+	if answer.StatusCode < http.StatusInternalServerError && t.options.Clock.observe(req.URL.Host, started, answer.Header) {
+		t.options.Log.WarnContext(ctx, "this machine's clock is wrong, the server's is used where it matters", "server", req.URL.Host, "server_ahead", t.options.Clock.ahead(req.URL.Host).Round(time.Second))
 	}
 	t.throttle.observe(ctx, answer)
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
@@ -245,7 +246,7 @@ func refusal(req *http.Request, answer *http.Response, body []byte, secret strin
 	e := &StatusError{
 		Method: req.Method, Path: req.URL.Path, Code: answer.StatusCode,
 		ActivityID:  answer.Header.Get("ActivityId"),
-		RetryAfter:  retryAfter(answer.Header.Get("Retry-After")),
+		RetryAfter:  retryAfter(answer.Header),
 		hostOffline: answer.Header.Get("X-VSS-HostOfflineError") != "",
 	}
 	var problem ServiceError
@@ -286,16 +287,31 @@ func excerpt(body []byte, secret string) string {
 	return text
 }
 
-// retryAfter reads seconds or a date, maxRetryPause at most; zero when there is
-// neither.
-func retryAfter(text string) time.Duration {
-	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds > 0 {
-		return time.Duration(min(seconds, maxRetryPause.Seconds()) * float64(time.Second))
-	}
+// retryAfter reads seconds or a date, which is by the server's clock; zero when
+// there is neither.
+func retryAfter(h http.Header) time.Duration {
+	text := h.Get("Retry-After")
 	if at, err := http.ParseTime(text); err == nil {
-		return min(max(time.Until(at), 0), maxRetryPause)
+		return min(max(at.Sub(answered(h)), 0), maxRetryPause)
 	}
-	return 0
+	return seconds(text)
+}
+
+// seconds reads a number of seconds, at most maxRetryPause; zero when it is none.
+func seconds(text string) time.Duration {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || n <= 0 || math.IsNaN(n) {
+		return 0
+	}
+	return time.Duration(min(n, maxRetryPause.Seconds()) * float64(time.Second))
+}
+
+// answered is when an answer was written, by the server's clock if it says so.
+func answered(h http.Header) time.Time {
+	if at, err := http.ParseTime(h.Get("Date")); err == nil {
+		return at
+	}
+	return time.Now()
 }
 
 func trimBOM(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")) }

@@ -63,7 +63,10 @@ func (p *pages) attach(record job.RecordID, a job.Attachment) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for !p.closed && p.bytes > 0 && p.bytes+len(a.Content) > attachmentBudget {
-		p.changed.Wait()
+		if p.await(); p.given() {
+			p.drop()
+			return
+		}
 	}
 	if p.closed {
 		return
@@ -72,6 +75,27 @@ func (p *pages) attach(record job.RecordID, a job.Attachment) {
 	p.open++
 	p.ready = append(p.ready, &upload{record: record, attachment: &a})
 	p.changed.Broadcast()
+}
+
+// hurry ends waits for room ten seconds from now.
+func (p *pages) hurry() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hurried.IsZero() {
+		p.hurried = time.Now()
+	}
+	p.changed.Broadcast()
+}
+
+// given reports whether the job was told to stop and whoever still waits for room
+// has waited long enough. It is called with mu held.
+func (p *pages) given() bool { return !p.hurried.IsZero() && time.Since(p.hurried) >= stallAfter }
+
+// drop counts what had no room. It is called with mu held.
+func (p *pages) drop() {
+	if p.dropped++; p.dropped == 1 {
+		p.log.Warn("lines or files of a job that was told to stop are dropped: the server does not take them")
+	}
 }
 
 // run sends until closed. ctx is that of the requests.
@@ -226,9 +250,10 @@ func uploadRefused(err error) bool {
 	switch status.Code {
 	case http.StatusRequestEntityTooLarge:
 		return true
-	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusConflict,
-		http.StatusGone, http.StatusLengthRequired, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusLengthRequired, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
 		return status.Excerpt == ""
+	case http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusGone:
+		return status.TypeKey != "" // a gateway that reloads its routes says so, too, without the service's word
 	}
 	return false
 }

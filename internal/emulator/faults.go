@@ -23,7 +23,7 @@ const (
 	FaultDrop          FaultKind = "drop"           // closes the connection; the call is not carried out
 	FaultReset         FaultKind = "reset"          // carries the call out and resets the connection instead of answering
 	FaultExpireSession FaultKind = "expire-session" // ends the session, then carries the call out
-	FaultRevokeToken   FaultKind = "revoke-token"   // answers 401, as every later call with the same token
+	FaultRevokeToken   FaultKind = "revoke-token"   // answers 401, as every later call with the same agent token; of a job token or PAT this call only
 	FaultLoseLock      FaultKind = "lose-lock"      // takes the caller's job away, then carries the call out
 	FaultClockSkew     FaultKind = "clock-skew"     // shifts the server's clock by Fault.For
 )
