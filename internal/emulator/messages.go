@@ -194,6 +194,9 @@ func (s *Server) sendMessage(c *call) (any, error) {
 		if err := c.parse(body, &in); err != nil {
 			return nil, err
 		}
+		if in.MessageType == "" {
+			return nil, badRequest("The message has no messageType (§5.1).")
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
