@@ -91,9 +91,6 @@ func (s *Store) Ensure(ctx context.Context, ref job.TaskReference) (Task, error)
 	if t, ok := p.ready(); ok {
 		return t, nil // made while we waited
 	}
-	if err := p.clear(); err != nil {
-		return Task{}, fmt.Errorf("removing what is left of an earlier download: %w", err)
-	}
 	s.Downloading(ref)
 	for attempt := 1; ; attempt++ {
 		t, err := s.make(ctx, p)
@@ -224,8 +221,9 @@ func (p place) open(dir string) (Task, error) {
 	return Task{Dir: p.dir, Definition: d}, nil
 }
 
-// clear removes what a process that died has left. The lock is held, so nobody
-// is at work in there.
+// clear removes what a process that died has left, or an attempt that failed
+// after it had moved the package to its place. The lock is held, so nobody is at
+// work in there.
 func (p place) clear() error {
 	left, err := filepath.Glob(filepath.Join(p.folder, "."+p.ref.Version+"-*"))
 	if err != nil {
@@ -243,6 +241,9 @@ func (p place) clear() error {
 // make fetches and unpacks the package beside its place, then moves it there
 // and marks it. The lock is held.
 func (s *Store) make(ctx context.Context, p place) (_ Task, err error) {
+	if err := p.clear(); err != nil {
+		return Task{}, fmt.Errorf("removing what is left of an earlier download: %w", err)
+	}
 	work, err := os.MkdirTemp(p.folder, "."+p.ref.Version+"-*")
 	if err != nil {
 		return Task{}, fmt.Errorf("making a folder for the package: %w", err)

@@ -283,6 +283,24 @@ func TestAFailedDownloadIsTriedThreeTimes(t *testing.T) {
 	})
 }
 
+// The package has its place already when its marker cannot be written.
+func TestAnAttemptDoesNotStumbleOverTheOneBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := store(dir, func(call int, to io.Writer) error {
+			if call == 1 {
+				write(t, filepath.Join(dir, "Sample_5c2f1b7e-93a4-4d0e-8a6b-1f0e7d3c9a10", "1.2.3", "task.json"), definition)
+				return errors.New("too many open files")
+			}
+			_, err := to.Write(whole(t))
+			return err
+		})
+		if _, err := s.Ensure(t.Context(), sample); err != nil || s.calls.Load() != 2 {
+			t.Errorf("Ensure = %v after %d calls, want success after 2", err, s.calls.Load())
+		}
+	})
+}
+
 func TestADownloadThatTakesTooLongIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &taskstore.Store{
