@@ -27,8 +27,8 @@ const (
 	// in, in 50 MB of memory.
 	maxDirectory = maxFiles * 120
 	// maxName bounds the path of an entry, in bytes, and maxDepth its parts: some
-	// ten times what packages in packages in node_modules need. Removing a tree
-	// holds a directory open for each level, and a process may hold 1024.
+	// times what packages in packages in node_modules need. Removing a tree holds
+	// a directory open for each level, and a process may hold 1024.
 	maxName  = 1024
 	maxDepth = 64
 	// maxLink bounds the target of a link, in bytes: what Linux takes as a path.
