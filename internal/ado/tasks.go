@@ -91,7 +91,11 @@ var errSilent = errors.New("the server stopped sending")
 // RoundTrip implements http.RoundTripper.
 func (d *downloads) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !strings.HasPrefix(req.Header.Get("Accept"), mediaZip) {
-		return d.transport.RoundTrip(req)
+		answer, err := d.transport.RoundTrip(req)
+		if status, ok := errors.AsType[*StatusError](err); ok {
+			status.tokenRequest = true // the way to a package is worth as many attempts as the package
+		}
+		return answer, err
 	}
 	// A package may take long, but not between two pieces of it.
 	silence := d.options.Timeout

@@ -145,6 +145,12 @@ func TestWhatBreaksADownloadIsKeptApart(t *testing.T) {
 	if said, ok := temporary(err); err == nil || !ok || !said {
 		t.Errorf("a connection that is reset is %v, temporary = %t; want it worth another attempt", err, said)
 	}
+	lost := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusInternalServerError, "") }))
+	t.Cleanup(lost.Close)
+	err = taskClient(t, lost.URL, options(t)).FetchTask(t.Context(), sampleTask, io.Discard)
+	if said, ok := temporary(err); err == nil || !ok || !said {
+		t.Errorf("a server that cannot say where packages are is %v, temporary = %t; want it worth another attempt", err, said)
+	}
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	err = taskClient(t, gone.URL, options(t)).FetchTask(t.Context(), sampleTask, io.Discard)
