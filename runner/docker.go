@@ -356,13 +356,13 @@ func (d *dockerStep) outputFile(name string) (w io.Writer, end func() error, err
 	}
 	masked := d.x.masks.NewWriter(file)
 	d.outputs = append(d.outputs, path)
-	return masked, func() error { return errors.Join(masked.Close(), file.Close(), disarmFile(path)) }, nil
+	return masked, func() error { return errors.Join(masked.Close(), file.Close(), d.x.disarmFile(path)) }, nil
 }
 
 // disarmFile makes logging commands in a file harmless, for the script that
 // shows it.
-func disarmFile(path string) error {
-	data, err := os.ReadFile(path)
+func (x *execution) disarmFile(path string) error {
+	data, err := x.readFile(path)
 	if err == nil && command.Suspect(bytes.ToLower(data)) {
 		err = os.WriteFile(path, []byte(command.Disarm(string(data))), 0o600)
 	}

@@ -74,7 +74,7 @@ func (a *attempt) registryOf() (*registry, error) {
 func (x *execution) configFor(r *registry) (string, error) {
 	base := x.dockerConfig()
 	config := make(map[string]any)
-	data, err := os.ReadFile(filepath.Join(base, "config.json"))
+	data, err := x.readFile(filepath.Join(base, "config.json"))
 	if err == nil && base != "" {
 		err = json.Unmarshal(data, &config)
 	}
@@ -193,7 +193,7 @@ func (a *attempt) logout(r *registry) error {
 		a.node.print("Logged out of all registries.")
 		return os.RemoveAll(dir)
 	}
-	data, err := os.ReadFile(filepath.Join(d.dir, "config.json"))
+	data, err := a.x.readFile(filepath.Join(d.dir, "config.json"))
 	if err != nil {
 		return fmt.Errorf("reading the Docker configuration: %w", err)
 	}

@@ -119,6 +119,26 @@ func TestDockerStepsThatCannotBe(t *testing.T) {
 }
 
 // Protocol §8.6.
+func TestTheBuildOfAForkNamesNoConnectionInAnotherWay(t *testing.T) {
+	for name, step := range map[string]job.Step{
+		"a blank behind the name": dockerStep("login", "login", "containerRegistry ", "one"),
+		"in another case":         dockerStep("login", "login", "CONTAINERREGISTRY", "one"),
+		"twice":                   dockerStep("login", "login", "containerRegistry", "", "containerRegistry ", "one"),
+		"by a variable":           dockerStep("login", "login", "containerRegistry", "$(later)"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := registries(message(
+				script("mine", `printf '##vso[task.setvariable variable=%s]%s\n' build.isFork false system.restrictSecrets false later one`), step))
+			m.Variables = map[string]job.Variable{"system.restrictSecrets": {Value: "true"}, "build.isFork": {Value: "True"}, "later": {}}
+			rec, _ := run(t, config(t), m)
+			if got := rec.record(t, "login"); got.Result != job.Skipped || !strings.Contains(got.ResultCode, "containerRegistry") {
+				t.Errorf("step with a connection: %s (%s), want it skipped", got.Result, got.ResultCode)
+			}
+		})
+	}
+}
+
+// Protocol §8.6.
 func TestTheBuildOfAForkUsesNoConnections(t *testing.T) {
 	for name, c := range map[string]struct {
 		restrict, fork string

@@ -157,11 +157,12 @@ func replaceFile(path string, data []byte, mode fs.FileMode) error {
 	return os.Rename(temporary, path)
 }
 
-// open opens a file that the job names, as far as the job may read it. Whatever
-// the agent reads for a job goes this way: the job could make a link of it.
+// open opens a file as far as the job may read it. Every file goes this way that
+// the job names, or could put a link in the place of, and of whose content it gets
+// to see something: the agent itself can read what is hidden from jobs.
 func (x *execution) open(path string) (*os.File, error) { return x.veil.Open(path) }
 
-// readFile reads a file that the job names, as [execution.open].
+// readFile reads a file as [execution.open] opens it.
 func (x *execution) readFile(path string) ([]byte, error) {
 	f, err := x.open(path)
 	if err != nil {

@@ -24,6 +24,8 @@ const (
 	// oldestNode is the major version below which published tasks and the task
 	// library do not run any more.
 	oldestNode = 16
+	// usualNode is the one that they are written for, of those that are maintained.
+	usualNode = 20
 	// nodeTimeout bounds the question for the version: Node starts in 50 ms, and
 	// a cold image on a slow disk has needed a hundred times that.
 	nodeTimeout = 30 * time.Second
@@ -90,7 +92,7 @@ func (x *execution) findNode(ctx context.Context) (nodejs, error) {
 }
 
 func adviseNode(err error) error {
-	return hint.With(err, "install Node.js 20 or later in the agent's image, or set DOCKLESS_NODE to its program")
+	return hint.With(err, "install Node.js %d or later in the agent's image (%d is what tasks expect), or set DOCKLESS_NODE to its program", oldestNode, usualNode)
 }
 
 // of returns what is known of a program, and asks it when nothing is.

@@ -150,17 +150,17 @@ func (x *execution) decide(ctx context.Context, e *entry) (run bool, why string,
 }
 
 // forbidden returns the input with which e names a service connection although
-// the job builds a fork that may use none (protocol §8.6), or "".
+// the job builds a fork that may use none (protocol §8.6), or "". The server's
+// word on that counts, which steps cannot change.
 func (x *execution) forbidden(e *entry) string {
-	if !x.vars.Bool("system.restrictSecrets", false) || !x.vars.Bool("build.isFork", false) {
+	said := func(name string) bool {
+		v, _ := job.Lookup(x.m.Variables, name)
+		return vars.Truth(v.Value, false)
+	}
+	if !said("system.restrictSecrets") || !said("build.isFork") {
 		return ""
 	}
-	for _, name := range e.task.connections {
-		if v, _ := job.Lookup(e.step.Inputs, name); strings.TrimSpace(v) != "" {
-			return name
-		}
-	}
-	return ""
+	return e.task.connection(e.step.Inputs)
 }
 
 // try runs e once, and again while it fails and may be retried.

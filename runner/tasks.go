@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -78,6 +80,38 @@ const builtinNames = "checkout, CmdLine@2, Bash@3 and Docker@2"
 // describe names a task for messages.
 func describe(r job.TaskReference) string {
 	return fmt.Sprintf("%s@%s (%s, version %s)", r.Name, r.Major(), r.ID, r.Version)
+}
+
+// connection returns the input by which a step names a service connection or a
+// secure file, or "". It finds one under every name that reaches the task, and
+// whatever its macros stand for: a variable may change until the task is run.
+func (t task) connection(given map[string]string) string {
+	said := make(map[string]bool)
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		meant := strings.TrimSpace(name)
+		if t.definition != nil {
+			if in, ok := t.definition.Lookup(meant); ok {
+				meant = in.Name
+			}
+		}
+		for _, c := range t.connections {
+			if strings.EqualFold(c, meant) {
+				said[c] = true
+				if strings.TrimSpace(given[name]) != "" {
+					return c
+				}
+			}
+		}
+	}
+	if t.definition == nil {
+		return ""
+	}
+	for _, in := range t.definition.Inputs {
+		if slices.Contains(t.connections, in.Name) && !said[in.Name] && strings.TrimSpace(in.Default) != "" {
+			return in.Name
+		}
+	}
+	return ""
 }
 
 // header opens the log of a step: seven lines (protocol §8.10).

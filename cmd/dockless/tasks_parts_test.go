@@ -171,22 +171,41 @@ func TestTheBuildOfAForkRunsNoTaskWithAConnection(t *testing.T) {
 	s := startTaskStage(t)
 	ran := filepath.Join(t.TempDir(), "ran")
 	s.offer(map[string]string{
-		"task.json": mainOnly(`"inputs": [{"name": "where", "type": "connectedService:Generic"}, {"name": "key", "type": "secureFile"}], `),
+		"task.json": mainOnly(`"inputs": [{"name": "where", "type": "connectedService:Generic", "aliases": ["connection"]}, {"name": "key", "type": "secureFile"}], `),
 		"main.js":   "require('fs').appendFileSync('" + ran + "', process.env.SYSTEM_TASKINSTANCENAME + ' ')",
 	})
 	with := func(name, input, value string) job.Step {
 		return ownStep(name, func(st *job.Step) { st.Inputs = map[string]string{input: value} })
 	}
-	m := emulatortest.Steps(with("connection", "where", "x"), with("file", "key", "x"), ownStep("neither"))
-	m.Variables = map[string]job.Variable{"system.restrictSecrets": {Value: "true"}, "build.isFork": {Value: "True"}}
+	skipped := []job.Step{
+		with("connection", "where", "x"), with("file", "key", "x"), with("alias", "connection", "x"), with("blank", " where ", "x"),
+		with("case", "WHERE", "x"), with("both", "Connection ", "x"), with("variable", "where", "$(where)"),
+	}
+	m := emulatortest.Steps(append(slices.Clone(skipped), ownStep("neither"), with("empty", "connection", " "))...)
+	m.Variables = map[string]job.Variable{"system.restrictSecrets": {Value: "true"}, "build.isFork": {Value: "True"}, "where": {}}
 	_, report := s.run(m)
 	s.wantResult(report, job.Succeeded)
-	if text, err := os.ReadFile(ran); err != nil || string(text) != "neither " {
+	if text, err := os.ReadFile(ran); err != nil || string(text) != "neither empty " {
 		t.Errorf("ran %q, %v", text, err)
 	}
-	for _, name := range []string{"connection", "file"} {
-		if got := recordNamed(t, report, name).Result; got != job.Skipped {
-			t.Errorf("step %s is %s, want skipped", name, got)
+	for _, step := range skipped {
+		if got := recordNamed(t, report, step.Name).Result; got != job.Skipped {
+			t.Errorf("step %s is %s, want skipped", step.Name, got)
+		}
+	}
+}
+
+func TestTheBuildOfAForkIsGivenNoConnectionByDefault(t *testing.T) {
+	s := startTaskStage(t)
+	s.offer(map[string]string{
+		"task.json": mainOnly(`"inputs": [{"name": "where", "type": "connectedService:Generic", "defaultValue": "x"}], `), "main.js": "",
+	})
+	m := emulatortest.Steps(ownStep("default"), ownStep("empty", func(st *job.Step) { st.Inputs = map[string]string{"where": ""} }))
+	m.Variables = map[string]job.Variable{"system.restrictSecrets": {Value: "true"}, "build.isFork": {Value: "True"}}
+	_, report := s.run(m)
+	for name, want := range map[string]job.Result{"default": job.Skipped, "empty": job.Succeeded} {
+		if got := recordNamed(t, report, name).Result; got != want {
+			t.Errorf("step %s is %s, want %s", name, got, want)
 		}
 	}
 }

@@ -56,7 +56,8 @@ func NewTaskClient(m *job.Message, o Options) (*TaskClient, error) {
 
 // FetchTask writes the package of a task, a zip, to to. It makes one attempt and
 // may have written a part of the package when it fails. An answer that refuses
-// is a *[StatusError].
+// is a *[StatusError]. An error has a method Temporary() bool that says yes when
+// the connection broke; what to refuses is returned as it is.
 func (c *TaskClient) FetchTask(ctx context.Context, ref job.TaskReference, to io.Writer) error {
 	id, err := uuid.Parse(string(LocationTasks))
 	if err != nil {
@@ -73,7 +74,7 @@ func (c *TaskClient) FetchTask(ctx context.Context, ref job.TaskReference, to io
 	case n > maxPackage:
 		err = fmt.Errorf("the package is larger than %d MiB", maxPackage>>20)
 	case err == nil && answer.ContentLength > 0 && n < answer.ContentLength:
-		err = io.ErrUnexpectedEOF
+		err = &connectionError{io.ErrUnexpectedEOF}
 	}
 	if err != nil {
 		return fmt.Errorf("fetching task %s %s: %w", ref.Name, ref.Version, err)
@@ -90,7 +91,11 @@ var errSilent = errors.New("the server stopped sending")
 // RoundTrip implements http.RoundTripper.
 func (d *downloads) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !strings.HasPrefix(req.Header.Get("Accept"), mediaZip) {
-		return d.transport.RoundTrip(req)
+		answer, err := d.transport.RoundTrip(req)
+		if status, ok := errors.AsType[*StatusError](err); ok {
+			status.tokenRequest = true // the way to a package is worth as many attempts as the package
+		}
+		return answer, err
 	}
 	// A package may take long, but not between two pieces of it.
 	silence := d.options.Timeout
@@ -160,7 +165,7 @@ func (d *download) Read(p []byte) (int, error) {
 		d.watch.Reset(d.silence)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = d.cause(err)
+		err = d.cause(&connectionError{err})
 	}
 	return n, err
 }

@@ -5,9 +5,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -87,6 +91,14 @@ func TestAnswersThatAreNoPackageAreErrors(t *testing.T) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = io.WriteString(w, "PK")
 		}, true, "unexpected EOF"},
+		"reset halfway": {func(w http.ResponseWriter, _ *http.Request) {
+			zip(w)
+			w.Header().Set("Content-Length", "100")
+			_, _ = io.WriteString(w, "PK")
+			w.(http.Flusher).Flush()
+			time.Sleep(20 * time.Millisecond) // so that the beginning is read before the connection goes
+			reset(w)
+		}, true, "reset"},
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://elsewhere.example/", http.StatusFound)
 		}, false, "elsewhere.example"},
@@ -100,18 +112,60 @@ func TestAnswersThatAreNoPackageAreErrors(t *testing.T) {
 			if strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "t0p-s3cret") {
 				t.Errorf("the error shows a secret: %v", err)
 			}
-			temporary := true // whoever does not say may be asked again
-			if said, ok := errors.AsType[interface {
-				error
-				Temporary() bool
-			}](err); ok {
-				temporary = said.Temporary()
-			}
-			if temporary != c.temporary || len(srv.asked()) != 1 {
-				t.Errorf("temporary = %t after %d requests, want %t after 1", temporary, len(srv.asked()), c.temporary)
+			said, ok := temporary(err)
+			if again := said || !ok; again != c.temporary || len(srv.asked()) != 1 { // whoever does not say may be asked again
+				t.Errorf("temporary = %t after %d requests, want %t after 1", again, len(srv.asked()), c.temporary)
 			}
 		})
 	}
+}
+
+// reset ends the connection of a request without an answer, or in the middle of it.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err == nil {
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = conn.Close()
+	}
+}
+
+func TestWhatBreaksADownloadIsKeptApart(t *testing.T) {
+	srv := newService(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/zip")
+		_, _ = io.WriteString(w, "PK")
+	})
+	c := taskClient(t, srv.URL, options(t))
+	full := &fs.PathError{Op: "write", Path: "package.zip", Err: syscall.ENOSPC}
+	err := c.FetchTask(t.Context(), sampleTask, writerFunc(func([]byte) (int, error) { return 0, full }))
+	if said, ok := temporary(err); !errors.Is(err, full) || !ok || said {
+		t.Errorf("a full disk is %v, temporary = %t; want it final", err, said)
+	}
+	cut := newService(t, func(w http.ResponseWriter, _ *http.Request) { reset(w) })
+	err = taskClient(t, cut.URL, options(t)).FetchTask(t.Context(), sampleTask, io.Discard)
+	if said, ok := temporary(err); err == nil || !ok || !said {
+		t.Errorf("a connection that is reset is %v, temporary = %t; want it worth another attempt", err, said)
+	}
+	lost := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusInternalServerError, "") }))
+	t.Cleanup(lost.Close)
+	err = taskClient(t, lost.URL, options(t)).FetchTask(t.Context(), sampleTask, io.Discard)
+	if said, ok := temporary(err); err == nil || !ok || !said {
+		t.Errorf("a server that cannot say where packages are is %v, temporary = %t; want it worth another attempt", err, said)
+	}
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	err = taskClient(t, gone.URL, options(t)).FetchTask(t.Context(), sampleTask, io.Discard)
+	if said, ok := temporary(err); !errors.Is(err, syscall.ECONNREFUSED) || !ok || !said {
+		t.Errorf("a refused connection is %v, temporary = %t; want it worth another attempt", err, said)
+	}
+}
+
+// temporary returns what err says of itself.
+func temporary(err error) (said, ok bool) {
+	e, ok := errors.AsType[interface {
+		error
+		Temporary() bool
+	}](err)
+	return ok && e.Temporary(), ok
 }
 
 func TestAServerThatStopsSendingIsGivenUp(t *testing.T) {

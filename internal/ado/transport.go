@@ -131,6 +131,10 @@ type connectionError struct{ err error }
 func (e *connectionError) Error() string { return e.err.Error() }
 func (e *connectionError) Unwrap() error { return e.err }
 
+// Temporary says yes in the name of what it wraps: net counts a connection that
+// is refused or reset among what lasts.
+func (e *connectionError) Temporary() bool { return true }
+
 // challenged sends req, and once more with a new token when the answer is a
 // challenge.
 func (t *transport) challenged(ctx context.Context, req *http.Request) (*http.Response, error) {

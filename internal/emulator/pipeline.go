@@ -23,6 +23,7 @@ type Pipeline struct {
 	File       string // path of the file in that repository, for messages and templates; empty: azure-pipelines.yml
 	Parameters map[string]string
 	Variables  map[string]job.Variable // set when the run is queued
+	Tasks      []job.TaskReference     // that the file may name beside those of this server: see [Server.OfferTask]
 }
 
 // QueuePipeline compiles a pipeline and queues its jobs. Jobs that depend on
@@ -95,7 +96,7 @@ func (s *Server) compile(ctx context.Context, r *run, text []byte, p Pipeline) (
 	}
 	loaded, err := pipeline.Load(source, pipeline.Options{
 		Parameters: p.Parameters, Variables: variables, Repository: repo, Project: "emulator", ProjectID: projectID,
-		DefinitionID: r.definition, BuildID: r.id, Revision: r.id - firstRun + 1, Now: s.now(),
+		DefinitionID: r.definition, BuildID: r.id, Revision: r.id - firstRun + 1, Tasks: p.Tasks, Now: s.now(),
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("compiling: %w", err)

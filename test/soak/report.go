@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/dockless-ci/dockless/internal/emulator"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
@@ -45,6 +46,10 @@ func (f *fleet) report(ctx context.Context, queued []queuedJob, waitErr error) R
 	}
 	for _, q := range queued {
 		f.judge(&r, q)
+	}
+	lost := r.Faults[string(emulator.FaultLoseLock)]
+	if n, most := r.Results[job.Abandoned], lost+1+len(queued)/lostStart; n > most {
+		r.problem("%d jobs were abandoned; %d lost locks explain %d at most", n, lost, most)
 	}
 	for _, v := range f.srv.Violations() {
 		r.Objections[v.Section+": "+withoutNames(v.Text)]++
@@ -83,21 +88,29 @@ func (f *fleet) judge(r *Report, q queuedJob) {
 	case report.Result != job.Succeeded && report.Result != job.Abandoned:
 		r.problem("%s ended as %s: %s", q.word, report.Result, issuesOf(report))
 	}
-	both := 0
+	done, succeeded := 0, report.Result == job.Succeeded
+	if got := report.Outputs["one.word"]; succeeded && got != q.word {
+		r.problem("%s: its output variable is %q", q.word, got)
+	}
 	for _, record := range report.Records {
 		switch record.RefName {
 		case "one", "two":
 			got := ours(record.Log, q.word+" "+record.RefName+" ")
-			both += len(got)
 			r.Lines += len(record.Log)
-			f.compare(r, q, record.RefName, got, report.Result == job.Succeeded)
+			f.compare(r, q, record.RefName, got, succeeded)
+		case "task":
+			r.Lines += len(record.Log)
+			done += countOf(record.Log, q.word+taskLine)
 		}
+	}
+	if want := map[bool]int{true: 1}[q.task]; succeeded && done != want {
+		r.problem("%s: its task has printed its line %d times, want %d", q.word, done, want)
 	}
 	for _, record := range report.Records {
 		if record.ID == q.id.Record() {
 			r.Lines += len(record.Log)
 			got := ours(record.Log, q.word+" ")
-			if report.Result == job.Succeeded && len(got) != 2*f.o.Lines {
+			if succeeded && len(got) != 2*f.o.Lines {
 				r.problem("%s: the job's log has %d of %d lines", q.word, len(got), 2*f.o.Lines)
 			}
 		}
@@ -113,6 +126,16 @@ func issuesOf(report job.Report) string {
 		}
 	}
 	return strings.Join(all, "; ")
+}
+
+// countOf counts a line.
+func countOf(log []string, line string) (n int) {
+	for _, l := range log {
+		if l == line {
+			n++
+		}
+	}
+	return n
 }
 
 // ours are the lines that a step printed.

@@ -51,6 +51,15 @@ type Options struct {
 // what is measured otherwise.
 const serviceEvery = 25
 
+// taskEvery jobs one has a downloaded task: then a fault hits about two downloads
+// in a hundred jobs.
+const taskEvery = 5
+
+// lostStart of so many jobs may be abandoned although nobody took its lock: a
+// job whose message is deleted, and whose first renewal fails until its agent
+// lets go of it. Every tenth request fails, so it takes three in a row.
+const lostStart = 100
+
 // server is the emulator with faults in front of it.
 type server struct {
 	*emulator.Server

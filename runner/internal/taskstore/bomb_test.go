@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -30,6 +31,14 @@ func TestArchivesMadeToFillADiskAreRefused(t *testing.T) {
 			}
 			for i := range maxDirectory/len(long) + 1 {
 				if _, err := z.CreateHeader(&zip.FileHeader{Name: fmt.Sprint(i), Comment: string(long)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"many directories for few bytes": func(z *zip.Writer) error {
+			for i := range maxFiles / (maxDepth - 1) {
+				if _, err := z.Create(fmt.Sprint(i, "/") + strings.Repeat("a/", maxDepth-1)); err != nil {
 					return err
 				}
 			}

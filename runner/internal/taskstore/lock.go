@@ -7,19 +7,22 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/dockless-ci/dockless/internal/retry"
 )
 
 // lock takes the lock of the file at path, which other processes may hold, and
-// waits for it until ctx ends. The kernel takes it back from a process that
-// dies. The file stays: whoever removed it would leave two processes with a
-// lock on two files of one name.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
+// waits for it until ctx ends; waiting is called when that takes longer than
+// quiet. The kernel takes the lock back from a process that dies. The file
+// stays: whoever removed it would leave two processes with a lock on two files
+// of one name.
+func lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
+	said, start := false, time.Now()
 	for {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
@@ -28,6 +31,10 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			_ = file.Close() // nothing was written
 			return nil, fmt.Errorf("locking %s: %w", path, err)
+		}
+		if !said && time.Since(start) >= quiet {
+			said = true
+			waiting()
 		}
 		if err := retry.Wait(ctx, lockPause); err != nil {
 			_ = file.Close() // as above

@@ -40,8 +40,13 @@ const (
 	longest   = 30 * time.Second
 )
 
-// lockPause is how often a lock that somebody else holds is asked for.
-const lockPause = 100 * time.Millisecond
+const (
+	// lockPause is how often a lock that somebody else holds is asked for.
+	lockPause = 100 * time.Millisecond
+	// quiet is how long it is waited for without a word: a small package takes
+	// less, and then nobody wonders.
+	quiet = time.Second
+)
 
 var errSlow = fmt.Errorf("the package did not arrive within %s", timeLimit)
 
@@ -58,8 +63,9 @@ type Store struct {
 	Fetch func(ctx context.Context, ref job.TaskReference, to io.Writer) error
 	// Warn is told of an attempt that failed and is followed by another one.
 	Warn func(text string)
-	// Downloading is told that a package is not there yet and is fetched now.
-	Downloading func(ref job.TaskReference)
+	// Say is told what takes time: that a package is fetched now, or that another
+	// agent does it.
+	Say func(text string)
 }
 
 // Task is a package on disk.
@@ -83,7 +89,8 @@ func (s *Store) Ensure(ctx context.Context, ref job.TaskReference) (Task, error)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeLimit, errSlow)
 	defer cancel()
-	unlock, err := lock(ctx, p.dir+".lock")
+	name := ref.Name + " (" + ref.Version + ")"
+	unlock, err := lock(ctx, p.dir+".lock", func() { s.Say("Waiting for another agent that downloads task: " + name) })
 	if err != nil {
 		return Task{}, fmt.Errorf("waiting for another agent that fetches the same task: %w", err)
 	}
@@ -91,10 +98,7 @@ func (s *Store) Ensure(ctx context.Context, ref job.TaskReference) (Task, error)
 	if t, ok := p.ready(); ok {
 		return t, nil // made while we waited
 	}
-	if err := p.clear(); err != nil {
-		return Task{}, fmt.Errorf("removing what is left of an earlier download: %w", err)
-	}
-	s.Downloading(ref)
+	s.Say("Downloading task: " + name)
 	for attempt := 1; ; attempt++ {
 		t, err := s.make(ctx, p)
 		if err == nil {
@@ -224,8 +228,9 @@ func (p place) open(dir string) (Task, error) {
 	return Task{Dir: p.dir, Definition: d}, nil
 }
 
-// clear removes what a process that died has left. The lock is held, so nobody
-// is at work in there.
+// clear removes what a process that died has left, or an attempt that failed
+// after it had moved the package to its place. The lock is held, so nobody is at
+// work in there.
 func (p place) clear() error {
 	left, err := filepath.Glob(filepath.Join(p.folder, "."+p.ref.Version+"-*"))
 	if err != nil {
@@ -243,6 +248,9 @@ func (p place) clear() error {
 // make fetches and unpacks the package beside its place, then moves it there
 // and marks it. The lock is held.
 func (s *Store) make(ctx context.Context, p place) (_ Task, err error) {
+	if err := p.clear(); err != nil {
+		return Task{}, fmt.Errorf("removing what is left of an earlier download: %w", err)
+	}
 	work, err := os.MkdirTemp(p.folder, "."+p.ref.Version+"-*")
 	if err != nil {
 		return Task{}, fmt.Errorf("making a folder for the package: %w", err)

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,12 +71,18 @@ type served struct {
 	calls    atomic.Int32
 	mu       sync.Mutex
 	warnings []string
+	said     []string
 }
 
 func store(dir string, answer func(call int, to io.Writer) error) *served {
 	s := &served{}
 	s.Store = &taskstore.Store{
-		Dir: dir, Downloading: func(job.TaskReference) {},
+		Dir: dir,
+		Say: func(text string) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.said = append(s.said, text)
+		},
 		Fetch: func(_ context.Context, _ job.TaskReference, to io.Writer) error {
 			return answer(int(s.calls.Add(1)), to)
 		},
@@ -157,6 +164,40 @@ func TestAgentsThatShareAVolumeFetchAPackageOnce(t *testing.T) {
 	if n := s.calls.Load(); n != 1 {
 		t.Errorf("%d downloads, want 1", n)
 	}
+}
+
+func TestAJobSaysThatItWaitsForAnotherAgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for took, want := range map[time.Duration][]string{
+			500 * time.Millisecond: nil,
+			time.Minute:            {"Waiting for another agent that downloads task: Sample (1.2.3)"},
+		} {
+			dir := t.TempDir()
+			first := store(dir, func(_ int, to io.Writer) error {
+				time.Sleep(took)
+				_, err := to.Write(whole(t))
+				return err
+			})
+			var other sync.WaitGroup
+			other.Go(func() {
+				if _, err := first.Ensure(t.Context(), sample); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+			second := store(dir, nil)
+			if _, err := second.Ensure(t.Context(), sample); err != nil {
+				t.Error(err)
+			}
+			other.Wait()
+			if !slices.Equal(second.said, want) {
+				t.Errorf("while another agent downloads for %s a job says %q, want %q", took, second.said, want)
+			}
+			if want := []string{"Downloading task: Sample (1.2.3)"}; !slices.Equal(first.said, want) {
+				t.Errorf("the other agent says %q, want %q", first.said, want)
+			}
+		}
+	})
 }
 
 // A process may die between any two steps, and the machine itself at any time.
@@ -283,10 +324,28 @@ func TestAFailedDownloadIsTriedThreeTimes(t *testing.T) {
 	})
 }
 
+// The package has its place already when its marker cannot be written.
+func TestAnAttemptDoesNotStumbleOverTheOneBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := store(dir, func(call int, to io.Writer) error {
+			if call == 1 {
+				write(t, filepath.Join(dir, "Sample_5c2f1b7e-93a4-4d0e-8a6b-1f0e7d3c9a10", "1.2.3", "task.json"), definition)
+				return errors.New("too many open files")
+			}
+			_, err := to.Write(whole(t))
+			return err
+		})
+		if _, err := s.Ensure(t.Context(), sample); err != nil || s.calls.Load() != 2 {
+			t.Errorf("Ensure = %v after %d calls, want success after 2", err, s.calls.Load())
+		}
+	})
+}
+
 func TestADownloadThatTakesTooLongIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &taskstore.Store{
-			Dir: t.TempDir(), Downloading: func(job.TaskReference) {}, Warn: func(string) {},
+			Dir: t.TempDir(), Say: func(string) {}, Warn: func(string) {},
 			Fetch: func(ctx context.Context, _ job.TaskReference, _ io.Writer) error {
 				<-ctx.Done()
 				return ctx.Err()

@@ -19,16 +19,23 @@ import (
 // thousand files, most of them in node_modules; the bounds leave ten times that
 // and end an archive made to fill a disk.
 const (
-	maxFiles = 100_000
+	maxFiles = 100_000 // and directories
 	maxBytes = 2 << 30
 	// maxDirectory bounds the archive's own table of contents, in bytes, which is
-	// held in memory. A line for a long path takes about 300.
-	maxDirectory = maxFiles * 320
+	// read into memory before its lines can be counted. A line takes 46 and the
+	// path, together about 120. Of the shortest lines a quarter of a million fit
+	// in, in 50 MB of memory.
+	maxDirectory = maxFiles * 120
+	// maxName bounds the path of an entry, in bytes, and maxDepth its parts: some
+	// times what packages in packages in node_modules need. Removing a tree holds
+	// a directory open for each level, and a process may hold 1024.
+	maxName  = 1024
+	maxDepth = 64
 	// maxLink bounds the target of a link, in bytes: what Linux takes as a path.
 	maxLink = 4096
 )
 
-var errLarge = fmt.Errorf("%w: it holds more than %d files or %d GiB", ErrPackage, maxFiles, maxBytes>>30)
+var errLarge = fmt.Errorf("%w: it holds more than %d files and directories or %d GiB", ErrPackage, maxFiles, maxBytes>>30)
 
 // unpack extracts the archive into the new directory dir. Nothing is written
 // outside of it, whatever the names in the archive say, and no link in it leads
@@ -53,8 +60,8 @@ func unpack(ctx context.Context, archive, dir string) (err error) {
 		return fmt.Errorf("%w: %w", ErrPackage, err)
 	}
 	contents.open = true
-	if len(z.File) > maxFiles {
-		return errLarge
+	if err := survey(z.File); err != nil {
+		return err
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // containers of the job read it as other users
 		return err
@@ -74,6 +81,33 @@ func unpack(ctx context.Context, archive, dir string) (err error) {
 		}
 	}
 	return x.linkAll()
+}
+
+// survey refuses archives with too many entries, or with paths that nothing
+// should be made for. Directories count too: one short entry can ask for many.
+func survey(entries []*zip.File) error {
+	if len(entries) > maxFiles {
+		return errLarge
+	}
+	dirs := make(map[string]bool)
+	for _, e := range entries {
+		name := path.Clean(e.Name)
+		switch {
+		case len(e.Name) > maxName || strings.Count(name, "/") >= maxDepth:
+			return fmt.Errorf("%w: the path of its entry %.40q… has more than %d bytes or %d parts", ErrPackage, e.Name, maxName, maxDepth)
+		case !filepath.IsLocal(e.Name) || strings.ContainsRune(e.Name, 0):
+			return hint.With(fmt.Errorf("%w: its entry %q leads out of it", ErrPackage, e.Name), "ask whoever publishes the task about this package")
+		case !e.Mode().IsDir():
+			name = path.Dir(name)
+		}
+		for ; name != "." && !dirs[name]; name = path.Dir(name) {
+			dirs[name] = true
+		}
+		if len(entries)+len(dirs) > maxFiles {
+			return errLarge
+		}
+	}
+	return nil
 }
 
 // bounded reads an archive, and at first no more than left bytes of it.
@@ -105,10 +139,6 @@ type link struct{ name, target string }
 
 func (x *extraction) entry(e *zip.File) error {
 	name := path.Clean(e.Name)
-	refuse := func(why string) error { return fmt.Errorf("%w: its entry %q %s", ErrPackage, e.Name, why) }
-	if !filepath.IsLocal(e.Name) || strings.ContainsRune(e.Name, 0) {
-		return hint.With(refuse("leads out of it"), "ask whoever publishes the task about this package")
-	}
 	switch mode := e.Mode(); {
 	case mode.IsDir():
 		return x.wrap(x.root.MkdirAll(name, 0o755))
@@ -122,7 +152,7 @@ func (x *extraction) entry(e *zip.File) error {
 		x.links = append(x.links, link{name, target})
 		return nil
 	default:
-		return refuse("is neither a file nor a directory")
+		return fmt.Errorf("%w: its entry %q is neither a file nor a directory", ErrPackage, e.Name)
 	}
 }
 

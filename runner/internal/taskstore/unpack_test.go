@@ -28,6 +28,9 @@ func TestPackagesThatCannotBeUsedAreRefused(t *testing.T) {
 		"a way up":                   whole(t, file{"../up.js", "1", 0}),
 		"a way up in the middle":     whole(t, file{"a/../../up.js", "1", 0}),
 		"an absolute name":           whole(t, file{"/tmp/up.js", "1", 0}),
+		"a path without end":         whole(t, file{strings.Repeat("a/", 20_000) + "x", "1", 0}),
+		"a deep link":                whole(t, link(strings.Repeat("a/", 64)+"x", "../x")),
+		"a long name":                whole(t, file{strings.Repeat("a/./", 300) + "x", "1", 0}),
 		"the same name twice":        whole(t, file{"main.js", "2", 0}),
 		"a file below a file":        whole(t, file{"main.js/x", "2", 0}),
 		"a device":                   whole(t, file{"zero", "", fs.ModeDevice | fs.ModeCharDevice | 0o666}),
@@ -56,6 +59,18 @@ func TestPackagesThatCannotBeUsedAreRefused(t *testing.T) {
 				t.Errorf("%d downloads, want 1: the next would bring the same", s.calls.Load())
 			}
 		})
+	}
+}
+
+func TestDeepPathsAreUnpacked(t *testing.T) {
+	deep := strings.Repeat("a/", 63) + "x"
+	s := store(t.TempDir(), serving(whole(t, file{deep, "here", 0}, file{"./", "", fs.ModeDir | 0o755})))
+	task, err := s.Ensure(t.Context(), sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(task.Dir, deep)); err != nil || string(text) != "here" {
+		t.Errorf("at %s: %q, %v", deep, text, err)
 	}
 }
 
