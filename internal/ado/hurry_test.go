@@ -32,10 +32,10 @@ func TestNoRetryAfterOutlastsTheEndOfAJob(t *testing.T) {
 // the end of a job has.
 func TestAJobThatEndsHoldsBackAfterRefusalsOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		answered := func(code int) *http.Response {
-			return &http.Response{StatusCode: code, Header: http.Header{"Retry-After": {"30"}}}
-		}
 		throttled := newThrottle(slog.New(slog.DiscardHandler))
+		hears := func(code int) {
+			throttled.observe(t.Context(), &http.Response{StatusCode: code, Header: http.Header{"Retry-After": {"30"}}})
+		}
 		waits := func() time.Duration {
 			started := time.Now()
 			if err := throttled.wait(patient(t.Context())); err != nil {
@@ -43,16 +43,16 @@ func TestAJobThatEndsHoldsBackAfterRefusalsOnly(t *testing.T) {
 			}
 			return time.Since(started)
 		}
-		throttled.observe(t.Context(), answered(http.StatusOK))
+		hears(http.StatusOK)
 		if got := waits(); got < 30*time.Second {
 			t.Errorf("a running job holds back for %s, want 30s", got)
 		}
 		throttled.hurry()
-		throttled.observe(t.Context(), answered(http.StatusOK))
+		hears(http.StatusOK)
 		if got := waits(); got != 0 {
 			t.Errorf("an ending job holds back for %s after a success, want not at all", got)
 		}
-		throttled.observe(t.Context(), answered(http.StatusTooManyRequests))
+		hears(http.StatusTooManyRequests)
 		if got := waits(); got < 30*time.Second {
 			t.Errorf("an ending job holds back for %s after a refusal, want 30s", got)
 		}
@@ -66,8 +66,12 @@ func TestABareRefusalDropsNoPage(t *testing.T) {
 		err   *StatusError
 		final bool
 	}{
-		{&StatusError{Code: 404}, false}, {&StatusError{Code: 403}, false}, {&StatusError{Code: 400, Excerpt: "<html>"}, false},
-		{&StatusError{Code: 404, TypeKey: "TaskLogNotFoundException"}, true}, {&StatusError{Code: 400}, true}, {&StatusError{Code: 413, Excerpt: "<html>"}, true},
+		{&StatusError{Code: 404}, false},
+		{&StatusError{Code: 403}, false},
+		{&StatusError{Code: 400, Excerpt: "<html>"}, false},
+		{&StatusError{Code: 404, TypeKey: "TaskLogNotFoundException"}, true},
+		{&StatusError{Code: 400}, true},
+		{&StatusError{Code: 413, Excerpt: "<html>"}, true},
 	} {
 		if got := uploadRefused(c.err); got != c.final {
 			t.Errorf("%v is final: %t, want %t", c.err, got, c.final)
