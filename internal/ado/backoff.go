@@ -45,11 +45,7 @@ func spread(d time.Duration) time.Duration { return retry.Between(d, d+d/4) }
 
 // IsOutage reports whether err is about the server or the way to it, and not
 // about the request: the same one may succeed later.
-func IsOutage(err error) bool { return isOutage(err) }
-
-// isOutage reports whether err is about the server or the way to it, and not
-// about the request.
-func isOutage(err error) bool {
+func IsOutage(err error) bool {
 	if status, ok := errors.AsType[*StatusError](err); ok {
 		return status.Code/100 == 5 || status.Code == http.StatusTooManyRequests
 	}

@@ -200,7 +200,7 @@ func (r *Reporter) complete(ctx context.Context, result job.Result) error {
 			return nil
 		case errors.Is(err, ErrPlanGone), ctx.Err() != nil:
 			return err
-		case attempt >= completeAttempts && !isOutage(err):
+		case attempt >= completeAttempts && !IsOutage(err):
 			return fmt.Errorf("after %d attempts: %w", attempt, err)
 		}
 		arrived = arrived || mayHaveArrived(err)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -57,8 +56,8 @@ func idleMemoryRow(ctx context.Context, b *bench) (r result, err error) {
 		if err := retry.Wait(ctx, settle); err != nil {
 			return err
 		}
-		kib, err := statusKiB(a.Pid(), "VmRSS")
-		file, ferr := statusKiB(a.Pid(), "RssFile")
+		kib, err := a.StatusKiB("VmRSS")
+		file, ferr := a.StatusKiB("RssFile")
 		r = result{
 			ours: fmt.Sprintf("%.1f MB, of which %.1f MB are the program's own file", kib*1024/1e6, file*1024/1e6),
 			peer: "–", ratio: "–", met: kib*1024 <= 30e6,
@@ -160,22 +159,6 @@ func printedClock(report job.Report) (time.Time, error) {
 		}
 	}
 	return time.Time{}, fmt.Errorf("no now= line in the report of a job that ended as %s", report.Result)
-}
-
-// statusKiB reads a field of /proc/PID/status in KiB.
-func statusKiB(pid int, field string) (float64, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = f.Close() }() // read only
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if name, value, ok := strings.Cut(lines.Text(), ":"); ok && name == field {
-			return strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64)
-		}
-	}
-	return 0, fmt.Errorf("/proc/%d/status has no %s", pid, field)
 }
 
 // cpuTime returns the processor time a process has used.

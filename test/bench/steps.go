@@ -106,7 +106,7 @@ func logRow(ctx context.Context, b *bench) (r result, err error) {
 		if status.Result != job.Succeeded {
 			return fmt.Errorf("the job ended as %s", status.Result)
 		}
-		peak, err := statusKiB(a.Pid(), "VmHWM")
+		peak, err := a.StatusKiB("VmHWM")
 		if err != nil {
 			return err
 		}

@@ -1,9 +1,7 @@
 package soak
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -80,9 +78,11 @@ func Outage(ctx context.Context, s *stage.Stage, o OutageOptions) (OutageReport,
 		return r, fmt.Errorf("%w; the agent's log ends with:\n%s", err, a.Tail())
 	}
 	r.Took = time.Since(began).Round(10 * time.Millisecond)
-	if r.Peak, err = peakMemory(a.Pid()); err != nil {
+	peak, err := a.StatusKiB("VmHWM")
+	if err != nil {
 		return r, err
 	}
+	r.Peak = peak * 1024 / 1e6
 	report, err := s.Report(ctx, jobs[0].ID)
 	if err != nil {
 		return r, err
@@ -163,23 +163,6 @@ func awaitFile(ctx context.Context, path string) error {
 			return fmt.Errorf("waiting for the step to make %s: %w", filepath.Base(path), err)
 		}
 	}
-}
-
-// peakMemory returns the largest resident memory that a process has had, in MB.
-func peakMemory(pid int) (float64, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = f.Close() }() // read only
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if text, ok := strings.CutPrefix(lines.Text(), "VmHWM:"); ok {
-			kib, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(text), " kB"), 64)
-			return kib * 1024 / 1e6, err
-		}
-	}
-	return 0, errors.New("the kernel does not say how much memory was used")
 }
 
 // Write prints the report as a table.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -46,6 +47,23 @@ func run(name string, cmd *exec.Cmd, log string) (*Program, error) {
 
 // Pid returns the process id.
 func (p *Program) Pid() int { return p.cmd.Process.Pid }
+
+// StatusKiB reads a field of the process's /proc/PID/status that is in KiB, such as
+// VmRSS or VmHWM.
+func (p *Program) StatusKiB(field string) (float64, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/status", p.Pid()))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }() // read only
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if name, value, ok := strings.Cut(lines.Text(), ":"); ok && name == field {
+			return strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64)
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/status has no %s", p.Pid(), field)
+}
 
 // Signal sends a signal; a process that has gone is no error.
 func (p *Program) Signal(s os.Signal) error {
