@@ -17,6 +17,14 @@ import (
 // until it is sent.
 const maxAttachment = 64 << 20
 
+// attachmentCommands put a file onto the record of the step.
+func attachmentCommands() commandTable {
+	return commandTable{
+		"task":  {"addattachment": addAttachment, "uploadsummary": uploadSummary, "uploadfile": uploadFile},
+		"build": {"uploadlog": uploadLog, "uploadsummary": uploadBuildSummary},
+	}
+}
+
 func addAttachment(a *attempt, c command.Command) error {
 	kind, name := c.Property("type"), c.Property("name")
 	for property, value := range map[string]string{"type": kind, "name": name} {

@@ -18,6 +18,18 @@ import (
 	"github.com/dockless-ci/dockless/runner/internal/vars"
 )
 
+const checkoutID = "6d15af64-176c-496d-b583-fd2ae21d4df4"
+
+// sourceTasks are the built-ins that fetch sources.
+func sourceTasks() map[string]task {
+	return map[string]task{
+		checkoutID + "@1": {
+			name: "checkout", title: "Get sources", description: "Get sources from a repository with git.",
+			run: runCheckout, after: forgetCredentials,
+		},
+	}
+}
+
 // runCheckout is the checkout step (protocol §8.2, language §1.14).
 func runCheckout(ctx context.Context, a *attempt) error {
 	x := a.x

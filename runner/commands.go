@@ -3,6 +3,7 @@ package runner
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -19,25 +20,36 @@ import (
 // the commands of a step run one after another.
 type handler func(a *attempt, c command.Command) error
 
-// areas are the commands of the service. A nil handler is a command that this
-// agent does not support; it is never passed over silently.
-func areas() map[string]map[string]handler {
-	return map[string]map[string]handler{
-		"task": {
-			"setvariable": setVariable, "setsecret": setSecret, "settaskvariable": setTaskVariable,
-			"prependpath": prependPath, "logissue": logIssue, "issue": logIssue, "complete": complete,
-			"setprogress": setProgress, "debug": debug, "addattachment": addAttachment,
-			"uploadsummary": uploadSummary, "uploadfile": uploadFile,
-			"logdetail": nil, "setendpoint": nil,
-		},
-		"artifact":       {"associate": nil, "upload": nil},
-		"build":          {"uploadlog": uploadLog, "uploadsummary": uploadBuildSummary, "updatebuildnumber": nil, "addbuildtag": nil},
-		"release":        {"updatereleasename": nil},
-		"results":        {"publish": nil, "publishtoevidencestore": nil},
-		"codecoverage":   {"publish": nil},
+// commandTable are the logging commands of the service, by area and event. Each
+// family lists its own. A nil handler is a command that this agent does not
+// support; it is never passed over silently.
+type commandTable map[string]map[string]handler
+
+var allCommands = gatherCommands(
+	commandTable{"task": {
+		"setvariable": setVariable, "setsecret": setSecret, "settaskvariable": setTaskVariable,
+		"prependpath": prependPath, "logissue": logIssue, "issue": logIssue, "complete": complete,
+		"setprogress": setProgress, "debug": debug,
+		"logdetail": nil, "setendpoint": nil,
+	}},
+	attachmentCommands(), buildCommands(), resultCommands(),
+	commandTable{
 		"telemetry":      {"publish": func(*attempt, command.Command) error { return nil }}, // this agent collects none
 		"plugininternal": {"updaterepositorypath": nil},
+	},
+)
+
+func gatherCommands(tables ...commandTable) commandTable {
+	all := make(commandTable)
+	for _, table := range tables {
+		for area, events := range table {
+			if all[area] == nil {
+				all[area] = make(map[string]handler)
+			}
+			maps.Copy(all[area], events)
+		}
 	}
+	return all
 }
 
 // restricted names the commands that a restricted step may use (protocol §8.10).
@@ -48,7 +60,6 @@ var restricted = []string{
 
 // commands returns the function that a [splitter] calls for suspect lines.
 func (a *attempt) commands() func(line []byte) bool {
-	known := areas()
 	decode := a.x.knob("DECODE_PERCENTS", true)
 	return func(line []byte) bool {
 		c, found, err := command.Parse(line, decode)
@@ -59,7 +70,7 @@ func (a *attempt) commands() func(line []byte) bool {
 		if !found {
 			return false
 		}
-		a.execute(known, c)
+		a.execute(c)
 		return true
 	}
 }
@@ -82,9 +93,9 @@ func (a *attempt) addSecret(value string) {
 
 // execute carries out c. What goes wrong is an error on the record, and fails
 // the step (protocol §8.9).
-func (a *attempt) execute(known map[string]map[string]handler, c command.Command) {
+func (a *attempt) execute(c command.Command) {
 	n := a.node
-	events, ok := known[c.Area]
+	events, ok := allCommands[c.Area]
 	if !ok {
 		n.warn(fmt.Sprintf("The area of the logging command ##vso[%s] is not known.", c.Name()))
 		return

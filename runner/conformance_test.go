@@ -86,7 +86,7 @@ func TestA26EveryCommandOfTheServiceIsKnown(t *testing.T) {
 			wantRestricted = append(wantRestricted, name)
 		}
 	}
-	for area, events := range areas() {
+	for area, events := range allCommands {
 		for event := range events {
 			got = append(got, area+"."+event)
 		}

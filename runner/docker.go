@@ -21,6 +21,16 @@ import (
 	"github.com/dockless-ci/dockless/runner/internal/command"
 )
 
+// dockerTasks are the built-ins that build and push images.
+func dockerTasks() map[string]task {
+	return map[string]task{
+		"e28912f1-0114-4464-802a-a3a35437fd16@2": {
+			name: "Docker", title: "Docker", description: "Build and push images with BuildKit, log in to and out of a registry.", run: runDocker,
+			connections: []string{"containerRegistry"},
+		},
+	}
+}
+
 // dockerStep is one run of Docker@2.
 type dockerStep struct {
 	*attempt

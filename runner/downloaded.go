@@ -78,7 +78,7 @@ func (x *execution) downloaded(step job.Step, p taskstore.Task) (task, error) {
 				fmt.Errorf("step %q needs task %s, whose %s is run by %s only, which this agent cannot do",
 					step.DisplayName, describe(step.Reference), part, strings.Join(d.Handlers(part), " or ")),
 				"send the job to Microsoft's agent (PowerShell handlers need Windows), or replace %s by a script step; built in are %s",
-				step.Reference.Name, builtinNames))
+				step.Reference.Name, builtinNames()))
 			continue
 		}
 		script := filepath.Join(p.Dir, filepath.FromSlash(h.Target))

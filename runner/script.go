@@ -16,6 +16,18 @@ import (
 // commandRuler stands between what a script task says and what the script does.
 const commandRuler = "========================== Starting Command Output ==========================="
 
+// scriptTasks are the built-ins that run a script by a shell.
+func scriptTasks() map[string]task {
+	return map[string]task{
+		"d9bafed4-0b18-4f58-968d-86655b4d2ce9@2": {
+			name: "CmdLine", title: "Command line", description: "Run a command line script using Bash.", run: runCommandLine,
+		},
+		"6c731c3c-3c68-459a-a5c9-bde6e6595b5b@3": {
+			name: "Bash", title: "Bash", description: "Run a Bash script.", run: runBash,
+		},
+	}
+}
+
 // runCommandLine is CmdLine@2 (language §5.1).
 func runCommandLine(ctx context.Context, a *attempt) error {
 	script := a.in.text("script", "")

@@ -47,6 +47,8 @@ type attempt struct {
 	ctx context.Context //nolint:containedctx // of this try, for its logging commands and services
 	in  inputs
 	env environment
+
+	errands *errands // what the step's commands have to do with the server; nil: nothing
 }
 
 // runEntries runs everything in order. What may run beside the checkout is
@@ -247,6 +249,7 @@ func (x *execution) stepContext(ctx context.Context, e *entry) (context.Context,
 func (x *execution) once(ctx context.Context, e *entry) (job.Result, error) {
 	a := &attempt{entry: e, x: x, ctx: ctx, in: x.expandInputs(e.step), env: x.stepEnvironment(e.step.Environment)}
 	err := e.run(ctx, a)
+	a.settle()
 	if err != nil && ctx.Err() != nil {
 		return x.ended(ctx, e.node, err), nil
 	}

@@ -15,6 +15,7 @@ import (
 
 // task is what a step runs: a built-in, or a package that was downloaded.
 type task struct {
+	name         string // as in CmdLine@2; of a built-in
 	title        string
 	description  string
 	author, help string                                      // empty: ours
@@ -23,39 +24,6 @@ type task struct {
 	after        func(ctx context.Context, a *attempt) error // post-job part; nil: none
 	connections  []string                                    // inputs that name service connections or secure files
 	definition   *taskdef.Definition                         // of a package; nil for a built-in
-}
-
-// Tasks are known by id and major version: different tasks of different majors
-// share an id, as Bash@3 does with an older one.
-const checkoutID = "6d15af64-176c-496d-b583-fd2ae21d4df4"
-
-func builtins() map[string]task {
-	return map[string]task{
-		checkoutID + "@1": {
-			title: "Get sources", description: "Get sources from a repository with git.",
-			run: runCheckout, after: forgetCredentials,
-		},
-		"d9bafed4-0b18-4f58-968d-86655b4d2ce9@2": {
-			title: "Command line", description: "Run a command line script using Bash.", run: runCommandLine,
-		},
-		"6c731c3c-3c68-459a-a5c9-bde6e6595b5b@3": {
-			title: "Bash", description: "Run a Bash script.", run: runBash,
-		},
-		"e28912f1-0114-4464-802a-a3a35437fd16@2": {
-			title: "Docker", description: "Build and push images with BuildKit, log in to and out of a registry.", run: runDocker,
-			connections: []string{"containerRegistry"},
-		},
-	}
-}
-
-// builtin returns the built-in that runs r. A checkout is one always: the server
-// has no package for it.
-func (x *execution) builtin(r job.TaskReference) (task, bool) {
-	if x.cfg.NativeTasks == "off" && !strings.EqualFold(r.ID, checkoutID) {
-		return task{}, false
-	}
-	t, ok := builtins()[strings.ToLower(r.ID)+"@"+r.Major()]
-	return t, ok
 }
 
 // taskFor finds what runs a step: a built-in, or its package.
@@ -71,11 +39,8 @@ func (x *execution) taskFor(step job.Step) (task, error) {
 	if x.cfg.NativeTasks == "off" {
 		err = hint.With(err, "set DOCKLESS_NATIVE_TASKS to on")
 	}
-	return task{}, hint.With(err, "run the job by an agent, or replace %s by a script step; built in are %s", r.Name, builtinNames)
+	return task{}, hint.With(err, "run the job by an agent, or replace %s by a script step; built in are %s", r.Name, builtinNames())
 }
-
-// builtinNames lists the built-ins for hints.
-const builtinNames = "checkout, CmdLine@2, Bash@3 and Docker@2"
 
 // describe names a task for messages.
 func describe(r job.TaskReference) string {
