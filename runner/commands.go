@@ -30,12 +30,14 @@ var allCommands = gatherCommands(
 		"setvariable": setVariable, "setsecret": setSecret, "settaskvariable": setTaskVariable,
 		"prependpath": prependPath, "logissue": logIssue, "issue": logIssue, "complete": complete,
 		"setprogress": setProgress, "debug": debug,
-		"logdetail": nil, "setendpoint": nil,
+		"logdetail": logDetail, "setendpoint": setEndpoint,
 	}},
 	attachmentCommands(), buildCommands(), resultCommands(),
 	commandTable{
-		"telemetry":      {"publish": func(*attempt, command.Command) error { return nil }}, // this agent collects none
-		"plugininternal": {"updaterepositorypath": nil},
+		"telemetry": {"publish": func(*attempt, command.Command) error { return nil }}, // this agent collects none
+		"plugininternal": {"updaterepositorypath": func(*attempt, command.Command) error {
+			return errors.New("only the plug-ins of an agent may move a repository, and this agent's checkout needs none")
+		}},
 	},
 )
 
@@ -303,16 +305,20 @@ func (a *attempt) repositoryPath(source string, data map[string]string) string {
 // their numbers.
 var completions = []job.Result{job.Succeeded, job.SucceededWithIssues, job.Failed, job.Canceled, job.Skipped}
 
-func complete(a *attempt, c command.Command) error {
-	text := c.Property("result")
-	result := job.Result("")
+// titled reads a result as commands spell it.
+func titled(text string) (job.Result, bool) {
 	for number, r := range completions {
 		if text == r.Title() || text == strconv.Itoa(number) {
-			result = r
+			return r, true
 		}
 	}
-	if result == "" {
-		return fmt.Errorf("the result %q is not known", text)
+	return "", false
+}
+
+func complete(a *attempt, c command.Command) error {
+	result, ok := titled(c.Property("result"))
+	if !ok {
+		return fmt.Errorf("the result %q is not known", c.Property("result"))
 	}
 	n := a.node
 	n.result = n.result.Merge(result)

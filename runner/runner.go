@@ -68,7 +68,7 @@ type execution struct {
 // error when the result could not be found out; a failed job is no error.
 func (r *Runner) Run(ctx context.Context, m *job.Message, rep Reporter) (_ Outcome, err error) {
 	x := &execution{
-		cfg: r.cfg, log: r.log.With("job_id", m.JobID), m: m, rep: rep,
+		cfg: r.cfg, log: r.log.With("job_id", m.JobID), m: withOwnEndpoints(m), rep: rep,
 		masks: mask.NewSet(mask.MinLength(shortest(r.cfg))), outputs: make(map[string]string),
 		repos: make(map[string]string),
 	}

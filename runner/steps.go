@@ -38,6 +38,7 @@ type entry struct {
 	run       func(ctx context.Context, a *attempt) error
 
 	settings map[string]string // task variables, shared by the parts of one step
+	details  details           // what the step reports below its record
 }
 
 // attempt is one try of an entry.
@@ -118,6 +119,7 @@ func (x *execution) perform(ctx context.Context, e *entry) {
 	if result == job.SucceededWithIssues || result == job.Failed {
 		x.merge(result)
 	}
+	e.closeDetails(result)
 	n.print("##[section]Finishing: " + e.name)
 	n.complete(result, "")
 }

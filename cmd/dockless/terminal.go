@@ -38,8 +38,12 @@ func newTerminal(d display, keepLogs bool) *terminal {
 	}
 }
 
-// UpdateRecord merges a change of a record and draws it.
+// UpdateRecord merges a change of a record and draws it. What a step reports below
+// its own record is drawn by servers only.
 func (t *terminal) UpdateRecord(r job.Record) {
+	if r.Timeline != "" {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before, known := t.records[r.ID]

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/mask"
@@ -23,6 +24,9 @@ type JobClient struct {
 	timeline job.TimelineID
 	jobID    job.ID
 	request  job.RequestID
+
+	mu   sync.Mutex
+	made map[job.TimelineID]bool // timelines of steps that exist
 }
 
 // NewJobClient returns a client for the job of m, entered with the token that m
@@ -43,15 +47,51 @@ func NewJobClient(m *job.Message, o Options) (*JobClient, error) {
 	}, nil
 }
 
-// UpdateRecords changes records, or makes those that do not exist.
+// UpdateRecords changes records, or makes those that do not exist. All are of one
+// timeline, which is made when it does not exist either.
 func (c *JobClient) UpdateRecords(ctx context.Context, records []job.Record) error {
+	timeline := c.timeline
+	if len(records) > 0 && records[0].Timeline != "" {
+		timeline = records[0].Timeline
+		if err := c.ensureTimeline(ctx, timeline); err != nil {
+			return err
+		}
+	}
 	_, err := c.conn.do(patiently(ctx), call{
 		method: http.MethodPatch, location: LocationRecords, version: versionPools,
-		route: c.route("timelineId", string(c.timeline)), body: ListOf(records...),
+		route: c.route("timelineId", string(timeline)), body: ListOf(records...),
 	}, nil)
 	if err != nil {
 		return fmt.Errorf("updating %d records: %w", len(records), err)
 	}
+	return nil
+}
+
+// ensureTimeline makes the timeline of a step; one that exists is as good
+// (protocol §7.4).
+func (c *JobClient) ensureTimeline(ctx context.Context, id job.TimelineID) error {
+	c.mu.Lock()
+	made := c.made[id]
+	c.mu.Unlock()
+	if made {
+		return nil
+	}
+	_, err := c.conn.do(patiently(ctx), call{
+		method: http.MethodPost, location: LocationTimelines, version: versionPools,
+		route: c.route(), body: job.TimelineReference{ID: id},
+	}, nil)
+	if status, ok := errors.AsType[*StatusError](err); ok && status.TypeKey == KeyTimelineExists {
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("making timeline %s: %w", id, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.made == nil {
+		c.made = make(map[job.TimelineID]bool)
+	}
+	c.made[id] = true
 	return nil
 }
 

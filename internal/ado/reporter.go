@@ -83,7 +83,7 @@ func OpenReporter(ctx context.Context, c ReporterConfig) *Reporter {
 // UpdateRecord queues a change of a record. Changes of one record are merged,
 // and sent at most every half second. Completing a record ends its log.
 func (r *Reporter) UpdateRecord(record job.Record) {
-	if record.State == job.Completed {
+	if record.State == job.Completed && record.Timeline == "" {
 		r.pages.finish(record.ID)
 	}
 	r.records.add(record)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,30 +36,40 @@ type recordQueue struct {
 	busy chan struct{} // holds one element while a batch is under way
 
 	mu      sync.Mutex
-	pending map[job.RecordID]job.Record
-	order   []job.RecordID          // of pending, oldest first
+	pending map[recordKey]job.Record
+	order   []recordKey             // of pending, oldest first
 	failing bool                    // the last batch failed and this was logged
 	ending  bool                    // drain sends what is left; run stays out of its way
 	endRun  context.CancelCauseFunc // ends the request that run has under way
 	lost    bool                    // a record with output variables was refused for good
 }
 
+// recordKey tells records apart: steps choose the ids of what they report in
+// timelines of their own.
+type recordKey struct {
+	timeline job.TimelineID
+	id       job.RecordID
+}
+
+func keyOf(r job.Record) recordKey { return recordKey{r.Timeline, r.ID} }
+
 func newRecordQueue(send func(context.Context, []job.Record) error, log *slog.Logger) *recordQueue {
 	return &recordQueue{
-		send: send, log: log, pending: make(map[job.RecordID]job.Record),
+		send: send, log: log, pending: make(map[recordKey]job.Record),
 		wake: make(chan struct{}, 1), busy: make(chan struct{}, 1),
 	}
 }
 
 func (q *recordQueue) add(r job.Record) {
 	q.mu.Lock()
-	old, known := q.pending[r.ID]
+	key := keyOf(r)
+	old, known := q.pending[key]
 	if known {
 		r = old.Merge(r)
 	} else {
-		q.order = append(q.order, r.ID)
+		q.order = append(q.order, key)
 	}
-	q.pending[r.ID] = r
+	q.pending[key] = r
 	q.mu.Unlock()
 	q.signal()
 }
@@ -158,6 +169,11 @@ func (q *recordQueue) flush(ctx context.Context) (more bool, err error) {
 	if refusedForGood(err) {
 		batch, err = q.sift(ctx, batch)
 	}
+	if err != nil && batch[0].Timeline != "" && !IsOutage(err) && ctx.Err() == nil {
+		// Whatever is wrong with the timeline of a step must not hold up the job's.
+		q.log.WarnContext(ctx, "records below a step are dropped", "records", len(batch), "error", err)
+		err = nil
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if err != nil {
@@ -199,34 +215,42 @@ func (q *recordQueue) sift(ctx context.Context, batch []job.Record) (left []job.
 	return nil, nil
 }
 
+// take removes the oldest records, all of the timeline of the first one.
 func (q *recordQueue) take() []job.Record {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := min(len(q.order), recordBatch)
-	batch := make([]job.Record, 0, n)
-	for _, id := range q.order[:n] {
-		batch = append(batch, q.pending[id])
-		delete(q.pending, id)
+	if len(q.order) == 0 {
+		return nil
 	}
-	q.order = append(q.order[:0], q.order[n:]...)
+	timeline := q.order[0].timeline
+	batch := make([]job.Record, 0, min(len(q.order), recordBatch))
+	q.order = slices.DeleteFunc(q.order, func(key recordKey) bool {
+		if key.timeline != timeline || len(batch) == recordBatch {
+			return false
+		}
+		batch = append(batch, q.pending[key])
+		delete(q.pending, key)
+		return true
+	})
 	return batch
 }
 
 // restore is called with mu held.
 func (q *recordQueue) restore(batch []job.Record) {
-	order := make([]job.RecordID, 0, len(batch)+len(q.order))
-	restored := make(map[job.RecordID]bool, len(batch))
+	order := make([]recordKey, 0, len(batch)+len(q.order))
+	restored := make(map[recordKey]bool, len(batch))
 	for _, r := range batch {
-		if newer, ok := q.pending[r.ID]; ok {
+		key := keyOf(r)
+		if newer, ok := q.pending[key]; ok {
 			r = r.Merge(newer)
 		}
-		q.pending[r.ID] = r
-		order = append(order, r.ID)
-		restored[r.ID] = true
+		q.pending[key] = r
+		order = append(order, key)
+		restored[key] = true
 	}
-	for _, id := range q.order {
-		if !restored[id] {
-			order = append(order, id)
+	for _, key := range q.order {
+		if !restored[key] {
+			order = append(order, key)
 		}
 	}
 	q.order = order

@@ -66,6 +66,7 @@ var routes = map[ado.LocationID]string{
 	ado.LocationJobRequests: "_apis/distributedtask/pools/{poolId}/jobrequests/{requestId}",
 	ado.LocationPlanEvents:  planRoute + "/events",
 	ado.LocationLogs:        planRoute + "/logs/{logId}",
+	ado.LocationTimelines:   planRoute + "/timelines/{timelineId}",
 	ado.LocationRecords:     planRoute + "/timelines/{timelineId}/records",
 	ado.LocationFeed:        planRoute + "/timelines/{timelineId}/records/{recordId}/feed",
 	ado.LocationAttachments: planRoute + "/timelines/{timelineId}/records/{recordId}/attachments/{type}/{name}",

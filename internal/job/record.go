@@ -27,6 +27,10 @@ type Record struct {
 	Attempt          int                 `json:"attempt,omitempty"`
 	ChangeID         int                 `json:"changeId,omitempty"` // owned by the server
 	Identifier       string              `json:"identifier,omitempty"`
+	Details          *TimelineReference  `json:"details,omitempty"` // where records below this one are
+
+	// Timeline is the one that the record belongs to; empty is the job's.
+	Timeline TimelineID `json:"-"`
 }
 
 // MaxIssues is how many errors, and how many warnings, a record carries at most
@@ -76,6 +80,8 @@ func (r Record) Merge(next Record) Record {
 	set(&r.Attempt, next.Attempt)
 	set(&r.ChangeID, next.ChangeID)
 	set(&r.Identifier, next.Identifier)
+	set(&r.Details, next.Details)
+	set(&r.Timeline, next.Timeline)
 	if len(next.Issues) > 0 {
 		r.Issues = next.Issues
 	}
