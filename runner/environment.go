@@ -55,6 +55,9 @@ func (x *execution) stepEnvironment(step map[string]string) environment {
 	maps.Copy(env, x.vars.Public())
 	env["agent.jobstatus"] = x.vars.Value("agent.jobStatus")
 	env["TF_BUILD"] = "True"
+	// Azure's and Web Deploy's clients name the pipeline by these in what they log.
+	client := fmt.Sprintf("VSTS_%s_build_%s_0", x.vars.Value("system.collectionId"), x.vars.Value("system.definitionId"))
+	env["AZURE_HTTP_USER_AGENT"], env["MSDEPLOY_HTTP_USER_AGENT"] = client, client
 	env[process.LookupVariable] = LookupID(x.cfg.AgentName, x.m.JobID)
 	env[environmentAgent] = x.cfg.AgentName
 	env[environmentJob] = string(x.m.JobID)

@@ -26,6 +26,9 @@ type Pipeline struct {
 	Tasks      []job.TaskReference     // that the file may name beside those of this server: see [Server.OfferTask]
 }
 
+// Whoever queues a run here has no name.
+const requestedFor, requestedBy = "Somebody", "somebody@example.com"
+
 // QueuePipeline compiles a pipeline and queues its jobs. Jobs that depend on
 // others are queued when those have ended; jobs that are skipped are completed
 // as skipped. A job with a matrix appears once until it starts, then as its legs.
@@ -97,6 +100,7 @@ func (s *Server) compile(ctx context.Context, r *run, text []byte, p Pipeline) (
 	loaded, err := pipeline.Load(source, pipeline.Options{
 		Parameters: p.Parameters, Variables: variables, Repository: repo, Project: "emulator", ProjectID: projectID,
 		DefinitionID: r.definition, BuildID: r.id, Revision: r.id - firstRun + 1, Tasks: p.Tasks, Now: s.now(),
+		RequestedFor: requestedFor, RequestedBy: requestedBy,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("compiling: %w", err)
