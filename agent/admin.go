@@ -41,3 +41,15 @@ func (a *Agent) put(ctx context.Context, admin *ado.Registration, pool ado.PoolI
 	}
 	return stored, a.putUserCapabilities(ctx, admin, pool, stored.ID, existing)
 }
+
+// Tasks returns a client for the packages of tasks that is entered with the
+// registration credential, so that packages can be kept before the first job. It
+// does not connect; close gives its connections back.
+func (a *Agent) Tasks() (tasks *ado.TaskClient, closeIdle func(), err error) {
+	connections := a.deps.Network.NewHTTP()
+	admin, err := a.admin(a.requestOptions(connections))
+	if err != nil {
+		return nil, nil, err
+	}
+	return admin.Tasks(), connections.CloseIdleConnections, nil
+}

@@ -25,6 +25,7 @@ type Config struct {
 	Work        string `envconfig:"AZP_WORK" default:"_work" desc:"work folder of the jobs"`
 	NativeTasks string `envconfig:"DOCKLESS_NATIVE_TASKS" default:"on" desc:"on runs the built-in version of a task where there is one; off runs the package that the server has"`
 	Node        string `envconfig:"DOCKLESS_NODE" default:"node" desc:"program of Node.js 16 or later that runs downloaded tasks; a name without a slash is looked for on PATH"`
+	TaskStore   string `envconfig:"DOCKLESS_TASK_STORE" desc:"folder in which agents with work folders of their own share the packages of downloaded tasks, kept by content; empty is none"`
 
 	AgentName    string `ignored:"true"` // also the owner of a job's containers and processes
 	AgentID      int    `ignored:"true"`

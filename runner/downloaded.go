@@ -27,7 +27,7 @@ func (x *execution) fetchTasks(ctx context.Context, n *node) error {
 		return nil // steps that need one are reported with all else that is wrong
 	}
 	store := &taskstore.Store{
-		Dir: filepath.Join(x.folders.work, "_tasks"), Fetch: x.cfg.Tasks.FetchTask, Warn: n.warning, Say: n.print,
+		Dir: filepath.Join(x.folders.work, "_tasks"), Shared: x.cfg.TaskStore, Fetch: x.cfg.Tasks.FetchTask, Warn: n.warning, Say: n.print,
 	}
 	x.packages = make(map[string]taskstore.Task)
 	tried := make(map[string]bool)

@@ -154,6 +154,10 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 		return nil
 	})
 	g.Go(func() error {
+		keepBeside(over, a, s, log)
+		return nil
+	})
+	g.Go(func() error {
 		drainWhenPreempted(over, a, s.notice, log)
 		return nil
 	})

@@ -111,7 +111,9 @@ func committed(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, args := range [][]string{
-		{"init", "-q", "-b", "main"}, {"config", "user.name", "a tester"}, {"config", "user.email", "tester@example.com"},
+		{"init", "-q", "-b", "main"},
+		{"config", "user.name", "a tester"},
+		{"config", "user.email", "tester@example.com"},
 		{"commit", "-q", "--allow-empty", "-m", "begin"},
 	} {
 		cmd := exec.CommandContext(t.Context(), "git", args...)

@@ -84,7 +84,9 @@ func TestATimelineThatCannotBeMadeHoldsNothingUp(t *testing.T) {
 	if last := asked[len(asked)-1]; last.Path != planPath+"/events" || !strings.Contains(last.Body, `"succeeded"`) {
 		t.Errorf("the job ended with %s %s", last.Path, last.Body)
 	}
-	if !slices.ContainsFunc(asked, func(q request) bool { return q.Path == planPath+"/timelines/T/records" && strings.Contains(q.Body, `"step"`) }) {
+	if !slices.ContainsFunc(asked, func(q request) bool {
+		return q.Path == planPath+"/timelines/T/records" && strings.Contains(q.Body, `"step"`)
+	}) {
 		t.Error("the step's record did not arrive")
 	}
 }

@@ -24,8 +24,8 @@ const (
 	maxPackage = 512 << 20
 )
 
-// TaskClient fetches the packages of tasks with the token of one job (protocol
-// §8.3). Its methods may be called concurrently.
+// TaskClient fetches the packages of tasks, with the token of one job (protocol
+// §8.3) or an administrator's credential. Its methods may be called concurrently.
 type TaskClient struct {
 	conn *connection
 	base *azuredevops.Client // for answers that are not held in memory
@@ -48,10 +48,14 @@ func NewTaskClient(m *job.Message, o Options) (*TaskClient, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fetching the tasks of job %s: %w", m.JobID, err)
 	}
+	return newTaskClient(conn), nil
+}
+
+func newTaskClient(conn *connection) *TaskClient {
 	streaming := *conn.http
 	streaming.Transport = &downloads{conn.http.Transport.(*transport)}
 	return &TaskClient{conn: conn, base: azuredevops.NewClientWithOptions(
-		&azuredevops.Connection{BaseUrl: conn.url}, conn.url, azuredevops.WithHTTPClient(&streaming))}, nil
+		&azuredevops.Connection{BaseUrl: conn.url}, conn.url, azuredevops.WithHTTPClient(&streaming))}
 }
 
 // FetchTask writes the package of a task, a zip, to to. It makes one attempt and

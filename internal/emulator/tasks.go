@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -99,6 +101,9 @@ func (s *Server) getTask(c *call) (any, error) {
 		}
 		return raw{"application/zip", t.zip}, nil
 	}
+	if c.v("taskId") == "" {
+		return s.listTasks(), nil
+	}
 	kind, ok := findTask(c.v("taskId"))
 	if !ok {
 		return nil, taskNotFound(c)
@@ -119,6 +124,23 @@ func (s *Server) getTask(c *call) (any, error) {
 		return nil, err
 	}
 	return raw{"application/zip", body}, nil
+}
+
+// listTasks answers the definitions of all tasks, one version of each that nobody
+// offered another one of.
+func (s *Server) listTasks() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := []any{}
+	for _, key := range slices.Sorted(maps.Keys(s.offered)) {
+		if t := s.offered[key]; string(t.definition) != "null" {
+			all = append(all, t.definition)
+		}
+	}
+	for _, k := range taskKinds {
+		all = append(all, k.definition([3]int{k.major, 0, 0}))
+	}
+	return listOf(all)
 }
 
 // offered is a package that somebody gave to this server.

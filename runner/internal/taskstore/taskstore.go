@@ -58,6 +58,9 @@ var ErrPackage = errors.New("the package cannot be used")
 // several processes.
 type Store struct {
 	Dir string
+	// Shared is a folder that agents with work folders of their own keep archives
+	// in; empty: there is none.
+	Shared string
 	// Fetch writes the zip of a task to a file. An error with a method
 	// Temporary() bool that says no ends the attempts.
 	Fetch func(ctx context.Context, ref job.TaskReference, to io.Writer) error
@@ -98,9 +101,12 @@ func (s *Store) Ensure(ctx context.Context, ref job.TaskReference) (Task, error)
 	if t, ok := p.ready(); ok {
 		return t, nil // made while we waited
 	}
+	if t, ok := s.unshare(ctx, p); ok {
+		return t, nil
+	}
 	s.Say("Downloading task: " + name)
 	for attempt := 1; ; attempt++ {
-		t, err := s.make(ctx, p)
+		t, err := s.make(ctx, p, true, s.download)
 		if err == nil {
 			return t, nil
 		}
@@ -117,6 +123,25 @@ func (s *Store) Ensure(ctx context.Context, ref job.TaskReference) (Task, error)
 		}
 	}
 }
+
+// unshare makes the package from the archive in the shared folder, if that has it.
+func (s *Store) unshare(ctx context.Context, p place) (Task, bool) {
+	if s.Shared == "" {
+		return Task{}, false
+	}
+	t, err := s.make(ctx, p, false, func(ctx context.Context, p place, zip string) error {
+		if !s.take(ctx, p, zip) {
+			return errNotShared
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errNotShared) && ctx.Err() == nil {
+		s.Warn(fmt.Sprintf("The shared package of task %s (%s) cannot be used and is downloaded again: %v", p.ref.Name, p.ref.Version, err))
+	}
+	return t, err == nil
+}
+
+var errNotShared = errors.New("no agent has shared the package")
 
 // final reports whether another attempt cannot help.
 func final(err error) bool {
@@ -245,9 +270,9 @@ func (p place) clear() error {
 	return nil
 }
 
-// make fetches and unpacks the package beside its place, then moves it there
-// and marks it. The lock is held.
-func (s *Store) make(ctx context.Context, p place) (_ Task, err error) {
+// make gets and unpacks the package beside its place, then moves it there
+// and marks it. One that is fresh is shared. The lock is held.
+func (s *Store) make(ctx context.Context, p place, fresh bool, get func(ctx context.Context, p place, zip string) error) (_ Task, err error) {
 	if err := p.clear(); err != nil {
 		return Task{}, fmt.Errorf("removing what is left of an earlier download: %w", err)
 	}
@@ -257,8 +282,8 @@ func (s *Store) make(ctx context.Context, p place) (_ Task, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 	zip, content := filepath.Join(work, "package.zip"), filepath.Join(work, "content")
-	if err := s.fetch(ctx, p.ref, zip); err != nil {
-		return Task{}, fmt.Errorf("downloading the package: %w", err)
+	if err := get(ctx, p, zip); err != nil {
+		return Task{}, err
 	}
 	if err := unpack(ctx, zip, content); err != nil {
 		return Task{}, fmt.Errorf("unpacking the package: %w", err)
@@ -277,7 +302,18 @@ func (s *Store) make(ctx context.Context, p place) (_ Task, err error) {
 	if err := p.mark(m, filepath.Join(work, "completed")); err != nil {
 		return Task{}, fmt.Errorf("marking the package complete: %w", err)
 	}
+	if fresh {
+		s.share(p, zip)
+	}
 	return t, nil
+}
+
+// download gets the package from the server.
+func (s *Store) download(ctx context.Context, p place, zip string) error {
+	if err := s.fetch(ctx, p.ref, zip); err != nil {
+		return fmt.Errorf("downloading the package: %w", err)
+	}
+	return nil
 }
 
 // mark writes the marker under another name first. It is flushed to the disk
