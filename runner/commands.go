@@ -264,6 +264,10 @@ func logIssue(a *attempt, c command.Command) error {
 			i.Data[key] = value
 		}
 	}
+	// Only a task that was told the id may say where in it an issue comes from.
+	if c.Property("source") != "" && c.Property("correlationid") == a.x.correlation {
+		i.Data["source"] = c.Property("source")
+	}
 	if source := c.Property("sourcepath"); source != "" {
 		i.Category = "Code"
 		source = a.repositoryPath(source, i.Data)

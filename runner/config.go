@@ -51,6 +51,8 @@ type Config struct {
 	// Nodes remembers the version of Node from one job to the next; nil: it is
 	// asked for in each job that needs it.
 	Nodes *NodeVersions `ignored:"true"`
+	// Network is what tasks are told of the way to servers.
+	Network TaskNetwork `ignored:"true"`
 	// DockerConfig is the directory of the Docker configuration whose
 	// credentials builds and pushes use; empty is none.
 	DockerConfig string `ignored:"true"`

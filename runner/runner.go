@@ -46,6 +46,10 @@ type execution struct {
 	paths   []string
 	folders folders
 	docker  dockerSession
+	// correlation is told to downloaded tasks, not to scripts: a command that echoes
+	// it comes from a task.
+	correlation string
+
 	repos   map[string]string // alias of a repository → its checkout directory
 	entries []*entry
 
@@ -70,7 +74,7 @@ func (r *Runner) Run(ctx context.Context, m *job.Message, rep Reporter) (_ Outco
 	x := &execution{
 		cfg: r.cfg, log: r.log.With("job_id", m.JobID), m: withOwnEndpoints(m), rep: rep,
 		masks: mask.NewSet(mask.MinLength(shortest(r.cfg))), outputs: make(map[string]string),
-		repos: make(map[string]string),
+		repos: make(map[string]string), correlation: uuid.NewString(),
 	}
 	x.docker.insecure = slices.Clone(r.cfg.Insecure)
 	x.vars = vars.New(func(value string) { x.masks.Add(value) })

@@ -67,6 +67,7 @@ func (a *attempt) taskEnvironment(in inputs) {
 	public, secret := x.vars.Names()
 	env.set("VSTS_PUBLIC_VARIABLES", plainJSON(public))
 	env.set("VSTS_SECRET_VARIABLES", plainJSON(secret))
+	env.set("COMMAND_CORRELATION_ID", x.correlation)
 	for name, value := range in {
 		env.set("INPUT_"+vars.EnvironmentName(name, false), value)
 	}

@@ -40,6 +40,9 @@ func (x *execution) fillVariables() {
 	for _, pair := range x.localVariables() {
 		x.define(pair[0], pair[1])
 	}
+	if password := x.cfg.Network.ProxyPassword; !password.IsZero() {
+		x.vars.Set(vars.Variable{Name: "agent.proxypassword", Value: password.Reveal(), Secret: true, ReadOnly: true})
+	}
 	for _, name := range freeTexts {
 		if v, ok := x.vars.Get(name); ok {
 			v.Value = command.Disarm(v.Value)
@@ -92,6 +95,7 @@ func (x *execution) localVariables() [][2]string {
 	if _, ok := x.vars.Get("GIT_TERMINAL_PROMPT"); !ok {
 		pairs = append(pairs, [2]string{"GIT_TERMINAL_PROMPT", "0"})
 	}
+	pairs = append(pairs, x.cfg.Network.variables()...)
 	pairs = append(pairs, x.sourceVariables()...)
 	return append(pairs, x.repositoryVariables()...)
 }

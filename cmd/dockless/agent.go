@@ -260,6 +260,7 @@ func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.
 	if config.Nodes = &j.nodes; c.Tasks != nil {
 		config.Tasks = c.Tasks
 	}
+	config.Network = taskNetwork(j.settings.network)
 	j.shop.equip(&config, j.log)
 	r, err := runner.New(config, j.log)
 	if err != nil {

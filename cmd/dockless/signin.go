@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -28,6 +29,22 @@ const signInPause = 2 * time.Second
 func proxies() ado.NetworkConfig {
 	p := httpproxy.FromEnvironment()
 	return ado.NetworkConfig{HTTPSProxy: mask.NewSecret(p.HTTPSProxy), HTTPProxy: mask.NewSecret(p.HTTPProxy), NoProxy: p.NoProxy}
+}
+
+// taskNetwork is what downloaded tasks are told of the agent's own network.
+func taskNetwork(c ado.NetworkConfig) runner.TaskNetwork {
+	n := runner.TaskNetwork{NoProxy: c.NoProxy, CAFile: c.CAFile}
+	for _, proxy := range []mask.Secret{c.HTTPProxy, c.HTTPSProxy} { // the second one wins
+		u, err := url.Parse(proxy.Reveal())
+		if err != nil || u.Host == "" {
+			continue
+		}
+		password, _ := u.User.Password()
+		n.ProxyUser, n.ProxyPassword = u.User.Username(), mask.NewSecret(password)
+		u.User = nil
+		n.ProxyURL = u.String()
+	}
+	return n
 }
 
 // loadSignIn reads the settings that it takes to get into Azure DevOps, and more

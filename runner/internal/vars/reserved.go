@@ -29,8 +29,8 @@ func names(text string) map[string]bool {
 }
 
 var (
-	reservedAgent = names(`accepteeeula acceptteeeula builddirectory ca.certificate clean.builddirectory
-		clientcert clientcertprivatekey clientcertarchive cloudid containerid containermapping diagnostic
+	reservedAgent = names(`accepteeeula acceptteeeula builddirectory ca.certificate cainfo clean.builddirectory
+		clientcert clientcertkey clientcertpassword clientcertprivatekey clientcertarchive cloudid containerid containermapping diagnostic
 		homedirectory id isselfhosted jobname jobstatus machinename name os osarchitecture osversion
 		rootdirectory runmode serveromdirectory skipcertvalidation source.git.lfs
 		source.git.shallowfetchdepth source.skip sslcainfo sslclientcert sslclientcertarchive
