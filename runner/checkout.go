@@ -1,16 +1,13 @@
 package runner
 
 import (
+	"bytes"
 	"context"
-	"encoding/base64"
-	"errors"
 	"fmt"
-	"maps"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
@@ -51,9 +48,18 @@ func runCheckout(ctx context.Context, a *attempt) error {
 		return err
 	}
 	x.repos[repository.Alias] = source.Dir
-	x.checkedOut(a, repository.Alias, source.Dir)
+	x.checkedOut(a, repository.Alias, source)
 	return nil
 }
+
+// mirrorTimeout is how long other agents may work on the mirror of a repository
+// before a checkout goes without it. Most updates take seconds; the first one of a
+// large repository may take longer than anybody should wait.
+const mirrorTimeout = 2 * time.Minute
+
+// checkoutDirectory is the task variable by which the post-job part of a checkout
+// knows where it went: its path may be made of variables that have changed since.
+const checkoutDirectory = "dockless.checkout.directory"
 
 // source describes the checkout of the step.
 func (a *attempt) source() (*gitsource.Source, job.Repository, error) {
@@ -80,204 +86,67 @@ func (a *attempt) source() (*gitsource.Source, job.Repository, error) {
 	if err != nil {
 		return nil, repository, err
 	}
-	address, credentials := x.withoutPassword(repository.Text("url"), x.gitCredentials(repository))
+	credentials, err := x.gitCredentials(repository)
+	if err != nil {
+		return nil, repository, err
+	}
+	address, credentials := x.withoutPassword(repository.Text("url"), credentials)
 	options := x.checkoutOptions(a.in, repository)
-	depth, err := strconv.Atoi(options("fetchDepth", "0"))
-	if override := x.vars.Value("agent.source.git.shallowFetchDepth"); override != "" {
-		depth, err = strconv.Atoi(override)
-	}
-	if err != nil || depth < 0 {
-		return nil, repository, errors.New("checking out: fetchDepth is no number of commits")
-	}
-	submodules := strings.ToLower(options("submodules", ""))
-	switch {
-	case submodules == "recursive":
-	case vars.Truth(submodules, false):
-		submodules = "true"
-	default:
-		submodules = ""
+	depth, err := x.fetchDepth(alias, options)
+	if err != nil {
+		return nil, repository, err
 	}
 	s := &gitsource.Source{
 		Dir: dir, URL: address, Ref: repository.Text("ref"), Commit: repository.Text("version"),
 		Depth: depth, Filter: options("fetchFilter", ""), Tags: vars.Truth(options("fetchTags", ""), true),
 		Clean:      vars.Truth(options("clean", ""), x.vars.Bool("build.clean", false)),
-		Submodules: submodules, LFS: vars.Truth(options("lfs", ""), x.vars.Bool("agent.source.git.lfs", false)),
-		Sparse: strings.Fields(options("sparseCheckoutDirectories", "")), Patterns: nonEmptyLines(options("sparseCheckoutPatterns", "")),
+		Submodules: submodules(options("submodules", "")), LFS: vars.Truth(options("lfs", ""), x.vars.Bool("agent.source.git.lfs", false)),
+		Sparse: words(options("sparseCheckoutDirectories", "")), Patterns: words(options("sparseCheckoutPatterns", "")),
 		Persist: vars.Truth(options("persistCredentials", ""), false), Credentials: credentials,
-		Log: a.node.print, Read: x.readFile,
+		Log: a.node.print, Read: x.readFile, Remove: removeAll,
+		Mirrors: a.mirrors(),
 	}
-	s.Run = func(ctx context.Context, dir string, config map[string]string, args ...string) error {
+	s.Run = a.gitRunner(git, withoutLargeFiles(a.env, s.LFS))
+	s.Ask = func(ctx context.Context, args ...string) (string, error) {
+		var out bytes.Buffer
 		a.node.print("##[command]git " + strings.Join(args, " "))
-		err := a.process(ctx, program{path: git, args: args, dir: dir, env: withGitConfig(a.env, config), redraws: true})
-		return exitError("git", err)
+		err := a.process(ctx, program{path: git, args: args, dir: x.folders.pipeline, env: a.env, file: &out})
+		return out.String(), exitError("git", err)
 	}
+	a.settings[checkoutDirectory] = dir
 	return s, repository, nil
 }
 
-// withGitConfig adds settings of git to an environment, behind those that are
-// in it already. Unlike arguments, others cannot read an environment.
-func withGitConfig(env environment, config map[string]string) environment {
-	out := make(environment, len(env)+2*len(config)+1)
-	maps.Copy(out, env)
-	count, err := strconv.Atoi(env["GIT_CONFIG_COUNT"])
-	if err != nil {
-		count = 0
+// mirrors returns where copies of repositories are, and the git that works on them.
+// What a job sets, a program on its PATH among it, has no part in that.
+func (a *attempt) mirrors() gitsource.Mirrors {
+	x := a.x
+	env, git := x.ownEnvironment(), x.cfg.Git
+	if git == "" {
+		found, err := env.look("git")
+		if err != nil {
+			return gitsource.Mirrors{}
+		}
+		git = found
 	}
-	for name, value := range config {
-		out["GIT_CONFIG_KEY_"+strconv.Itoa(count)] = name
-		out["GIT_CONFIG_VALUE_"+strconv.Itoa(count)] = value
-		count++
-	}
-	if len(config) > 0 {
-		out["GIT_CONFIG_COUNT"] = strconv.Itoa(count)
-	}
-	return out
+	return gitsource.Mirrors{Dir: x.cfg.GitMirrors, Scratch: x.folders.temp, Wait: mirrorTimeout, Run: a.gitRunner(git, env)}
 }
 
-// checkoutOptions returns a look-up of options: the step's inputs before those
-// of the repository.
-func (x *execution) checkoutOptions(in inputs, r job.Repository) func(name, otherwise string) string {
-	var defaults map[string]any
-	if raw, ok := job.Lookup(r.Properties, "checkoutOptions"); ok {
-		defaults = looseObject(raw)
+// gitRunner returns a function that runs git with env.
+func (a *attempt) gitRunner(git string, env environment) gitsource.Git {
+	return func(ctx context.Context, dir string, config map[string]string, args ...string) error {
+		a.node.print("##[command]git " + strings.Join(args, " "))
+		return exitError("git", a.process(ctx, program{path: git, args: args, dir: dir, env: withGitConfig(env, config), redraws: true}))
 	}
-	return func(name, otherwise string) string {
-		if v := in.text(name, ""); v != "" {
-			return v
-		}
-		if v, ok := job.Lookup(defaults, name); ok && v != nil {
-			return x.expand(fmt.Sprint(v))
-		}
-		return otherwise
-	}
-}
-
-// checkouts counts the checkout steps of the job.
-func (x *execution) checkouts() int {
-	count := 0
-	for _, s := range x.m.Steps {
-		if strings.EqualFold(s.Reference.ID, checkoutID) && (s.Enabled == nil || *s.Enabled) {
-			count++
-		}
-	}
-	return count
-}
-
-// checkoutDir returns where a repository goes, which is inside the workspace.
-func (x *execution) checkoutDir(in inputs, r job.Repository) (string, error) {
-	if path := in.text("path", ""); path != "" {
-		dir := filepath.Join(x.folders.pipeline, path)
-		inside, err := filepath.Rel(x.folders.pipeline, dir)
-		if err != nil || !filepath.IsLocal(inside) || inside == "." || filepath.IsAbs(path) {
-			return "", fmt.Errorf("checking out %s: the path %q leads out of the workspace", r.Alias, path)
-		}
-		if link := linkBelow(x.folders.pipeline, filepath.Dir(inside)); link != "" {
-			return "", fmt.Errorf("checking out %s: the path %q goes through the link %s, which may lead out of the workspace", r.Alias, path, link)
-		}
-		return dir, nil
-	}
-	if x.checkouts() <= 1 {
-		return x.folders.sources, nil
-	}
-	name := r.Text("name")
-	if name == "" {
-		name = r.Alias
-	}
-	name = name[strings.LastIndex(name, "/")+1:]
-	if !filepath.IsLocal(name) || name == "." {
-		return "", fmt.Errorf("checking out %s: the name %q is no directory", r.Alias, name)
-	}
-	return filepath.Join(x.folders.sources, name), nil
-}
-
-// linkBelow returns the first symbolic link on the way from base down to the
-// relative path inside, or "". An earlier job may have left one, and the
-// checkout removes what it finds at its destination.
-func linkBelow(base, inside string) string {
-	dir := base
-	for part := range strings.SplitSeq(inside, string(filepath.Separator)) {
-		dir = filepath.Join(dir, part)
-		if info, err := os.Lstat(dir); err == nil && info.Mode()&os.ModeSymlink != 0 && dir != base {
-			return dir
-		}
-	}
-	return ""
-}
-
-// checkedOut updates the variables that say where the sources are.
-func (x *execution) checkedOut(a *attempt, alias, dir string) {
-	single := x.checkouts() <= 1
-	if single {
-		x.define("build.sourcesDirectory", dir)
-		x.define("system.defaultWorkingDirectory", dir)
-	} else if a.in.truth("workspaceRepo", false) {
-		x.define("system.defaultWorkingDirectory", dir)
-	}
-	if strings.EqualFold(alias, "self") && (single || a.in.text("path", "") != "") {
-		x.define("build.repository.localPath", dir)
-	}
-}
-
-// gitCredentials returns the value of the AUTHORIZATION header for r, which is
-// masked, or "" for a repository without an endpoint.
-func (x *execution) gitCredentials(r job.Repository) string {
-	if r.Endpoint == nil {
-		return ""
-	}
-	e, ok := x.m.Endpoint(r.Endpoint.ID)
-	if !ok {
-		if e, ok = x.m.Endpoint(r.Endpoint.Name); !ok {
-			return ""
-		}
-	}
-	user, password, ok := basicCredentials(e)
-	if !ok {
-		return ""
-	}
-	if strings.EqualFold(e.Authorization.Scheme, "OAuth") && strings.EqualFold(r.Text("type"), "Git") {
-		return "bearer " + password
-	}
-	basic := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
-	x.masks.Add(basic)
-	return "basic " + basic
-}
-
-// withoutPassword moves a password out of an address, because git takes
-// addresses on its command line and keeps them in its configuration. It goes
-// into credentials, unless the endpoint of the repository brought some.
-func (x *execution) withoutPassword(address, credentials string) (string, string) {
-	u, err := url.Parse(address)
-	if err != nil || u.User == nil || u.Scheme != "https" && u.Scheme != "http" {
-		return address, credentials
-	}
-	password, _ := u.User.Password()
-	if password == "" {
-		return address, credentials
-	}
-	basic := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
-	x.masks.Add(password, basic)
-	if credentials == "" {
-		credentials = "basic " + basic
-	}
-	if name := u.User.Username(); name != "" {
-		u.User = url.User(name)
-	} else {
-		u.User = nil
-	}
-	return u.String(), credentials
 }
 
 // forgetCredentials is the post-job part of the checkout step.
 func forgetCredentials(ctx context.Context, a *attempt) error {
 	alias := a.in.text("repository", "self")
 	repository, _ := a.x.m.Repository(alias)
-	dir, ok := a.x.repos[repository.Alias]
+	dir, ok := a.settings[checkoutDirectory]
 	if !ok {
-		// The checkout did not end, but may have come far enough.
-		var err error
-		if dir, err = a.x.checkoutDir(a.in, repository); err != nil {
-			return nil //nolint:nilerr // the checkout said so, and left nothing
-		}
+		return nil // the checkout did not come that far
 	}
 	if _, err := os.Stat(filepath.Join(dir, ".git")); err != nil {
 		return nil //nolint:nilerr // there is no repository

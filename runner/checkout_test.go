@@ -254,7 +254,15 @@ func TestCheckoutsThatCannotBe(t *testing.T) {
 			m := message(getSources("self", c.in))
 			m.Resources.Repositories = []job.Repository{o.repository("self", "refs/heads/main", o.second)}
 			m.Variables["agent.source.skip"] = job.Variable{Value: c.skip}
-			rec, out := run(t, gitConfig(t), m)
+			cfg := gitConfig(t)
+			if name == "large files" {
+				path, err := exec.LookPath("git")
+				if err != nil {
+					t.Fatal(err)
+				}
+				cfg.Git, cfg.Environment = path, append(cfg.Environment, "PATH="+t.TempDir())
+			}
+			rec, out := run(t, cfg, m)
 			if log := strings.Join(rec.log(t, "Checkout self"), "\n"); out.Result != c.want || !strings.Contains(log, c.text) {
 				t.Errorf("job %s, want %s; log without %q:\n%s", out.Result, c.want, c.text, log)
 			}

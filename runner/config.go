@@ -26,6 +26,7 @@ type Config struct {
 	NativeTasks string `envconfig:"DOCKLESS_NATIVE_TASKS" default:"on" desc:"on runs the built-in version of a task where there is one; off runs the package that the server has"`
 	Node        string `envconfig:"DOCKLESS_NODE" default:"node" desc:"program of Node.js 16 or later that runs downloaded tasks; a name without a slash is looked for on PATH"`
 	TaskStore   string `envconfig:"DOCKLESS_TASK_STORE" desc:"folder in which agents with work folders of their own share the packages of downloaded tasks, kept by content; empty is none"`
+	GitMirrors  string `envconfig:"DOCKLESS_GIT_MIRRORS" desc:"directory for copies of repositories, shared by the agents of one volume, from which a new workspace takes what the server does not have to send again; jobs can read it; empty keeps none"`
 
 	AgentName    string `ignored:"true"` // also the owner of a job's containers and processes
 	AgentID      int    `ignored:"true"`
@@ -139,6 +140,11 @@ func New(cfg Config, log *slog.Logger) (*Runner, error) {
 		return nil, fmt.Errorf("finding the work folder %s: %w", cfg.Work, err)
 	}
 	cfg.Work = work
+	if cfg.GitMirrors != "" {
+		if cfg.GitMirrors, err = filepath.Abs(cfg.GitMirrors); err != nil {
+			return nil, fmt.Errorf("finding the directory of mirrors %s: %w", cfg.GitMirrors, err)
+		}
+	}
 	if cfg.Home == "" {
 		cfg.Home = filepath.Dir(work)
 	}

@@ -3,7 +3,6 @@ package runner
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 )
 
 // looseObject reads a JSON object whose members may be of any type. Anything
@@ -14,17 +13,6 @@ func looseObject(raw json.RawMessage) map[string]any {
 		return nil
 	}
 	return object
-}
-
-// nonEmptyLines returns the lines of text, trimmed, without blank ones.
-func nonEmptyLines(text string) []string {
-	var out []string
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" {
-			out = append(out, line)
-		}
-	}
-	return out
 }
 
 // toJSON writes value, which is made of texts, as JSON.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -19,7 +18,7 @@ const (
 	end   = "# end of credentials"
 )
 
-func (s *Source) configFile() string { return filepath.Join(s.Dir, ".git", "config") }
+func (s *Source) configFile() string { return s.file("config") }
 
 // persist writes the credentials into the configuration of the repository.
 func (s *Source) persist(context.Context) error {
@@ -81,13 +80,29 @@ func withoutCredentials(data []byte) []byte {
 	return bytes.Join(out, nil)
 }
 
+// replace writes the configuration. An earlier job may have left a link in the
+// place of the temporary file, to get at the credentials.
 func (s *Source) replace(data []byte, mode fs.FileMode) error {
 	temporary := s.configFile() + ".new"
-	if err := os.WriteFile(temporary, data, mode); err != nil {
-		return fmt.Errorf("writing the configuration of the repository: %w", err)
-	}
-	if err := os.Rename(temporary, s.configFile()); err != nil {
+	if err := replaceFile(temporary, s.configFile(), data, mode); err != nil {
 		return fmt.Errorf("writing the configuration of the repository: %w", err)
 	}
 	return nil
+}
+
+// replaceFile writes a file that is there whole or not at all, by way of a new
+// one that is no link.
+func replaceFile(temporary, path string, data []byte, mode fs.FileMode) error {
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
 }

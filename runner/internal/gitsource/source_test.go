@@ -65,8 +65,8 @@ func TestPersistedCredentialsAreForgotten(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode of the configuration with credentials = %v, %v, want 0600", info.Mode(), err)
 	}
-	if !s.reusable() {
-		t.Error("the repository is not known again")
+	if why, ok := s.reusable(); !ok {
+		t.Errorf("the repository is not known again: %s", why)
 	}
 	if err := s.Forget(t.Context()); err != nil {
 		t.Fatal(err)
