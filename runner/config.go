@@ -126,8 +126,9 @@ type Outcome struct {
 // Runner runs jobs, one or several at a time; each needs a work folder of its
 // own while it runs, so concurrent jobs take Runners with different ones.
 type Runner struct {
-	cfg Config
-	log *slog.Logger
+	cfg    Config
+	log    *slog.Logger
+	minute time.Duration // of a step's timeout: shorter in tests
 }
 
 // New returns a Runner. It fails when cfg does not validate.
@@ -151,7 +152,7 @@ func New(cfg Config, log *slog.Logger) (*Runner, error) {
 	if cfg.Interrupt == 0 && cfg.Terminate == 0 {
 		cfg.Interrupt, cfg.Terminate = process.DefaultLadder.Interrupt, process.DefaultLadder.Terminate
 	}
-	return &Runner{cfg: cfg, log: log}, nil
+	return &Runner{cfg: cfg, log: log, minute: time.Minute}, nil
 }
 
 // environ returns the value of an inherited environment entry.

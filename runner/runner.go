@@ -33,13 +33,15 @@ var errCleanup = fmt.Errorf("cleaning up took longer than %s", cleanupTimeout)
 
 // execution is one job being run.
 type execution struct {
-	cfg   Config
-	log   *slog.Logger
-	m     *job.Message
-	rep   Reporter
-	masks *mask.Set
-	vars  *vars.Store
-	hard  context.Context //nolint:containedctx // ends when a canceled job has used up its grace
+	cfg Config
+	// minute is one of a step's timeout.
+	minute time.Duration
+	log    *slog.Logger
+	m      *job.Message
+	rep    Reporter
+	masks  *mask.Set
+	vars   *vars.Store
+	hard   context.Context //nolint:containedctx // ends when a canceled job has used up its grace
 
 	node    *node // the job's own record
 	order   int   // of the record that was made last
@@ -72,7 +74,7 @@ type execution struct {
 // error when the result could not be found out; a failed job is no error.
 func (r *Runner) Run(ctx context.Context, m *job.Message, rep Reporter) (_ Outcome, err error) {
 	x := &execution{
-		cfg: r.cfg, log: r.log.With("job_id", m.JobID), m: withOwnEndpoints(m), rep: rep,
+		cfg: r.cfg, minute: r.minute, log: r.log.With("job_id", m.JobID), m: withOwnEndpoints(m), rep: rep,
 		masks: mask.NewSet(mask.MinLength(shortest(r.cfg))), outputs: make(map[string]string),
 		repos: make(map[string]string), correlation: uuid.NewString(),
 	}

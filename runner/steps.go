@@ -93,7 +93,7 @@ func (x *execution) admit(ctx context.Context, e *entry) bool {
 	run, why, err := x.decide(ctx, e)
 	switch {
 	case err != nil:
-		n.error(fmt.Errorf("evaluating the condition: %w", err))
+		n.error(err)
 		x.merge(job.Failed)
 		n.complete(job.Failed, "")
 	case !run:
@@ -210,7 +210,7 @@ func (x *execution) stepContext(ctx context.Context, e *entry) (context.Context,
 	step, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	release := func() {}
 	if minutes := e.step.TimeoutInMinutes; minutes > 0 && !e.post {
-		step, release = context.WithTimeoutCause(step, time.Duration(minutes)*time.Minute, errTimeout)
+		step, release = context.WithTimeoutCause(step, time.Duration(minutes)*x.minute, errTimeout)
 	}
 	stopped, hard := ctx.Done(), x.hard.Done()
 	if ctx.Err() != nil {

@@ -23,7 +23,7 @@ import (
 // timed makes a job and an entry whose work is run, without processes or files.
 func timed(step job.Step, run func(ctx context.Context, a *attempt) error) (*execution, *entry, *keeper) {
 	k := &keeper{}
-	x := &execution{rep: k, masks: mask.NewSet(), m: &job.Message{JobID: "j"}, log: slog.New(slog.DiscardHandler), outputs: make(map[string]string)}
+	x := &execution{minute: time.Minute, rep: k, masks: mask.NewSet(), m: &job.Message{JobID: "j"}, log: slog.New(slog.DiscardHandler), outputs: make(map[string]string)}
 	x.vars = vars.New(func(string) {})
 	return x, &entry{node: x.newNode("r", job.TypeTask, "n", "n", 1), step: step, name: "n", run: run, settings: make(map[string]string)}, k
 }
