@@ -29,8 +29,9 @@ type program struct {
 	redraws  bool      // it draws progress over itself: only the last state of a line is kept
 }
 
-// process runs p with its output in the log of the step. Its errors are those of
-// [process.Run], or errDone when the task ended itself early.
+// process runs p with its output in the log of the step, in the control group of the
+// step. Its errors are those of [process.Run], with what the kernel tells about the
+// memory in a *memoryError, or errDone when the task ended itself early.
 func (a *attempt) process(ctx context.Context, p program) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -43,9 +44,10 @@ func (a *attempt) process(ctx context.Context, p program) error {
 		a.node.redrawn(true)
 		defer a.node.redrawn(false)
 	}
+	group := a.group()
 	c := process.Command{
 		Path: p.path, Args: p.args, Dir: p.dir, Env: p.env.list(), Stdout: out,
-		Ladder: func() process.Ladder { return a.x.ladder(ctx) }, Veil: a.x.veil,
+		Ladder: func() process.Ladder { return a.x.ladder(ctx) }, Veil: a.x.veil, Group: group,
 	}
 	if p.file != nil {
 		c.Stdout = io.MultiWriter(out, p.file)
@@ -75,11 +77,12 @@ func (a *attempt) process(ctx context.Context, p program) error {
 			cancel(errDone)
 		}
 	}()
+	before := group.Kills()
 	err := process.Run(ctx, c)
 	close(over)
 	<-watched
 	finish()
-	return err
+	return a.judge(p, err, before)
 }
 
 // ladder returns how the processes of the step are ended: faster when the job
@@ -154,13 +157,12 @@ func (c *complaints) finish() {
 
 // exitError returns the error for people when program name ended with err.
 func exitError(name string, err error) error {
+	if m, ok := errors.AsType[*memoryError](err); ok {
+		return m.explain(name)
+	}
 	exit, ok := errors.AsType[*process.ExitError](err)
 	if !ok {
 		return err
 	}
-	//nolint:staticcheck // the service's sentence, shown as it is
-	if exit.Code == 137 {
-		return fmt.Errorf("%s exited with code '137'. The process was killed, most often because the memory ran out.", name)
-	}
-	return fmt.Errorf("%s exited with code '%d'.", name, exit.Code) //nolint:staticcheck // as above
+	return fmt.Errorf("%s exited with code '%d'.", name, exit.Code) //nolint:staticcheck // the service's sentence, shown as it is
 }

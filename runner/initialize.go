@@ -55,6 +55,7 @@ func (x *execution) prepare(ctx context.Context, n *node) error {
 	if x.veil, err = conceal.New(x.cfg.Hidden); err != nil {
 		return err // a job that could read them must not run
 	}
+	x.openGroups(ctx)
 	n.print("Preparing the work folder.")
 	if err := x.prepareFolders(); err != nil {
 		return err

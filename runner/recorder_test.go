@@ -87,7 +87,7 @@ func (r *recorder) log(t *testing.T, name string) []string {
 }
 
 // output returns what the script of a step printed: its log between the ruler
-// and the end.
+// and what it used.
 func (r *recorder) output(t *testing.T, name string) []string {
 	t.Helper()
 	lines := r.log(t, name)
@@ -95,8 +95,11 @@ func (r *recorder) output(t *testing.T, name string) []string {
 	if start < 0 || len(lines) < start+3 {
 		return nil
 	}
-	return lines[start+2 : len(lines)-1]
+	return slices.DeleteFunc(lines[start+2:len(lines)-1], isFooter)
 }
+
+// isFooter reports whether a line says what the processes of a step used.
+func isFooter(line string) bool { return strings.HasPrefix(line, "Peak memory ") }
 
 // everything returns all that left the runner, as text.
 func (r *recorder) everything() string {

@@ -15,6 +15,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/mask"
 	"github.com/dockless-ci/dockless/internal/retry"
+	"github.com/dockless-ci/dockless/runner/internal/cgroup"
 	"github.com/dockless-ci/dockless/runner/internal/conceal"
 	"github.com/dockless-ci/dockless/runner/internal/process"
 	"github.com/dockless-ci/dockless/runner/internal/taskstore"
@@ -59,6 +60,7 @@ type execution struct {
 	nodejs   nodejs                    // runs them; zero while there are none
 
 	veil         *conceal.Veil // over the files that no process of the job may read; nil: none
+	groups       *cgroup.Job   // accounts the processes of each step; nil: none was made
 	stopWatching func()        // ends the watch over the services; nil while there is none
 
 	mu      sync.Mutex // guards what follows
@@ -186,12 +188,13 @@ func (x *execution) finalize(ctx context.Context) {
 	}
 	if x.vars.Bool("process.clean", true) {
 		n.print("Ending processes that the job left behind.")
-		ended, err := KillLeftovers(ctx, x.cfg.AgentName, x.m.JobID)
+		ended, err := process.KillLeftovers(ctx, LookupID(x.cfg.AgentName, x.m.JobID))
 		for _, p := range ended {
 			n.print(fmt.Sprintf("Ended process %d (%s).", p.PID, p.Name))
 		}
 		fail(err)
 	}
+	fail(x.closeGroups(ctx, n))
 	fail(x.removeOwned(ctx, n))
 	fail(x.folders.emptyTemp())
 	n.print("##[section]Finishing: Finalize Job")
@@ -208,9 +211,11 @@ func LookupID(agent string, id job.ID) string {
 	return "vsts_" + uuid.NewSHA1(uuid.NameSpaceURL, []byte("dockless:"+agent+"\n"+strings.ToLower(string(id)))).String()
 }
 
-// KillLeftovers ends the processes of a job of this agent that are still alive,
-// and returns them. The runner does so at the end of each job; after a crash
-// the next start does.
+// KillLeftovers ends the processes of a dead job of this agent that are still alive,
+// returns them, and removes the control groups they were in. The runner does so for
+// itself at the end of each job; after a crash the next start does.
 func KillLeftovers(ctx context.Context, agent string, id job.ID) ([]Leftover, error) {
-	return process.KillLeftovers(ctx, LookupID(agent, id))
+	ended, err := process.KillLeftovers(ctx, LookupID(agent, id))
+	cgroup.RemoveLeftovers(ctx, cgroup.Here(), agent, string(id))
+	return ended, err
 }

@@ -39,6 +39,7 @@ type entry struct {
 
 	settings map[string]string // task variables, shared by the parts of one step
 	details  details           // what the step reports below its record
+	account  account           // of the processes it runs
 }
 
 // attempt is one try of an entry.
@@ -120,6 +121,7 @@ func (x *execution) perform(ctx context.Context, e *entry) {
 		x.merge(result)
 	}
 	e.closeDetails(result)
+	e.closeAccount()
 	n.print("##[section]Finishing: " + e.name)
 	n.complete(result, "")
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 package process
 
 import (
@@ -25,3 +27,7 @@ func enlarge(pipe *os.File) {
 		_, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize)
 	})
 }
+
+// onFirstThread reports whether the caller, locked to its thread, is on the one that
+// stands for the whole process.
+func onFirstThread() bool { return unix.Gettid() == os.Getpid() }

@@ -12,3 +12,5 @@ import (
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 func enlarge(*os.File) {}
+
+func onFirstThread() bool { return false }

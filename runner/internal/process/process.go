@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dockless-ci/dockless/runner/internal/cgroup"
 	"github.com/dockless-ci/dockless/runner/internal/conceal"
 )
 
@@ -67,11 +68,16 @@ type Command struct {
 	Ladder func() Ladder
 	// Veil hides files from the process and all its children; nil: none.
 	Veil *conceal.Veil
+	// Group accounts the process and all its children; nil: nothing does.
+	Group *cgroup.Group
 }
 
 // ExitError says that a process ended with another code than 0. Code is 128
 // plus the number of the signal for a process that a signal ended.
-type ExitError struct{ Code int }
+type ExitError struct {
+	Code     int
+	Signaled bool // a signal ended it
+}
 
 func (e *ExitError) Error() string { return fmt.Sprintf("the process exited with code %d", e.Code) }
 
@@ -90,7 +96,7 @@ func Run(ctx context.Context, c Command) error {
 	if err != nil {
 		return err
 	}
-	p := &running{cmd: cmd, veil: c.Veil, started: make(chan error, 1), exited: make(chan struct{})}
+	p := &running{cmd: cmd, veil: c.Veil, group: c.Group, started: make(chan error, 1), exited: make(chan struct{})}
 	var watching sync.WaitGroup
 	watching.Go(p.run)
 	if err := <-p.started; err != nil {
@@ -127,6 +133,7 @@ func Run(ctx context.Context, c Command) error {
 type running struct {
 	cmd     *exec.Cmd
 	veil    *conceal.Veil
+	group   *cgroup.Group
 	started chan error    // takes one value
 	exited  chan struct{} // closed by run when the process was waited for
 	err     error         // of Wait; read after exited is closed
@@ -136,15 +143,25 @@ type running struct {
 // kernel sends the parent-death signal when the thread that forked ends, not
 // the process; a goroutine that could move would let it come too early. Beneath a
 // veil it is the veil's thread that forks, which outlives the job's processes.
+//
+// The first thread of the process never forks into a group: while it is in one, the
+// memory of the agent itself counts as the group's.
 func (p *running) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	if p.group != nil && onFirstThread() {
+		var elsewhere sync.WaitGroup
+		elsewhere.Go(p.run)
+		elsewhere.Wait() // with the first thread, so that the other gets another
+		return
+	}
 	defer close(p.exited)
-	err := p.veil.Do(p.cmd.Start)
+	err := p.veil.Do(func() error { return p.group.Start(p.cmd) })
 	closeWriters(p.cmd)
 	p.started <- err
 	if err == nil {
 		p.err = p.cmd.Wait()
+		p.group.Ended(p.cmd.ProcessState)
 	}
 }
 
@@ -179,7 +196,7 @@ func (p *running) result() error {
 		return p.err
 	}
 	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return &ExitError{Code: 128 + int(status.Signal())}
+		return &ExitError{Code: 128 + int(status.Signal()), Signaled: true}
 	}
 	return &ExitError{Code: exit.ExitCode()}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/dockless-ci/dockless/runner/internal/cgroup"
 	"github.com/dockless-ci/dockless/runner/internal/process"
 )
 
@@ -62,6 +64,40 @@ func TestExitCodesAndSignalsAreReported(t *testing.T) {
 	}
 	if err := process.Run(t.Context(), process.Command{Path: "/nonexistent/tool"}); err == nil {
 		t.Error("a missing executable was run")
+	}
+}
+
+// Whatever thread a process is started from, it is in its group from the first
+// instant, and each group has its own processes only.
+func TestAGroupAccountsItsProcesses(t *testing.T) {
+	j := cgroup.Open(cgroup.Here(), t.Name(), strconv.Itoa(os.Getpid()))
+	if j.Why() != nil {
+		t.Logf("no groups can be made here, so this tests the fallback: %v", j.Why())
+	}
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			g := j.Step("step-" + strconv.Itoa(i))
+			for range 2 {
+				out := newBuffer("")
+				command := bash("(cat /proc/self/cgroup); exit 3", out)
+				command.Group = g
+				err := process.Run(t.Context(), command)
+				if exit, ok := errors.AsType[*process.ExitError](err); !ok || exit.Code != 3 || exit.Signaled {
+					t.Errorf("Run = %v", err)
+				}
+				if in := strings.Contains(out.String(), "/step-"+strconv.Itoa(i)+"\n"); in != (j.Why() == nil) {
+					t.Errorf("process of step %d in\n%s", i, out)
+				}
+			}
+			if u := g.Close(); u.Memory == 0 || u.CPU == 0 || u.Kills != 0 {
+				t.Errorf("usage of step %d = %+v", i, u)
+			}
+		})
+	}
+	all.Wait()
+	if late, err := j.Close(t.Context()); err != nil || len(late) > 0 {
+		t.Errorf("Close = %+v, %v", late, err)
 	}
 }
 
