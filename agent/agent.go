@@ -38,6 +38,7 @@ type JobFunc func(ctx context.Context, m *job.Message, c Conn) (job.Result, erro
 type Conn struct {
 	Reporter  *ado.Reporter
 	Tasks     *ado.TaskClient // fetches the packages of downloaded tasks
+	Tests     *ado.TestClient // publishes test results and coverage
 	AgentID   ado.AgentID
 	AgentName string
 	PoolID    ado.PoolID

@@ -146,8 +146,12 @@ func (s *service) execute(lock, jobCtx context.Context, w *work) job.Result {
 		if err != nil {
 			s.log.ErrorContext(lock, "job cannot fetch tasks", "job_id", w.message.JobID, "error", err)
 		}
+		tests, err := ado.NewTestClient(w.message, s.jobOptions())
+		if err != nil {
+			s.log.ErrorContext(lock, "job cannot publish tests", "job_id", w.message.JobID, "error", err)
+		}
 		return s.supervise(jobCtx, w, Conn{
-			Reporter: r, Tasks: tasks, AgentID: s.agent.ID, AgentName: s.agent.Name,
+			Reporter: r, Tasks: tasks, Tests: tests, AgentID: s.agent.ID, AgentName: s.agent.Name,
 			PoolID: s.pool.ID, PoolName: s.pool.Name, Once: s.config.Once,
 		})
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -49,6 +50,9 @@ type Config struct {
 	// Tasks fetches the packages of tasks that are not built in; nil: there is no
 	// server, and a step that needs one fails the job.
 	Tasks TaskSource `ignored:"true"`
+	// Tests takes test results and coverage; nil: there is no server, and they are
+	// only counted.
+	Tests TestService `ignored:"true"`
 	// Nodes remembers the version of Node from one job to the next; nil: it is
 	// asked for in each job that needs it.
 	Nodes *NodeVersions `ignored:"true"`
@@ -113,6 +117,16 @@ type TaskSource interface {
 	// when it fails. An error with a method Temporary() bool that returns false
 	// will not go away.
 	FetchTask(ctx context.Context, ref job.TaskReference, to io.Writer) error
+}
+
+// TestService is where test results and coverage go: the server of an agent. Its
+// methods are called concurrently, with masked texts.
+type TestService interface {
+	// PublishTests makes a run of results. It takes them as it sends them and ends
+	// at the first error among them. What the receipt says holds in any case.
+	PublishTests(ctx context.Context, run job.TestRun, results iter.Seq2[job.TestResult, error], files []job.TestAttachment) (job.TestReceipt, error)
+	// PublishCoverage adds a summary to the build.
+	PublishCoverage(ctx context.Context, coverage job.Coverage) error
 }
 
 // Outcome is what is known of a job that ended.

@@ -2,12 +2,14 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/runner/internal/command"
+	"github.com/dockless-ci/dockless/runner/internal/testtasks"
 )
 
 // mostErrands is how many commands of a step may wait for the server; a step
@@ -63,7 +65,7 @@ func (a *attempt) later(c command.Command, do errand) {
 }
 
 // settle waits for the errands of the attempt and shows what they said. One that
-// went wrong fails the step.
+// went wrong fails the step, unless all that it found is warnings.
 func (a *attempt) settle() {
 	a.node.mu.Lock()
 	e := a.errands
@@ -82,7 +84,12 @@ func (a *attempt) settle() {
 		for _, line := range s.lines {
 			n.console.print(command.Disarm(line))
 		}
-		if s.err != nil {
+		if found, ok := errors.AsType[testtasks.FindingsError](s.err); ok {
+			for _, i := range found {
+				n.issue(i)
+				n.failed = n.failed || i.Type == job.Error
+			}
+		} else if s.err != nil {
 			n.issue(job.Issue{Type: job.Error, Message: fmt.Sprintf("Unable to process command '##vso[%s]' successfully: %v", s.name, s.err)})
 			for _, advice := range hint.All(s.err) {
 				n.console.print("hint: " + advice)

@@ -261,6 +261,9 @@ func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.
 		config.Tasks = c.Tasks
 	}
 	config.Network = taskNetwork(j.settings.network)
+	if c.Tests != nil {
+		config.Tests = c.Tests
+	}
 	j.shop.equip(&config, j.log)
 	r, err := runner.New(config, j.log)
 	if err != nil {

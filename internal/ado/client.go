@@ -2,6 +2,7 @@ package ado
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -81,6 +82,7 @@ type call struct {
 	query    url.Values
 	body     any       // sent as JSON unless nil
 	content  io.Reader // sent as it is, in place of body
+	media    string    // of content; empty is application/octet-stream
 }
 
 // do sends c and decodes the answer into out, which may be nil. found is false
@@ -90,7 +92,7 @@ func (c *connection) do(ctx context.Context, r call, out any) (found bool, err e
 	if err != nil {
 		return false, fmt.Errorf("location id %q: %w", r.location, err)
 	}
-	content, media := r.content, mediaBinary
+	content, media := r.content, cmp.Or(r.media, mediaBinary)
 	if content == nil {
 		media = ""
 		if r.body != nil {

@@ -128,6 +128,8 @@ type pageReader struct {
 // length returns how many bytes there were to read at the beginning.
 func (r *pageReader) length() int { return r.page.size - r.start }
 
+func (r *pageReader) again() io.ReadCloser { return r.page.reader(r.start) }
+
 // Read implements io.Reader. A connection that was given up may still read when
 // the page is done: it then gets an error instead of somebody else's lines. The
 // page may move to the disk between two reads, and during one.

@@ -70,7 +70,15 @@ var routes = map[ado.LocationID]string{
 	ado.LocationRecords:     planRoute + "/timelines/{timelineId}/records",
 	ado.LocationFeed:        planRoute + "/timelines/{timelineId}/records/{recordId}/feed",
 	ado.LocationAttachments: planRoute + "/timelines/{timelineId}/records/{recordId}/attachments/{type}/{name}",
-	ado.LocationTasks:       "_apis/distributedtask/tasks/{taskId}/{versionString}",
+	ado.LocationTestRuns:    "{project}/_apis/test/Runs/{runId}",
+	ado.LocationTestResults: "{project}/_apis/test/Runs/{runId}/Results/{testCaseResultId}",
+
+	ado.LocationTestResultAttachments: "{project}/_apis/test/Runs/{runId}/Results/{testCaseResultId}/Attachments/{attachmentId}",
+	ado.LocationTestRunAttachments:    "{project}/_apis/test/Runs/{runId}/Attachments/{attachmentId}",
+	ado.LocationTestStatistics:        "{project}/_apis/test/Runs/{runId}/Statistics",
+	ado.LocationCodeCoverage:          "{project}/_apis/test/CodeCoverage",
+
+	ado.LocationTasks: "_apis/distributedtask/tasks/{taskId}/{versionString}",
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -82,10 +82,10 @@ func withoutRetries(ctx context.Context) context.Context {
 // RoundTrip implements http.RoundTripper. It returns an error for every answer
 // that is not a success.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if p, ok := req.Body.(*pageReader); ok {
+	if b, ok := req.Body.(repeatable); ok {
 		req = req.Clone(req.Context())
-		req.ContentLength = int64(p.length())
-		req.GetBody = func() (io.ReadCloser, error) { return p.page.reader(p.start), nil }
+		req.ContentLength = int64(b.length())
+		req.GetBody = func() (io.ReadCloser, error) { return b.again(), nil }
 	}
 	retries := t.options.Retries
 	if req.Context().Value(noRetryKey{}) != nil || (req.Body != nil && req.GetBody == nil) {

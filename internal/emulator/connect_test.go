@@ -63,6 +63,12 @@ func TestS1LocationsAreAnnouncedAsInAppendixA(t *testing.T) {
 		"1db06c96-014e-44e1-ac91-90b2d4b3e984": "{project}/_apis/build/builds/{buildId}/artifacts/{artifactName}",
 		"0cd358e1-9217-4d94-8269-1c1ee6f93dcf": "{project}/_apis/build/builds/{buildId}",
 		"6e6114b2-8161-44c8-8f6c-c5505782427f": "{project}/_apis/build/builds/{buildId}/tags/{*tag}",
+		"cadb3810-d47d-4a3c-a234-fe5f3be50138": "{project}/_apis/test/Runs/{runId}",
+		"4637d869-3a76-4468-8057-0bb02aa385cf": "{project}/_apis/test/Runs/{runId}/Results/{testCaseResultId}",
+		"2bffebe9-2f0f-4639-9af8-56129e9fed2d": "{project}/_apis/test/Runs/{runId}/Results/{testCaseResultId}/Attachments/{attachmentId}",
+		"4f004af4-a507-489c-9b13-cb62060beb11": "{project}/_apis/test/Runs/{runId}/Attachments/{attachmentId}",
+		"0a42c424-d764-4a16-a2d5-5c85f87d0ae8": "{project}/_apis/test/Runs/{runId}/Statistics",
+		"77560e8a-4e8c-4d59-894e-a5f264c24444": "{project}/_apis/test/CodeCoverage",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || out.Count != len(out.Value) {
 		t.Errorf("locations (-want +got):\n%s", diff)

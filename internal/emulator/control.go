@@ -49,6 +49,8 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) int {
 		value, err = s.Job(s.jobNamed(parts[1]))
 	case route == "GET report":
 		value, err = s.Report(s.jobNamed(parts[1]))
+	case route == "GET tests":
+		value, err = s.Tests(s.jobNamed(parts[1]))
 	case route == "GET calls":
 		value = s.Calls(s.jobNamed(parts[1]))
 	case route == "GET feed":

@@ -149,6 +149,7 @@ func locations() []location {
 			"PUT": {byJob, (*Server).putItem},
 		}},
 	}
+	all = append(all, testLocations()...)
 	for i := range all {
 		all[i].segments = strings.Split(all[i].route, "/")
 	}

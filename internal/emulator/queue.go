@@ -43,6 +43,7 @@ type run struct {
 	number     string
 	tags       []string
 	artifacts  []artifact
+	coverage   []job.Coverage
 	items      map[string]*containerItem
 	requests   []*request
 	warnings   []string

@@ -60,6 +60,8 @@ type Server struct {
 	plans       map[job.PlanID]*plan
 	runs        map[int]*run
 	offered     map[string]offered // "id@version" → a package that is not ours
+	testRuns    map[int]*testRun
+	testFiles   int // attachments of test runs so far
 	violations  []Violation
 	unsaved     bool // registrations changed since they were saved
 	nextAgent   agentID
@@ -82,6 +84,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		revoked: make(map[string]time.Time), faults: faultList{changed: make(chan struct{})},
 		requests: make(map[job.RequestID]*request), jobs: make(map[job.ID]*request),
 		plans: make(map[job.PlanID]*plan), runs: make(map[int]*run), offered: make(map[string]offered),
+		testRuns:  make(map[int]*testRun),
 		nextAgent: firstAgent, nextMessage: firstMessage, nextRequest: firstRequest, nextRun: firstRun, nextLog: firstLog,
 	}
 	if _, err := rand.Read(s.signing); err != nil {
