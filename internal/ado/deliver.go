@@ -24,6 +24,9 @@ type delivery struct {
 // sent twice: the second replaces the first.
 func (r *Reporter) upload(ctx context.Context, u *upload) error {
 	if u.attachment != nil {
+		if err := r.records.introduce(ctx, u.record); err != nil {
+			return err
+		}
 		return r.client.Attach(ctx, u.record, u.attachment.Type, u.attachment.Name, bytesReader(u.attachment.Content))
 	}
 	d := &u.delivery

@@ -283,3 +283,31 @@ func BenchmarkReporter(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// A record may be made half a second after the first ones; the service refuses an
+// attachment to one that it does not know.
+func TestARecordIsKnownBeforeItsAttachments(t *testing.T) {
+	srv := newService(t, nil)
+	srv.handle = logsAnswered(t)
+	r := reporter(t, message(srv.URL))
+	r.UpdateRecord(job.Record{ID: "J", Type: job.TypeJob, State: job.InProgress})
+	for len(srv.asked()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	r.UpdateRecord(job.Record{ID: "S", ParentID: "J", Type: job.TypeTask, State: job.Pending})
+	r.Attach("S", job.Attachment{Type: job.AttachmentSummary, Name: "early.md", Content: []byte("# hi")})
+	if err := r.Complete(t.Context(), job.Succeeded); err != nil {
+		t.Fatal(err)
+	}
+	known := false
+	for _, q := range srv.asked() {
+		known = known || strings.HasSuffix(q.Path, "/timelines/T/records") && strings.Contains(q.Body, `"id":"S"`)
+		if strings.Contains(q.Path, "/attachments/") {
+			if !known {
+				t.Error("the attachment came before its record")
+			}
+			return
+		}
+	}
+	t.Error("there was no attachment")
+}

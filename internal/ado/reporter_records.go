@@ -38,6 +38,7 @@ type recordQueue struct {
 	mu      sync.Mutex
 	pending map[recordKey]job.Record
 	order   []recordKey             // of pending, oldest first
+	known   map[recordKey]bool      // the server has them
 	failing bool                    // the last batch failed and this was logged
 	ending  bool                    // drain sends what is left; run stays out of its way
 	endRun  context.CancelCauseFunc // ends the request that run has under way
@@ -55,7 +56,7 @@ func keyOf(r job.Record) recordKey { return recordKey{r.Timeline, r.ID} }
 
 func newRecordQueue(send func(context.Context, []job.Record) error, log *slog.Logger) *recordQueue {
 	return &recordQueue{
-		send: send, log: log, pending: make(map[recordKey]job.Record),
+		send: send, log: log, pending: make(map[recordKey]job.Record), known: make(map[recordKey]bool),
 		wake: make(chan struct{}, 1), busy: make(chan struct{}, 1),
 	}
 }
@@ -166,6 +167,9 @@ func (q *recordQueue) flush(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	err = q.send(ctx, batch)
+	if err == nil {
+		q.learn(batch)
+	}
 	if refusedForGood(err) {
 		batch, err = q.sift(ctx, batch)
 	}
@@ -210,9 +214,38 @@ func (q *recordQueue) sift(ctx context.Context, batch []job.Record) (left []job.
 			q.mu.Unlock()
 		case err != nil:
 			return batch[i:], err
+		default:
+			q.learn(batch[i : i+1])
 		}
 	}
 	return nil, nil
+}
+
+// learn notes that the server has the records of a batch.
+func (q *recordQueue) learn(batch []job.Record) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range batch {
+		q.known[keyOf(r)] = true
+	}
+}
+
+// introduce sends what is queued until the server has a record of the job's
+// timeline, or nothing is left: what belongs to a record is refused before it.
+func (q *recordQueue) introduce(ctx context.Context, id job.RecordID) error {
+	for more := true; more; {
+		q.mu.Lock()
+		known := q.known[recordKey{id: id}]
+		q.mu.Unlock()
+		if known {
+			return nil
+		}
+		var err error
+		if more, err = q.flush(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // take removes the oldest records, all of the timeline of the first one.
