@@ -90,7 +90,9 @@ func (x *execution) knob(name string, otherwise bool) bool {
 // addSecret masks a value that a step called a secret. While percents are not
 // decoded, a step may still show what it would decode to (protocol §8.11).
 func (a *attempt) addSecret(value string) {
-	a.x.masks.Add(value, command.Unescape(value, true))
+	if a.x.masks.Add(value, command.Unescape(value, true)) {
+		a.node.warn(tooShort("A secret that the step set"))
+	}
 }
 
 // execute carries out c. What goes wrong is an error on the record, and fails

@@ -202,7 +202,7 @@ func TestLinesThatOnlyLookLikeCommandsAreShown(t *testing.T) {
 // environment. A secret is masked in both of its forms.
 func TestPercentsAreDecodedUnlessSomebodySaysNo(t *testing.T) {
 	steps := func() *job.Message {
-		return message(script("s", "echo '##vso[task.setvariable variable=v]50%AZP25%0Ax'\necho '##vso[task.setsecret]p%AZP25w'\necho 'p%AZP25w p%w'"))
+		return message(script("s", "echo '##vso[task.setvariable variable=v]50%AZP25%0Ax'\necho '##vso[task.setsecret]pa%AZP25wd'\necho 'pa%AZP25wd pa%wd'"))
 	}
 	const off, on = "50%AZP25\nx", "50%\nx"
 	for name, c := range map[string]struct {

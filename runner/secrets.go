@@ -3,8 +3,10 @@ package runner
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,22 +33,35 @@ func shortest(c Config) int {
 	return min(max(n, 0), 6)
 }
 
+// tooShort warns of a secret that is in ordinary text all the time. It names
+// where the secret comes from, not the value.
+func tooShort(secret string) string {
+	return secret + " has fewer than four characters; everything that looks like it is hidden in the logs. " +
+		"With AZP_IGNORE_SECRETS_SHORTER_THAN=4 in its environment the agent leaves such values alone."
+}
+
 // registerSecrets adds every secret of the message to the masks, before
-// anything is written anywhere. It returns what is wrong with mask hints.
+// anything is written anywhere. It returns what is wrong with mask hints, and
+// which secrets are too short.
 func (x *execution) registerSecrets() []string {
 	var problems []string
-	for _, s := range x.cfg.Secrets {
-		x.masks.Add(s.Reveal())
+	add := func(value, format string, names ...any) {
+		if x.masks.Add(value) {
+			problems = append(problems, tooShort(fmt.Sprintf(format, names...)))
+		}
 	}
-	for _, v := range x.m.Variables {
-		if v.IsSecret {
-			x.masks.Add(v.Value)
+	for _, s := range x.cfg.Secrets {
+		add(s.Reveal(), "A secret in the settings of the agent")
+	}
+	for _, name := range slices.Sorted(maps.Keys(x.m.Variables)) {
+		if v := x.m.Variables[name]; v.IsSecret {
+			add(v.Value, "Secret variable %s", name)
 		}
 	}
 	for _, e := range x.m.Resources.Endpoints {
-		for name, value := range e.Authorization.Parameters {
+		for _, name := range slices.Sorted(maps.Keys(e.Authorization.Parameters)) {
 			if !shownParameters[strings.ToLower(name)] {
-				x.masks.Add(value)
+				add(e.Authorization.Parameters[name], "Parameter %s of service connection %s", name, e.Name)
 			}
 		}
 		if user, password, ok := basicCredentials(e); ok {
@@ -61,6 +76,9 @@ func (x *execution) registerSecrets() []string {
 			problems = append(problems, fmt.Sprintf("Mask hint %d is of a type that is not known and was ignored.", i+1))
 			continue
 		}
+		if text, ok := onlyMatch(h.Value); ok {
+			add(text, "The text of mask hint %d", i+1)
+		}
 		if err := x.addPattern(h.Value); err != nil {
 			problems = append(problems, fmt.Sprintf("Mask hint %d is no regular expression this agent understands; only its text is masked.", i+1))
 		}
@@ -73,16 +91,24 @@ func (x *execution) registerSecrets() []string {
 // value, because a value is found much faster than an expression.
 func (x *execution) addPattern(expr string) error {
 	x.masks.Add(expr)
-	parsed, err := syntax.Parse(expr, syntax.Perl)
-	if err != nil {
-		x.masks.Add(unescapePattern(expr))
-		return fmt.Errorf("reading a mask hint: %w", err)
-	}
-	if literal, ok := literal(parsed.Simplify()); ok {
-		x.masks.Add(literal)
+	if text, ok := onlyMatch(expr); ok {
+		x.masks.Add(text)
 		return nil
 	}
-	return x.masks.AddPattern(expr)
+	err := x.masks.AddPattern(expr)
+	if err != nil {
+		x.masks.Add(unescapePattern(expr))
+	}
+	return err
+}
+
+// onlyMatch returns the only text that expr matches, if there is just one.
+func onlyMatch(expr string) (string, bool) {
+	parsed, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return "", false
+	}
+	return literal(parsed.Simplify())
 }
 
 // literal returns the only text that parsed matches, if there is just one.

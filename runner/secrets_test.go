@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,6 +57,7 @@ func TestA25NoSecretReachesAnyOutput(t *testing.T) {
 	forms := map[string]string{
 		"raw": secret, "base64": base64.StdEncoding.EncodeToString([]byte(secret)), "URL": url.QueryEscape(secret),
 		"URI": url.PathEscape(secret), "JSON": strings.Trim(string(quoted), `"`),
+		"hex": fmt.Sprintf("%x", secret), "printf %q": `h\&nter2\ \"q\"\ /x`,
 		"base64 of more": base64.StdEncoding.EncodeToString([]byte("user:" + secret)),
 	}
 	// A script shows the text in $FORM in these ways.
@@ -146,6 +148,57 @@ func TestASecretWithLineBreaksIsRefused(t *testing.T) {
 	rec, _ = run(t, cfg, m)
 	if got := rec.record(t, "s").Result; got != job.Succeeded {
 		t.Errorf("with the knob: %s, want succeeded", got)
+	}
+}
+
+// Such a secret hides half of the log; nobody would know why. What the warning
+// says must not tell the secret.
+func TestAShortSecretIsWarnedOfOnce(t *testing.T) {
+	set := script("s", `
+echo '##vso[task.setsecret]q7'
+echo '##vso[task.setsecret]q7'
+echo '##vso[task.setvariable variable=v;issecret=true]q7'
+echo '##vso[task.setvariable variable=w;issecret=true]j8w'
+echo '##vso[task.setsecret]long enough'
+echo 'a q7 b'`)
+	m := message(set)
+	m.Variables["pin"] = job.Variable{Value: "z9", IsSecret: true}
+	m.Variables["same"] = job.Variable{Value: "z9", IsSecret: true}
+	m.Variables["long"] = job.Variable{Value: "z9z9", IsSecret: true}
+	m.Variables["none"] = job.Variable{IsSecret: true}
+	m.Resources.Endpoints = []job.Endpoint{{ID: "E", Name: "registry", Authorization: job.Authorization{Parameters: map[string]string{"username": "x5", "role": "y6"}}}}
+	m.Mask = []job.MaskHint{{Type: "regex", Value: "z9"}, {Type: "regex", Value: `k\.4`}}
+
+	const rest = " has fewer than four characters; everything that looks like it is hidden in the logs. With AZP_IGNORE_SECRETS_SHORTER_THAN=4 in its environment the agent leaves such values alone."
+	cfg := config(t)
+	rec, out := run(t, cfg, m)
+	for record, want := range map[string][]string{
+		"Initialize job": {"Secret variable pin", "Parameter username of service connection registry", "The text of mask hint 2"},
+		"s":              {"A secret that the step set", "A secret that the step set"},
+	} {
+		var got []string
+		for _, issue := range rec.record(t, record).Issues {
+			text, ok := strings.CutSuffix(issue.Message, rest)
+			if !ok || issue.Type != job.Warning {
+				t.Errorf("%s has the issue %+v", record, issue)
+			}
+			got = append(got, text)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s warns of %q, want %q", record, got, want)
+		}
+	}
+	if all := rec.everything(); out.Result != job.Succeeded || strings.Contains(all, "z9") || strings.Contains(all, "q7") || strings.Contains(all, "x5") {
+		t.Errorf("job %s; a secret is shown in %s", out.Result, all)
+	}
+
+	cfg = config(t)
+	cfg.Environment = append(cfg.Environment, "AZP_IGNORE_SECRETS_SHORTER_THAN=4")
+	rec, _ = run(t, cfg, m)
+	for _, record := range []string{"Initialize job", "s"} {
+		if issues := rec.record(t, record).Issues; len(issues) > 0 {
+			t.Errorf("%s has issues though short secrets are not hidden: %+v", record, issues)
+		}
 	}
 }
 

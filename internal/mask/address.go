@@ -1,6 +1,10 @@
 package mask
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+)
 
 // maxPassword bounds the password, and with it what is held back, of an
 // address: tokens used as passwords stay below it.
@@ -28,35 +32,91 @@ const (
 
 var scheme = []byte("://")
 
-// endsAuthority has the bytes that cannot stand in a user or password.
-var endsAuthority = func() (table [256]bool) {
+// What a byte ends.
+const (
+	endsAuthority = 1 << iota // it cannot stand in a user or password
+	endsUser                  // as above, or a password follows
+	endsPassword              // as above, or the password may end here
+)
+
+// stops has what each byte ends.
+var stops = func() (table [256]byte) {
+	const all = endsAuthority | endsUser | endsPassword
 	for c := range ' ' + 1 {
-		table[c] = true
+		table[c] = all
 	}
 	for _, c := range []byte("/?#\"<>`\\\x7f") {
-		table[c] = true
+		table[c] = all
 	}
+	table[':'] |= endsUser
+	table['@'] |= endsPassword
 	return table
 }()
+
+// until returns the first index from i on at which reading a part stops.
+func until(text []byte, i int, stop byte) int {
+	for i < len(text) && stops[text[i]]&stop == 0 {
+		i++
+	}
+	return i
+}
 
 // scan reads the part of text that it has not read yet.
 func (a *address) scan(text []byte, hide func(start, end int)) {
 	i := a.scanned
 	a.scanned = len(text)
 	for i < len(text) {
-		if a.part == outside {
-			next := bytes.Index(text[i:], scheme)
+		switch a.part {
+		case outside:
+			next := schemeEnd(text, i)
 			if next < 0 {
 				a.suspect(text[i:])
 				return
 			}
-			a.part = user
-			i += next + len(scheme)
+			a.part, i = user, next
+			continue
+		case user:
+			i = until(text, i, endsUser)
+		case password:
+			i = min(until(text, i, endsPassword), max(i, a.password+maxPassword))
+		case colon, slash:
+		}
+		if i < len(text) {
+			a.step(text, i, hide)
+			i++
+		}
+	}
+}
+
+// schemeEnd returns the index behind the first "://" in text[from:], or -1. It
+// looks for the two slashes, eight bytes at a time: colons and single slashes
+// are everywhere in a log, so that stopping at each is slow.
+func schemeEnd(text []byte, from int) int {
+	const (
+		slashes = 0x2F2F2F2F2F2F2F2F
+		ones    = 0x0101010101010101
+		highs   = 0x0080808080808080 // the last byte's neighbour is not there
+	)
+	at := from + 1
+	for at+8 <= len(text) {
+		x := binary.LittleEndian.Uint64(text[at:at+8]) ^ slashes
+		x |= x >> 8 // a byte is zero where it and the next are slashes
+		// The lowest bit that remains tells the first zero byte.
+		zero := (x - ones) &^ x & highs
+		if zero == 0 {
+			at += 7
 			continue
 		}
-		a.step(text, i, hide)
-		i++
+		at += bits.TrailingZeros64(zero) / 8
+		if text[at-1] == ':' {
+			return at + 2
+		}
+		at++
 	}
+	if next := bytes.Index(text[min(at-1, len(text)):], scheme); next >= 0 {
+		return at - 1 + next + len(scheme)
+	}
+	return -1
 }
 
 // suspect notes the beginning of "://" at the end of text.
@@ -87,14 +147,14 @@ func (a *address) step(text []byte, i int, hide func(start, end int)) {
 		switch {
 		case c == ':':
 			a.part, a.password, a.at = password, i+1, -1
-		case endsAuthority[c]:
+		case stops[c]&endsAuthority != 0:
 			a.part = outside
 		}
 	case password:
 		switch {
 		case c == '@':
 			a.at = i
-		case endsAuthority[c]:
+		case stops[c]&endsAuthority != 0:
 			a.finish(hide)
 			if c == '/' && (i == a.password || text[i-1] == ':') {
 				a.part = slash // "host://": another address begins

@@ -1,24 +1,6 @@
 package mask
 
-import (
-	"maps"
-	"regexp"
-	"slices"
-	"sort"
-)
-
-// matcher is a Set at one moment, compiled. It never changes.
-type matcher struct {
-	auto     *automaton
-	patterns []*regexp.Regexp
-}
-
-func newMatcher(forms map[string]struct{}, patterns []*regexp.Regexp) *matcher {
-	return &matcher{
-		auto:     newAutomaton(slices.Sorted(maps.Keys(forms))),
-		patterns: slices.Clone(patterns),
-	}
-}
+import "sort"
 
 // automaton finds all forms in one pass over the text (Aho and Corasick,
 // "Efficient string matching", CACM 18(6), 1975). Its states are the beginnings
@@ -37,43 +19,31 @@ type automaton struct {
 	match map[uint32]uint32 // for states with matched: length of the longest form at their end
 	// rows holds the successors of the root and of its children by byte. A
 	// state without children has the row, or the edges, of its fail.
-	rows [][256]uint32
-	// windows has a bit for every hash of three bytes with which a form
-	// begins: in the root, any other three can be passed without a look.
-	windows *[windowWords]uint64
+	rows  [][256]uint32
+	sieve *sieve // passes over text, in the root
 }
 
 const (
-	root        = uint32(0)
-	matched     = uint32(1 << 31) // in fail: a form ends with the state's beginning
-	windowBits  = 17              // 16 KiB: half of a first-level cache
-	windowWords = 1 << windowBits / 64
+	root    = uint32(0)
+	matched = uint32(1 << 31) // in fail: a form ends with the state's beginning
 )
-
-// window hashes the three low bytes of v.
-func window(v uint32) uint32 { return v * 0x9E3779B1 >> (32 - windowBits) }
 
 // newAutomaton compiles forms, which are sorted, distinct and not empty.
 func newAutomaton(forms []string) *automaton {
-	a := &automaton{windows: new([windowWords]uint64)}
+	a := &automaton{sieve: newSieve(forms)}
 	a.grow(forms)
 	a.fillRows()
 	a.link()
-	for _, form := range forms {
-		a.openWindows(form)
-	}
 	return a
 }
 
 // grow makes the states of all beginnings, level by level.
 func (a *automaton) grow(forms []string) {
 	type span struct{ from, to int } // the forms that share a beginning
-	total := 1
-	for _, form := range forms {
-		total += len(form)
-	}
-	a.label = make([]byte, 1, total)
-	a.first = make([]uint32, 0, total+1)
+	states := countBeginnings(forms)
+	a.label = make([]byte, 1, states)
+	a.first = make([]uint32, 0, states+1)
+	a.fail = make([]uint32, 1, states)
 	a.match = make(map[uint32]uint32, len(forms))
 	level := []span{{0, len(forms)}}
 	for depth := 0; len(level) > 0; depth++ {
@@ -90,10 +60,12 @@ func (a *automaton) grow(forms []string) {
 				for to < s.to && forms[to][depth] == c {
 					to++
 				}
+				own := uint32(0)
 				if len(forms[from]) == depth+1 {
+					own = matched
 					a.match[uint32(len(a.label))] = uint32(depth + 1) //nolint:gosec // as above
 				}
-				a.label = append(a.label, c)
+				a.label, a.fail = append(a.label, c), append(a.fail, own)
 				next = append(next, span{from, to})
 				from = to
 			}
@@ -103,22 +75,32 @@ func (a *automaton) grow(forms []string) {
 	a.first = append(a.first, uint32(len(a.label))) //nolint:gosec // as above
 }
 
+// countBeginnings counts the different beginnings of forms, the empty one too.
+func countBeginnings(forms []string) int {
+	n, last := 1, ""
+	for _, form := range forms {
+		shared := 0
+		for shared < min(len(form), len(last)) && form[shared] == last[shared] {
+			shared++
+		}
+		n += len(form) - shared
+		last = form
+	}
+	return n
+}
+
 // link sets every state's fail, and the matches it inherits through it.
 func (a *automaton) link() {
-	a.fail = make([]uint32, len(a.label))
 	for n := range uint32(len(a.label)) { //nolint:gosec // as above
 		for child := a.first[n]; child < a.first[n+1]; child++ {
 			fail := root
 			if n != root {
 				fail = a.step(a.fail[n]&^matched, a.label[child])
 			}
-			if _, own := a.match[child]; own {
-				fail |= matched
-			} else if length, inherited := a.match[fail]; inherited {
-				a.match[child] = length
-				fail |= matched
+			if a.fail[child] == 0 && a.fail[fail]&matched != 0 {
+				a.fail[child], a.match[child] = matched, a.match[fail] // inherited
 			}
-			a.fail[child] = fail
+			a.fail[child] |= fail
 		}
 	}
 }
@@ -140,47 +122,12 @@ func (a *automaton) fillRows() {
 	}
 }
 
-func (a *automaton) openWindows(form string) {
-	open := func(v uint32) {
-		h := window(v)
-		a.windows[h/64] |= 1 << (h % 64)
-	}
-	switch len(form) {
-	case 1:
-		for rest := range uint32(1 << 16) {
-			open(uint32(form[0]) | rest<<8)
-		}
-	case 2:
-		for rest := range uint32(1 << 8) {
-			open(uint32(form[0]) | uint32(form[1])<<8 | rest<<16)
-		}
-	default:
-		open(uint32(form[0]) | uint32(form[1])<<8 | uint32(form[2])<<16)
-	}
-}
-
-// skip returns the first index from i on at which a form may begin, for an
-// automaton in the root.
-func (a *automaton) skip(text []byte, i int) int {
-	if i+2 >= len(text) {
-		return i
-	}
-	v := uint32(text[i])<<8 | uint32(text[i+1])<<16
-	for k, c := range text[i+2:] {
-		v = v>>8 | uint32(c)<<16
-		if h := window(v); a.windows[h/64]>>(h%64)&1 != 0 {
-			return i + k
-		}
-	}
-	return len(text) - 2
-}
-
 // run reads text[from:] in state n, calls found with the length of the longest
 // form that ends at each index where one does, and returns the state reached.
 func (a *automaton) run(n uint32, text []byte, from int, found func(end int, length uint32)) uint32 {
 	for i := from; i < len(text); i++ {
 		if n == root {
-			if i = a.skip(text, i); i >= len(text) {
+			if i = a.sieve.skip(text, i); i >= len(text) {
 				break
 			}
 		}

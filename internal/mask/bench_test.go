@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -50,28 +52,53 @@ type onlyWriter struct{ io.Writer }
 func BenchmarkWriter(b *testing.B) {
 	log := buildLog()
 	base := []byte(base64.StdEncoding.EncodeToString(log))
-	s := mask.NewSet()
-	s.Add(hundredSecrets()...)
-	run := func(name string, text []byte, size int) {
-		b.Run(name, func(b *testing.B) {
-			w := s.NewWriter(onlyWriter{io.Discard})
-			b.SetBytes(int64(len(text)))
-			b.ReportAllocs()
-			for b.Loop() {
-				for at := 0; at < len(text); at += size {
-					if _, err := w.Write(text[at:min(at+size, len(text))]); err != nil {
-						b.Fatal(err)
-					}
-				}
-			}
+	secrets := hundredSecrets()
+	leaky := []byte(strings.ReplaceAll(string(log), "PASS", secrets[2]))
+	worst := []byte(strings.Repeat("P@ss "+secrets[2][:12], 1<<16))
+	for _, bench := range []struct {
+		name    string
+		secrets []string
+		text    []byte
+		size    int
+	}{
+		{"none", nil, log, 32 << 10},
+		{"one", secrets[:1], log, 32 << 10},
+		{"hundred/log", secrets, log, 32 << 10},
+		{"hundred/line", secrets, log, 80},
+		{"hundred/base64", secrets, base, 32 << 10},
+		{"hundred/leaky", secrets, leaky, 32 << 10},
+		{"hundred/worst", secrets, worst, 32 << 10},
+		{"short", append([]string{"me", "42"}, secrets...), log, 32 << 10},
+		{"key", []string{pemKey()}, log, 32 << 10},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			s := mask.NewSet()
+			s.Add(bench.secrets...)
+			benchmarkWriter(b, s, bench.text, bench.size)
 		})
 	}
-	run("log/32k", log, 32<<10)
-	run("log/line", log, 80)
-	run("base64/32k", base, 32<<10)
-	leaky := []byte(strings.ReplaceAll(string(log), "PASS", hundredSecrets()[2]))
-	run("leaky/32k", leaky, 32<<10)
-	run("worst/32k", []byte(strings.Repeat("P@ss "+hundredSecrets()[2][:12], 1<<16)), 32<<10)
+	// Some secrets came while the job ran and are not compiled into one yet.
+	b.Run("growing", func(b *testing.B) {
+		s := mask.NewSet()
+		s.Add(secrets[:90]...)
+		_ = s.Mask("")
+		s.Add(secrets[90:]...)
+		benchmarkWriter(b, s, log, 32<<10)
+	})
+}
+
+func benchmarkWriter(b *testing.B, s *mask.Set, text []byte, size int) {
+	b.Helper()
+	w := s.NewWriter(onlyWriter{io.Discard})
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		for at := 0; at < len(text); at += size {
+			if _, err := w.Write(text[at:min(at+size, len(text))]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
 }
 
 func BenchmarkMaskLine(b *testing.B) {
@@ -88,13 +115,57 @@ func BenchmarkMaskLine(b *testing.B) {
 	b.SetBytes(int64(total / max(i, 1)))
 }
 
-// BenchmarkCompile is the price of a hundred new secrets, paid by the first use.
+// pemKey is a private key of three kilobytes.
+func pemKey() string {
+	var der []byte
+	for i := 0; len(der) < 2300; i++ {
+		sum := sha256.Sum256(fmt.Append(nil, "key", i))
+		der = append(der, sum[:]...)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+// BenchmarkCompile is the price of new secrets, paid by the first use, and the
+// memory that they take from then on.
 func BenchmarkCompile(b *testing.B) {
-	secrets := hundredSecrets()
-	b.ReportAllocs()
+	var forty []string
+	for i := range 100 {
+		sum := sha256.Sum256(fmt.Append(nil, "token", i))
+		forty = append(forty, base64.StdEncoding.EncodeToString(sum[:30]))
+	}
+	for name, secrets := range map[string][]string{"hundred": hundredSecrets(), "hundred of 40": forty, "key": {pemKey()}} {
+		b.Run(name, func(b *testing.B) {
+			var s *mask.Set
+			before := heap()
+			for b.Loop() {
+				s = mask.NewSet()
+				s.Add(secrets...)
+				_ = s.Mask("text")
+			}
+			b.ReportMetric(float64(heap()-before), "B/set")
+			runtime.KeepAlive(s)
+		})
+	}
+}
+
+// heap is what is in use, in bytes.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC() // what sync.Pool keeps goes with the second
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// BenchmarkGrow is a job with 100 secrets that registers another 200, each of
+// which is hidden before the next comes.
+func BenchmarkGrow(b *testing.B) {
 	for b.Loop() {
 		s := mask.NewSet()
-		s.Add(secrets...)
-		_ = s.Mask("text")
+		s.Add(hundredSecrets()...)
+		for i := range 200 {
+			s.Add(fmt.Sprintf("secret-%x-%d", i*7919, i))
+			_ = s.Mask("a line")
+		}
 	}
 }

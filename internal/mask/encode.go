@@ -13,6 +13,7 @@ type dialects struct {
 	uri       []uriDialect
 	backslash []*strings.Replacer
 	base64    []string // the last two characters of the alphabet
+	hex       []string // digits
 }
 
 // jsonDialect is what an encoder escapes beyond what JSON demands.
@@ -62,12 +63,12 @@ var everyDialect = func() (d dialects) {
 		{`\`, `\\`, `"`, `\"`, "\t", `\t`, "\r", `\r`, "\n", `\n`},
 		{`\`, `\\`, `'`, `\'`, "\t", `\t`, "\r", `\r`, "\n", `\n`},
 		{`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`"},
-		{`'`, `'\''`},
 		{`\\`, `\`, `\'`, `'`, `\"`, `"`, `\t`, "\t"}, // taken away
 	} {
 		d.backslash = append(d.backslash, strings.NewReplacer(pairs...))
 	}
 	d.base64 = []string{"+/", "-_"}
+	d.hex = []string{lower, upper}
 	return d
 }()
 
@@ -77,6 +78,7 @@ var usualDialects = dialects{
 	uri:       []uriDialect{{"-_.~", upper}, {"-_.~", lower}},
 	backslash: []*strings.Replacer{strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\t", `\t`, "\r", `\r`, "\n", `\n`)},
 	base64:    []string{"+/"},
+	hex:       []string{lower},
 }
 
 // jsonForms are the inside of form as a JSON string, with and without PHP's
@@ -141,6 +143,7 @@ func uriForms(form string, use []uriDialect) []string {
 
 func percent(form, punctuation, digits string) string {
 	var b strings.Builder
+	b.Grow(len(form) + len(form)/4)
 	for i := range len(form) {
 		c := form[i]
 		switch {

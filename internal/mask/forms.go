@@ -12,67 +12,85 @@ import (
 //
 //   - value itself; value with %, CR and LF, or CR and LF alone, escaped as in
 //     logging commands (%AZP25, %0D, %0A); and with the other kind of line ending;
+//   - each of those without the quotes around it and without the blanks, CR
+//     and LF around it;
+//   - the lines of value, without the blanks around them, from eight bytes on,
+//     unless they are the boundary of a key or a ruler such as "--------";
 //   - base64 of each of these, padded and not, in both alphabets, wrapped as
 //     base64(1) and openssl(1) wrap it, and as it stands inside the base64 of a
 //     longer text, whatever precedes it there;
-//   - each of those without the quotes around it and without the blanks, CR
-//     and LF around it;
-//   - each of those as a JSON string, as part of a URI and behind backslashes,
-//     as the usual encoders write them.
+//   - each of those as a JSON string, as part of a URI, quoted for a shell and
+//     behind backslashes, as the usual encoders write them;
+//   - value, without quotes and blanks, and its lines in hexadecimal digits, in
+//     both cases, as one piece and as "xxd -p" wraps it, from four bytes on.
 //
-// A form is never empty and never only white space. The lines of a value of
-// several lines are no forms of it. Of a value longer than 1 KiB, such as a
-// key in a file, only the forms without quotes and blanks around it are there,
-// and those of the most usual encoders: a few dozen instead of some hundred.
+// A form is never empty and never only white space. Of a value longer than
+// 1 KiB, such as a key in a file, only the forms without quotes and blanks
+// around it are there, and those of the most usual encoders: a few dozen
+// instead of some hundred, and as few of each line.
 func Forms(value string) []string {
-	all := make(map[string]struct{})
-	add := func(forms ...string) {
-		for _, form := range forms {
-			if strings.TrimSpace(form) != "" {
-				all[form] = struct{}{}
-			}
-		}
-	}
+	f := make(formSet)
 	use, bare := everyDialect, bareForms
 	if len(value) > longValue {
 		use, bare = usualDialects, barest
 	}
+	for _, form := range append(bare(value), secretLines(value)...) {
+		f.spell(form, use)
+		f.add(hexForms(form, use.hex)...)
+	}
 	for _, escaped := range commandForms(value) {
 		for _, form := range bare(escaped) {
-			add(form)
-			add(jsonForms(form, use.json)...)
-			add(uriForms(form, use.uri)...)
-			add(backslashForms(form, use.backslash)...)
-			for _, encoded := range base64Forms(form, use.base64) {
-				add(encoded)
-				// Of the characters of base64 only these need escaping in a URI.
-				if strings.ContainsAny(encoded, "+/=\n") {
-					add(uriForms(encoded, use.uri)...)
-				}
-			}
+			f.spell(form, use)
 		}
 	}
-	return slices.Sorted(maps.Keys(all))
+	return slices.Sorted(maps.Keys(f))
+}
+
+type formSet map[string]struct{}
+
+func (f formSet) add(forms ...string) {
+	for _, form := range forms {
+		if strings.TrimSpace(form) != "" {
+			f[form] = struct{}{}
+		}
+	}
+}
+
+// spell adds form as encoders write it.
+func (f formSet) spell(form string, use dialects) {
+	f.add(form)
+	f.add(jsonForms(form, use.json)...)
+	f.add(uriForms(form, use.uri)...)
+	f.add(backslashForms(form, use.backslash)...)
+	f.add(shellForms(form)...)
+	for _, encoded := range base64Forms(form, use.base64) {
+		f.add(encoded)
+		// Of the characters of base64 only these need escaping in a URI.
+		if strings.ContainsAny(encoded, "+/=\n") {
+			f.add(uriForms(encoded, use.uri)...)
+		}
+	}
 }
 
 // longValue is the length from which on the number of forms counts: every byte
 // of every form costs about ten bytes of memory.
 const longValue = 1 << 10
 
-// commandForms are value and its escapings in logging commands.
+var lineEscapes = strings.NewReplacer("\r", "%0D", "\n", "%0A")
+
+// commandForms are the escapings of value in logging commands, and value with
+// either kind of line ending, where they are not value itself.
 func commandForms(value string) []string {
-	lines := strings.NewReplacer("\r", "%0D", "\n", "%0A")
 	forms := []string{
-		value,
-		lines.Replace(value),
-		lines.Replace(strings.ReplaceAll(value, "%", "%AZP25")),
+		lineEscapes.Replace(value),
+		lineEscapes.Replace(strings.ReplaceAll(value, "%", "%AZP25")),
 	}
 	if strings.Contains(value, "\n") {
 		unix := strings.ReplaceAll(value, "\r\n", "\n")
 		forms = append(forms, unix, strings.ReplaceAll(unix, "\n", "\r\n"))
 	}
 	slices.Sort(forms)
-	return slices.Compact(forms)
+	return slices.DeleteFunc(slices.Compact(forms), func(form string) bool { return form == value })
 }
 
 // bareForms are form, form without quotes and form without blanks around it.
@@ -129,9 +147,44 @@ func base64Forms(form string, alphabets []string) []string {
 	return forms
 }
 
+// minHex is the length, in bytes, from which on a value is hidden in
+// hexadecimal digits: eight of them are 32 bits. Fewer turn up in numbers,
+// dates and hashes.
+const minHex = 4
+
+// hexLine is the length at which "xxd -p" breaks lines.
+const hexLine = 60
+
+// hexForms are form in hexadecimal digits without anything between them, as
+// xxd -p, hexdump -e '"%02x"', and od and most languages print it. The tables
+// of od and hexdump are left out: what begins in the middle of one of their
+// rows has an address and a column of text in it.
+func hexForms(form string, digits []string) []string {
+	if len(form) < minHex {
+		return nil
+	}
+	var forms []string
+	for _, digits := range digits {
+		encoded := make([]byte, 0, 2*len(form))
+		for i := range len(form) {
+			encoded = append(encoded, digits[form[i]>>4], digits[form[i]&15])
+		}
+		forms = append(forms, string(encoded), wrap(string(encoded), hexLine))
+	}
+	return forms
+}
+
 // inAlphabet writes standard base64 with other last two characters.
 func inAlphabet(encoded, alphabet string) string {
-	return strings.NewReplacer("+", alphabet[:1], "/", alphabet[1:]).Replace(encoded)
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case '+':
+			return rune(alphabet[0])
+		case '/':
+			return rune(alphabet[1])
+		}
+		return r
+	}, encoded)
 }
 
 func wrap(text string, width int) string {

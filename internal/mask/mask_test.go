@@ -176,6 +176,17 @@ func TestPasswordsInAddressesAreHidden(t *testing.T) {
 	}
 }
 
+func TestAnAddressIsFoundAtEveryOffset(t *testing.T) {
+	for before := range 40 {
+		for _, filler := range []string{"x", "/", "a/", "://"} {
+			text := strings.Repeat(filler, before) + " git://me:tok3n@host"
+			if got, want := mask.NewSet().Mask(text), strings.Replace(text, "tok3n", mask.Replacement, 1); got != want {
+				t.Errorf("Mask(%q) = %q, want %q", text, got, want)
+			}
+		}
+	}
+}
+
 func TestAPatternHidesWhatItMatchesInALine(t *testing.T) {
 	s := mask.NewSet()
 	for _, pattern := range []string{`tok-[0-9a-f]+`, `^id=.*$`, `x*`} {

@@ -2,6 +2,7 @@ package mask
 
 import (
 	"bytes"
+	"regexp"
 	"slices"
 )
 
@@ -9,9 +10,21 @@ const (
 	// maxLine is how much of one line patterns are shown at a time, and so the
 	// most that is held back for them: far more than lines people read.
 	maxLine = 64 << 10
+	// blockSize is how much one automaton reads before the next does, so that
+	// what they find comes nearly in order.
+	blockSize = 4 << 10
 	// maxPooled is the largest buffer kept for the next call of Mask.
 	maxPooled = 1 << 20
 )
+
+// maxAutomata are the short, the long and the recent forms, see [Set.compile].
+const maxAutomata = 3
+
+// matcher is a Set at one moment, compiled. It never changes.
+type matcher struct {
+	automata []*automaton // maxAutomata at most
+	patterns []*regexp.Regexp
+}
 
 // span is text[start:end], to be hidden.
 type span struct{ start, end int }
@@ -20,10 +33,10 @@ type span struct{ start, end int }
 // count from the first byte not yet released.
 type scanner struct {
 	m         *matcher
-	state     uint32
-	scanned   int    // bytes read by the automaton
-	spans     []span // sorted, neither overlapping nor touching
-	masked    int    // end of the last replacement written, -1 when there is none to extend
+	states    [maxAutomata]uint32 // of the matcher's automata
+	scanned   int                 // bytes read by them
+	spans     []span              // sorted, neither overlapping nor touching
+	masked    int                 // end of the last replacement written, -1 when there is none to extend
 	address   address
 	lineStart int // first byte that patterns have not been shown for the last time
 
@@ -53,7 +66,7 @@ func (s *scanner) adopt(m *matcher) {
 		return
 	}
 	s.m = m
-	s.state = root
+	s.states = [maxAutomata]uint32{}
 	s.lineStart = 0
 	s.scanned = 0
 }
@@ -61,9 +74,15 @@ func (s *scanner) adopt(m *matcher) {
 // scan reads text[s.scanned:].
 func (s *scanner) scan(text []byte) {
 	s.address.scan(text, s.hide)
-	s.state = s.m.auto.run(s.state, text, s.scanned, func(end int, length uint32) {
-		s.hide(end-int(length), end)
-	})
+	for s.scanned < len(text) && len(s.m.automata) > 0 {
+		block := text[:min(s.scanned+blockSize, len(text))]
+		for i, auto := range s.m.automata {
+			s.states[i] = auto.run(s.states[i], block, s.scanned, func(end int, length uint32) {
+				s.hide(end-int(length), end)
+			})
+		}
+		s.scanned = len(block)
+	}
 	s.scanned = len(text)
 	if len(s.m.patterns) > 0 {
 		s.scanLines(text)
@@ -77,7 +96,7 @@ func (s *scanner) finish(text []byte) {
 		s.scanLine(text, s.lineStart, len(text))
 	}
 	s.lineStart = len(text)
-	s.state = root
+	s.states = [maxAutomata]uint32{}
 }
 
 func (s *scanner) scanLines(text []byte) {
@@ -128,7 +147,10 @@ func (s *scanner) hide(start, end int) {
 
 // releasable is how much of text, all of it scanned, no secret can begin in any more.
 func (s *scanner) releasable(text []byte) int {
-	n := len(text) - s.m.auto.depth(s.state)
+	n := len(text)
+	for i, auto := range s.m.automata {
+		n = min(n, len(text)-auto.depth(s.states[i]))
+	}
 	n = min(n, s.address.holdFrom(len(text)))
 	if len(s.m.patterns) > 0 {
 		n = min(n, s.lineStart)

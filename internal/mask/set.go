@@ -3,10 +3,13 @@ package mask
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 )
 
 // Set is a growing collection of values and patterns that must not be shown.
@@ -21,8 +24,10 @@ type Set struct {
 	current   atomic.Pointer[matcher] // nil when forms or patterns changed since
 
 	mu       sync.Mutex
-	forms    map[string]struct{}
 	patterns []*regexp.Regexp
+	settled  []string            // forms, sorted, each once
+	recent   map[string]struct{} // forms added since
+	automata []*automaton        // of the settled
 }
 
 // Option changes how [NewSet] makes a [Set].
@@ -35,7 +40,7 @@ func MinLength(n int) Option { return func(s *Set) { s.minLength = n } }
 
 // NewSet returns a set that hides nothing but passwords in addresses.
 func NewSet(options ...Option) *Set {
-	s := &Set{forms: make(map[string]struct{})}
+	s := &Set{recent: make(map[string]struct{})}
 	for _, option := range options {
 		option(s)
 	}
@@ -43,10 +48,18 @@ func NewSet(options ...Option) *Set {
 	return s
 }
 
+// fewestCharacters is the length below which a form is found in ordinary text
+// all the time: as a number, in a word, in a path.
+const fewestCharacters = 4
+
 // Add registers values in every form described at [Forms]. A value that is
 // empty or only white space is ignored. Adding a known value again costs
 // little and changes nothing.
-func (s *Set) Add(values ...string) {
+//
+// It reports whether that hides a text of fewer than four characters which was
+// not hidden before, so that somebody can be told why words with holes are in
+// the output: once, however often the value comes.
+func (s *Set) Add(values ...string) (short bool) {
 	var fresh []string
 	for _, value := range values {
 		if strings.TrimSpace(value) != "" {
@@ -56,12 +69,23 @@ func (s *Set) Add(values ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, form := range fresh {
-		if _, known := s.forms[form]; known || len(form) < s.minLength {
+		if len(form) < s.minLength || s.knows(form) {
 			continue
 		}
-		s.forms[form] = struct{}{}
+		s.recent[form] = struct{}{}
 		s.current.Store(nil)
+		short = short || utf8.RuneCountInString(form) < fewestCharacters
 	}
+	return short
+}
+
+// knows reports whether form was added before. The lock is held.
+func (s *Set) knows(form string) bool {
+	if _, known := s.recent[form]; known {
+		return true
+	}
+	_, known := slices.BinarySearch(s.settled, form)
+	return known
 }
 
 // AddPattern registers a regular expression in the syntax of package regexp:
@@ -135,7 +159,44 @@ func (s *Set) matcher() *matcher {
 	if m := s.current.Load(); m != nil {
 		return m
 	}
-	m := newMatcher(s.forms, s.patterns)
+	m := s.compile()
 	s.current.Store(m)
 	return m
+}
+
+const (
+	// settleAt is how many times more settled than recent forms there may be
+	// without all being compiled anew: a step that registers hundreds of
+	// secrets, one after each line, would compile all of them as often, which
+	// takes seconds.
+	settleAt = 4
+	// shortForm is the length in bytes below which a form gets into an
+	// automaton of its own: the shortest form decides how fast text is read for
+	// all that are with it (see sieve), and few are short.
+	shortForm = 8
+)
+
+// compile makes the matcher. The lock is held.
+func (s *Set) compile() *matcher {
+	recent := slices.Sorted(maps.Keys(s.recent))
+	if len(recent)*settleAt >= len(s.settled) && len(recent) > 0 {
+		s.settled = append(s.settled, recent...)
+		slices.Sort(s.settled)
+		isShort := func(form string) bool { return len(form) < shortForm }
+		isLong := func(form string) bool { return !isShort(form) }
+		s.automata = slices.Concat(
+			compiled(slices.DeleteFunc(slices.Clone(s.settled), isShort)),
+			compiled(slices.DeleteFunc(slices.Clone(s.settled), isLong)))
+		clear(s.recent)
+		recent = nil
+	}
+	return &matcher{automata: slices.Concat(s.automata, compiled(recent)), patterns: slices.Clone(s.patterns)}
+}
+
+// compiled is the automaton of forms, if there are any.
+func compiled(forms []string) []*automaton {
+	if len(forms) == 0 {
+		return nil
+	}
+	return []*automaton{newAutomaton(forms)}
 }
