@@ -25,6 +25,9 @@ func scriptTasks() map[string]task {
 		"6c731c3c-3c68-459a-a5c9-bde6e6595b5b@3": {
 			name: "Bash", title: "Bash", description: "Run a Bash script.", run: runBash,
 		},
+		"e213ff0f-5d5c-4791-802d-52ea3e7be1f1@2": {
+			name: "PowerShell", title: "PowerShell", description: "Run a PowerShell script.", run: runPowerShell,
+		},
 	}
 }
 
@@ -43,9 +46,12 @@ func runCommandLine(ctx context.Context, a *attempt) error {
 // runBash is Bash@3 (language §5.2).
 func runBash(ctx context.Context, a *attempt) error {
 	if value := a.in.text("bashEnvValue", ""); value != "" {
+		if old := a.env["BASH_ENV"]; old != "" {
+			a.node.print(fmt.Sprintf("BASH_ENV is %s for this step, in place of %s.", value, old))
+		}
 		a.env["BASH_ENV"] = value
 	}
-	if strings.EqualFold(a.in.text("targetType", "filePath"), "inline") {
+	if !strings.EqualFold(a.in.text("targetType", "filePath"), "filePath") {
 		return runScript(ctx, a, a.in.text("script", ""), a.env)
 	}
 	given := a.in.text("filePath", "")
@@ -54,36 +60,66 @@ func runBash(ctx context.Context, a *attempt) error {
 		return fmt.Errorf("the input filePath %q is no file", given)
 	}
 	script := "exec bash " + quote(file)
-	if _, old := a.env["AZP_BASHV3_OLD_SOURCE_BEHAVIOR"]; old {
+	if a.env["AZP_BASHV3_OLD_SOURCE_BEHAVIOR"] != "" {
 		script = ". " + quote(file)
 	}
 	if arguments := a.in.text("arguments", ""); arguments != "" {
 		script += " " + arguments
 	}
-	return runScript(ctx, a, script, a.env)
+	return runBashScript(ctx, a, script, "Formatted command: "+script, a.env)
 }
 
 // quote writes text as one word of a shell.
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
-// runScript writes script to a file that only this user reads, because its
-// macros may be expanded secrets, runs it with bash and removes it.
-func runScript(ctx context.Context, a *attempt, script string, env environment, options ...string) (err error) {
-	dir, err := a.x.directory(a.in.text("workingDirectory", ""))
-	if err != nil {
-		return err
+// runScript runs a script of the pipeline with bash. One of a single line is
+// shown, unless it is a logging command, which would look like one then.
+func runScript(ctx context.Context, a *attempt, script string, env environment, options ...string) error {
+	shown := ""
+	if !strings.Contains(script, "\n") && !strings.Contains(strings.ToLower(script), "##vso[") {
+		shown = "Script contents:\n" + script
 	}
+	return runBashScript(ctx, a, script, shown, env, options...)
+}
+
+func runBashScript(ctx context.Context, a *attempt, script, shown string, env environment, options ...string) error {
 	bash, err := env.look("bash")
 	if err != nil {
 		return hint.With(err, "install bash, or name its directory in PATH")
 	}
-	a.node.print("Generating script.")
-	if !strings.Contains(script, "\n") {
-		a.node.print("Script contents:")
-		a.node.print(script)
+	f := scriptFile{
+		name: "Bash", program: bash, end: ".sh", content: script, shown: shown, env: env,
+		args: func(file string) []string { return append(options, file) },
 	}
-	file := filepath.Join(a.x.folders.temp, uuid.NewString()+".sh")
-	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
+	return f.run(ctx, a)
+}
+
+// scriptFile is a script that a program runs out of a file.
+type scriptFile struct {
+	name    string // of the program, in messages
+	program string // its path
+	args    func(file string) []string
+	end     string // of the file's name
+	content string
+	shown   string // what the log says of it; empty: nothing
+	env     environment
+}
+
+// run writes the script to a file that only this user reads, because its macros
+// may be expanded secrets, runs it and removes it.
+func (f scriptFile) run(ctx context.Context, a *attempt) (err error) {
+	dir, err := a.x.directory(a.in.text("workingDirectory", ""))
+	if err != nil {
+		return err
+	}
+	a.node.print("Generating script.")
+	if f.shown != "" {
+		for line := range strings.SplitSeq(f.shown, "\n") {
+			a.node.print(line)
+		}
+	}
+	file := filepath.Join(a.x.folders.temp, uuid.NewString()+f.end)
+	if err := os.WriteFile(file, []byte(f.content), 0o600); err != nil {
 		return fmt.Errorf("writing the script: %w", err)
 	}
 	defer func() {
@@ -92,9 +128,9 @@ func runScript(ctx context.Context, a *attempt, script string, env environment, 
 		}
 	}()
 	a.node.print(commandRuler)
-	args := append(options, file)
-	a.node.print("##[command]" + bash + " " + strings.Join(args, " "))
-	return exitError("Bash", a.process(ctx, program{
-		path: bash, args: args, dir: dir, env: env, commands: true, noStderr: a.in.truth("failOnStderr", false),
+	args := f.args(file)
+	a.node.print("##[command]" + f.program + " " + strings.Join(args, " "))
+	return exitError(f.name, a.process(ctx, program{
+		path: f.program, args: args, dir: dir, env: f.env, commands: true, noStderr: a.in.truth("failOnStderr", false),
 	}))
 }

@@ -34,6 +34,7 @@ type matchQuestion struct {
 	Root     string   `json:"root,omitempty"`
 	Base     bool     `json:"base,omitempty"`
 	NoDots   bool     `json:"noDots,omitempty"`
+	Braces   bool     `json:"braces,omitempty"`
 	Want     []int    `json:"want"` // of the names
 }
 
@@ -196,6 +197,17 @@ func matchTable() []matchQuestion {
 		{Patterns: []string{"a**"}},
 		{Patterns: []string{"a/**b"}},
 		{Patterns: []string{"{a,b}"}},
+		{Patterns: []string{"{a,b}"}, Braces: true},
+		{Patterns: []string{"{a,b/c,.}*", "!{a,b}"}, Braces: true},
+		{Patterns: []string{"a{.js,{b,c{x,}}}{,c}"}, Braces: true},
+		{Patterns: []string{"{a..c}"}, Braces: true},
+		{Patterns: []string{"{c..a..2}{a,b}"}, Braces: true},
+		{Patterns: []string{"{a}", "a{b,c", "{a,b"}, Braces: true},
+		{Patterns: []string{"\\{a,b}"}, Braces: true},
+		{Patterns: []string{"{{a,b}"}, Braces: true},
+		{Patterns: []string{"{a,b}}"}, Braces: true},
+		{Patterns: []string{"{,a}b"}, Braces: true},
+		{Patterns: []string{"@(a|{b,c})"}, Braces: true},
 		{Patterns: []string{".*"}, NoDots: true},
 		{Patterns: []string{"[.]a"}, NoDots: true},
 		{Patterns: []string{"\\.*"}, NoDots: true},

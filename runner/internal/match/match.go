@@ -1,17 +1,17 @@
-// Package match knows how tasks choose files by patterns, exactly as the task
-// library's match and findMatch do (language §5.0).
+// Package match knows how tasks choose files by patterns, as the task library's
+// match and findMatch do (language §5.0).
 //
 // Patterns are applied in order: each adds what it matches, and one behind an odd
 // number of "!" takes it away again. They are trimmed; empty ones and those
 // behind "#" say nothing. "?" is one character and "*" any number of them, within
 // one element of a path; "**" is any number of whole elements; "[a-z]" and
 // "[!a-z]" are classes; "?(a|b)", "*(a|b)", "+(a|b)", "@(a|b)" and "!(a|b)" are
-// alternatives; "\" takes the meaning from what follows. Braces mean nothing.
-// Upper and lower case differ.
+// alternatives; "\" takes the meaning from what follows. Braces mean nothing
+// unless asked for. Upper and lower case differ.
 //
-// [Find] looks into the file system, [Walk] lists a tree and [Filter] chooses
-// from a list. Patterns come from pipelines and names
-// from repositories: neither makes the work grow exponentially.
+// [Find] looks into the file system, [Walk] lists a tree and [Filter] chooses from
+// a list. Patterns come from pipelines and names from repositories: neither makes
+// the work grow exponentially.
 package match
 
 import (
@@ -32,6 +32,8 @@ type Options struct {
 	Base bool
 	// NoDots keeps wildcards from matching a dot in front of a name.
 	NoDots bool
+	// Braces makes "{a,b}" stand for either and "{1..3}" for each.
+	Braces bool
 }
 
 // rule is one pattern of a list.
@@ -41,7 +43,7 @@ type rule struct {
 }
 
 // rules reads patterns.
-func rules(patterns []string) []rule {
+func rules(patterns []string, o Options) ([]rule, error) {
 	var all []rule
 	for _, text := range patterns {
 		text = strings.TrimSpace(text)
@@ -50,11 +52,20 @@ func rules(patterns []string) []rule {
 		}
 		bare := strings.TrimLeft(text, "!")
 		exclude := (len(text)-len(bare))%2 == 1
-		if bare = strings.TrimSpace(bare); bare != "" {
-			all = append(all, rule{text: bare, exclude: exclude})
+		texts := []string{bare}
+		if o.Braces {
+			var err error
+			if texts, err = spread(bare); err != nil {
+				return nil, err
+			}
+		}
+		for _, t := range texts {
+			if t = strings.TrimSpace(t); t != "" {
+				all = append(all, rule{text: t, exclude: exclude})
+			}
 		}
 	}
-	return all
+	return all, nil
 }
 
 // compile makes the pattern one of whole paths, unless it is one of their last
@@ -72,8 +83,12 @@ func (r rule) compile(root string, o Options) (*glob, error) {
 // once. A pattern that is not absolute counts from root, whose own letters never
 // are wildcards; with an empty root it has to match a path as it is.
 func Filter(paths, patterns []string, root string, o Options) ([]string, error) {
+	all, err := rules(patterns, o)
+	if err != nil {
+		return nil, err
+	}
 	chosen := make(map[string]bool)
-	for _, r := range rules(patterns) {
+	for _, r := range all {
 		g, err := r.compile(root, o)
 		if err != nil {
 			return nil, err
@@ -99,9 +114,13 @@ func Filter(paths, patterns []string, root string, o Options) ([]string, error) 
 // them. Links are followed, and those that lead nowhere are found like files. An
 // element "." or ".." stays in the path as the pattern writes it.
 func Find(ctx context.Context, root string, patterns []string, o Options) ([]string, error) {
+	all, err := rules(patterns, o)
+	if err != nil {
+		return nil, err
+	}
 	root = squash(root)
 	found := make(map[string]bool)
-	for _, r := range rules(patterns) {
+	for _, r := range all {
 		g, err := r.compile(root, o)
 		if err != nil {
 			return nil, err

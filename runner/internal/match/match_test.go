@@ -20,10 +20,12 @@ type golden struct {
 	Tree  []string
 	Names []string
 	Match []struct {
-		Patterns     []string
-		Root         string
-		Base, NoDots bool
-		Want         []int
+		Patterns []string
+		Root     string
+
+		Base, NoDots, Braces bool
+
+		Want []int
 	}
 	Find []struct {
 		Patterns     []string
@@ -52,7 +54,7 @@ func TestFilterChoosesWhatTheTaskLibraryChooses(t *testing.T) {
 		for _, i := range c.Want {
 			want = append(want, g.Names[i])
 		}
-		o := match.Options{Base: c.Base, NoDots: c.NoDots}
+		o := match.Options{Base: c.Base, NoDots: c.NoDots, Braces: c.Braces}
 		got, err := match.Filter(g.Names, c.Patterns, c.Root, o)
 		if err != nil {
 			t.Errorf("Filter(names, %q, %q, %+v) = %v", c.Patterns, c.Root, o, err)
@@ -168,6 +170,31 @@ func TestNoPatternTakesForever(t *testing.T) {
 	}
 	if took := time.Since(started); took > 20*time.Second {
 		t.Errorf("the patterns took %s", took)
+	}
+}
+
+func TestBracesStandForEachOfTheirChoices(t *testing.T) {
+	names := []string{"f8", "f9", "f10", "f08", "f09", "g-1", "g0", "g1", "$x", "${x,y}"}
+	for pattern, want := range map[string][]string{
+		"f{8..10}":    {"f8", "f9", "f10"},
+		"f{10..8..2}": {"f8", "f10"},
+		"f{08..10}":   {"f10", "f08", "f09"},
+		"g{-1..1}":    {"g-1", "g0", "g1"},
+		"${x,y}":      {"${x,y}"},
+	} {
+		got, err := match.Filter(names, []string{pattern}, "", match.Options{Braces: true})
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("Filter(names, %q) = %v (-want +got):\n%s", pattern, err, diff)
+		}
+	}
+}
+
+func TestBracesThatMultiplyAreBounded(t *testing.T) {
+	for _, pattern := range []string{strings.Repeat("{a,b}", 60), "{1..1000000000}", strings.Repeat("{", 2000) + strings.Repeat(",}", 2000), strings.Repeat("{1..1}", 9000)} {
+		_, err := match.Filter([]string{"a"}, []string{pattern}, "", match.Options{Braces: true})
+		if err == nil || !strings.Contains(err.Error(), "more than 10000 patterns") {
+			t.Errorf("Filter(%.20q…) = %v, want a bound", pattern, err)
+		}
 	}
 }
 

@@ -28,6 +28,10 @@ type span struct{ from, to rune }
 
 // parse reads the pattern of one element. It is magic when it can match more than
 // one text.
+//
+// The library takes a wildcard and a "]" or ")" behind it in wrong order when that
+// closes nothing, and loses a negation's meaning beside other groups. Nobody means
+// that, so it is not followed.
 func parse(text string) (nodes []node, magic bool) {
 	p := &parser{text: []rune(text)}
 	p.pair()

@@ -11,7 +11,7 @@ const standard = { nobrace: true, dot: true }
 const links = { allowBrokenSymbolicLinks: true, followSpecifiedSymbolicLink: true, followSymbolicLinks: true }
 
 for (const q of questions.match) {
-  const options = { ...standard, matchBase: !!q.base, dot: !q.noDots }
+  const options = { ...standard, matchBase: !!q.base, dot: !q.noDots, nobrace: !q.braces }
   const chosen = tl.match(questions.names, q.patterns, q.root || undefined, options)
   q.want = chosen.map((name) => questions.names.indexOf(name))
 }
