@@ -125,7 +125,7 @@ func TestMistakesCarryAPositionAndAHint(t *testing.T) {
 }
 
 func TestAnUnknownTaskComesWithAdvice(t *testing.T) {
-	const builtin = "built in are CmdLine@2, Bash@3 and Docker@2: use one of them, or do what the task does in a script step"
+	const builtin = "name one that is known here, or do what the task does in a script step"
 	for reference, want := range map[string]string{
 		"Dokcer@2":                 "did you mean Docker@2?",
 		"HelmDeploi@1":             "did you mean HelmDeploy@0 or HelmDeploy@1?",

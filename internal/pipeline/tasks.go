@@ -84,7 +84,7 @@ func (d *decoder) otherTask(name string) string {
 			alike = append(alike, t.written())
 		}
 	}
-	return cmp.Or(didYouMean(alike), "built in are CmdLine@2, Bash@3 and Docker@2: use one of them, or do what the task does in a script step")
+	return cmp.Or(didYouMean(alike), "name one that is known here, or do what the task does in a script step")
 }
 
 // maxCompared is how long a name may be to be compared with others.

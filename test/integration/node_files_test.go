@@ -44,8 +44,12 @@ func TestATaskWorksWithFilesToolsAndResults(t *testing.T) {
 	}
 	checkFilesReport(t, report)
 	for _, c := range []struct{ record, line string }{
-		{"good", "out"}, {"good", "err"}, {"good", "##[error]an error that says where it comes from"},
-		{"bad", "##[error]as it was told"}, {"Post-job: bad", "the job is Failed"}, {"Post-job: good", "the job is Failed"},
+		{"good", "out"},
+		{"good", "err"},
+		{"good", "##[error]an error that says where it comes from"},
+		{"bad", "##[error]as it was told"},
+		{"Post-job: bad", "the job is Failed"},
+		{"Post-job: good", "the job is Failed"},
 	} {
 		if log := record(t, r, c.record).Log; !slices.Contains(log, c.line) {
 			t.Errorf("the log of %s lacks %q:\n%s", c.record, c.line, strings.Join(log, "\n"))
