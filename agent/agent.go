@@ -37,8 +37,9 @@ type JobFunc func(ctx context.Context, m *job.Message, c Conn) (job.Result, erro
 // Conn is what a job knows of the agent that runs it.
 type Conn struct {
 	Reporter  *ado.Reporter
-	Tasks     *ado.TaskClient // fetches the packages of downloaded tasks
-	Tests     *ado.TestClient // publishes test results and coverage
+	Tasks     *ado.TaskClient  // fetches the packages of downloaded tasks
+	Builds    *ado.BuildClient // keeps the run and its artifacts
+	Tests     *ado.TestClient  // publishes test results and coverage
 	AgentID   ado.AgentID
 	AgentName string
 	PoolID    ado.PoolID

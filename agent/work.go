@@ -150,8 +150,12 @@ func (s *service) execute(lock, jobCtx context.Context, w *work) job.Result {
 		if err != nil {
 			s.log.ErrorContext(lock, "job cannot publish tests", "job_id", w.message.JobID, "error", err)
 		}
+		builds, err := ado.NewBuildClient(w.message, s.jobOptions())
+		if err != nil {
+			s.log.ErrorContext(lock, "job cannot publish artifacts", "job_id", w.message.JobID, "error", err)
+		}
 		return s.supervise(jobCtx, w, Conn{
-			Reporter: r, Tasks: tasks, Tests: tests, AgentID: s.agent.ID, AgentName: s.agent.Name,
+			Reporter: r, Tasks: tasks, Builds: builds, Tests: tests, AgentID: s.agent.ID, AgentName: s.agent.Name,
 			PoolID: s.pool.ID, PoolName: s.pool.Name, Once: s.config.Once,
 		})
 	})

@@ -116,7 +116,9 @@ func (a *attempt) execute(c command.Command) {
 	case handle == nil:
 		err = errors.New("it is not supported by this agent yet")
 	default:
-		err = handle(a, c)
+		if err = a.x.offers(c.Area); err == nil {
+			err = handle(a, c)
+		}
 	}
 	if err != nil {
 		// The data is left out: it may be a secret that was not registered.

@@ -1,16 +1,15 @@
 package runner
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
-	"iter"
 	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/docker/go-units"
 
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/job"
@@ -25,6 +24,8 @@ import (
 type Config struct {
 	Work        string `envconfig:"AZP_WORK" default:"_work" desc:"work folder of the jobs"`
 	NativeTasks string `envconfig:"DOCKLESS_NATIVE_TASKS" default:"on" desc:"on runs the built-in version of a task where there is one; off runs the package that the server has"`
+	CacheDir    string `envconfig:"DOCKLESS_CACHE_DIR" desc:"directory of what Cache@2 keeps, which agents on one volume may share; empty is _caches in the work folder"`
+	CacheSize   string `envconfig:"DOCKLESS_CACHE_DIR_SIZE" default:"10GiB" desc:"what all caches in DOCKLESS_CACHE_DIR may take, for example 500MiB; those that were not used for longest are removed first"`
 	Node        string `envconfig:"DOCKLESS_NODE" default:"node" desc:"program of Node.js 16 or later that runs downloaded tasks; a name without a slash is looked for on PATH"`
 	TaskStore   string `envconfig:"DOCKLESS_TASK_STORE" desc:"folder in which agents with work folders of their own share the packages of downloaded tasks, kept by content; empty is none"`
 	GitMirrors  string `envconfig:"DOCKLESS_GIT_MIRRORS" desc:"directory for copies of repositories, shared by the agents of one volume, from which a new workspace takes what the server does not have to send again; jobs can read it; empty keeps none"`
@@ -53,6 +54,9 @@ type Config struct {
 	// Tests takes test results and coverage; nil: there is no server, and they are
 	// only counted.
 	Tests TestService `ignored:"true"`
+	// Builds keeps the run and its artifacts; nil: there is no server, and a step
+	// that needs one fails.
+	Builds BuildService `ignored:"true"`
 	// Nodes remembers the version of Node from one job to the next; nil: it is
 	// asked for in each job that needs it.
 	Nodes *NodeVersions `ignored:"true"`
@@ -87,10 +91,25 @@ func (c Config) Validate() error {
 	if c.NativeTasks != "on" && c.NativeTasks != "off" {
 		problems = append(problems, fmt.Errorf("DOCKLESS_NATIVE_TASKS is %q, want on or off", c.NativeTasks))
 	}
+	if _, err := c.cacheSize(); err != nil {
+		problems = append(problems, err)
+	}
 	if c.AgentName == "" {
 		problems = append(problems, errors.New("the agent has no name"))
 	}
 	return errors.Join(problems...)
+}
+
+// cacheSize is what caches may take, in bytes; an empty setting is nothing.
+func (c Config) cacheSize() (int64, error) {
+	if c.CacheSize == "" {
+		return 0, nil
+	}
+	n, err := units.RAMInBytes(c.CacheSize)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("DOCKLESS_CACHE_DIR_SIZE is %q, want a size such as 10GiB", c.CacheSize)
+	}
+	return n, nil
 }
 
 // CheckHidden returns nil when files can be hidden from jobs here, as
@@ -108,25 +127,6 @@ type Reporter interface {
 	WriteLine(record job.RecordID, line []byte)
 	// Attach queues a file that belongs to a record.
 	Attach(record job.RecordID, a job.Attachment)
-}
-
-// TaskSource is where the packages of downloaded tasks come from: the server of
-// an agent. It is used by one job at a time.
-type TaskSource interface {
-	// FetchTask writes the zip of a task to to, and may have written a part of it
-	// when it fails. An error with a method Temporary() bool that returns false
-	// will not go away.
-	FetchTask(ctx context.Context, ref job.TaskReference, to io.Writer) error
-}
-
-// TestService is where test results and coverage go: the server of an agent. Its
-// methods are called concurrently, with masked texts.
-type TestService interface {
-	// PublishTests makes a run of results. It takes them as it sends them and ends
-	// at the first error among them. What the receipt says holds in any case.
-	PublishTests(ctx context.Context, run job.TestRun, results iter.Seq2[job.TestResult, error], files []job.TestAttachment) (job.TestReceipt, error)
-	// PublishCoverage adds a summary to the build.
-	PublishCoverage(ctx context.Context, coverage job.Coverage) error
 }
 
 // Outcome is what is known of a job that ended.

@@ -221,19 +221,10 @@ func (d *dockerStep) load(ctx context.Context) error {
 
 // cachePolicy says which build caches belong to the branch of the job.
 func (x *execution) cachePolicy() imagebuild.CachePolicy {
-	p := imagebuild.CachePolicy{
-		Repo: x.cfg.CacheRepo, Branch: x.vars.Value("build.sourceBranch"),
-		TargetBranch: x.vars.Value("system.pullRequest.targetBranch"),
+	o := x.origin()
+	return imagebuild.CachePolicy{
+		Repo: x.cfg.CacheRepo, Branch: o.branch, TargetBranch: o.target, DefaultBranch: o.standard, Fork: o.fork,
 	}
-	if self, ok := x.m.Repository("self"); ok {
-		p.DefaultBranch = self.Text("defaultBranch")
-	}
-	if x.vars.Bool("system.pullRequest.isFork", false) || x.vars.Bool("build.isFork", false) {
-		if p.Fork = x.vars.Value("system.pullRequest.sourceRepositoryUri"); p.Fork == "" {
-			p.Fork = "fork"
-		}
-	}
-	return p
 }
 
 // report sums the build up, in the log and on the record.

@@ -178,7 +178,7 @@ func (x *execution) afterEntry(s checkedStep) *entry {
 	name := "Post-job: " + s.name
 	return &entry{
 		node: x.child(job.NewRecordID(), name, s.step.Name), step: s.step, task: s.task, name: name,
-		condition: "always()", run: s.task.after, header: true, post: true, always: s.task.definition == nil, settings: s.settings,
+		condition: "always()", run: s.task.after, header: true, post: true, always: s.task.definition == nil && !s.task.working, settings: s.settings,
 	}
 }
 

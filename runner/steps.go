@@ -159,11 +159,7 @@ func (x *execution) decide(ctx context.Context, e *entry) (run bool, why string,
 // the job builds a fork that may use none (protocol §8.6), or "". The server's
 // word on that counts, which steps cannot change.
 func (x *execution) forbidden(e *entry) string {
-	said := func(name string) bool {
-		v, _ := job.Lookup(x.m.Variables, name)
-		return vars.Truth(v.Value, false)
-	}
-	if !said("system.restrictSecrets") || !said("build.isFork") {
+	if !vars.Truth(x.said("system.restrictSecrets"), false) || !vars.Truth(x.said("build.isFork"), false) {
 		return ""
 	}
 	return e.task.connection(e.step.Inputs)

@@ -264,6 +264,9 @@ func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.
 	if c.Tests != nil {
 		config.Tests = c.Tests
 	}
+	if c.Builds != nil {
+		config.Builds = c.Builds
+	}
 	j.shop.equip(&config, j.log)
 	r, err := runner.New(config, j.log)
 	if err != nil {

@@ -23,6 +23,7 @@ type replayFlags struct {
 	params, vars, secretVars []string
 	envFiles                 []string
 	output, report, message  string
+	artifacts                string
 	list, expand             bool
 
 	warnings []string // from load
@@ -51,6 +52,7 @@ Exit code 0 means succeeded, with or without issues; 1 that the run failed.`,
 	flags.StringArrayVar(&f.envFiles, "env-file", nil, "`FILE` with NAME=VALUE lines, taken as variables; may be repeated")
 	flags.StringVar(&f.output, "output", "auto", "`FORM`: auto, tty, plain or json; with --list, table or json")
 	flags.StringVar(&f.report, "report", "", "write what happened to the JSON `FILE`")
+	flags.StringVar(&f.artifacts, "artifacts", "", "keep what the run publishes in `DIR`, one directory for each artifact (default: in the user's state directory)")
 	flags.StringVar(&f.message, "message", "", "run the job message in the JSON `FILE` instead of a pipeline")
 	flags.BoolVar(&f.list, "list", false, "list stages, jobs and steps and run nothing")
 	flags.BoolVar(&f.expand, "expand", false, "print the pipeline with its template expressions evaluated and run nothing")
@@ -185,7 +187,7 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 		return err
 	}
 	t := newTerminal(screen, file != nil)
-	r := &replayer{settings: &s, log: log, screen: t}
+	r := &replayer{settings: &s, log: log, screen: t, artifactDir: f.artifacts}
 	report, err := r.run(ctx, dir, jobs)
 	err = errors.Join(err, screen.close(), r.close(ctx))
 	if err != nil {
@@ -198,6 +200,9 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 		}
 	}
 	t.summarize(cmd.ErrOrStderr(), f.output, report.Result)
+	if dir := r.artifactsAt(); dir != "" {
+		say(cmd.ErrOrStderr(), "artifacts: %s\n", dir)
+	}
 	switch {
 	case interrupted(ctx):
 		return quietError{exitInterrupted}

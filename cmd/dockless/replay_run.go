@@ -7,10 +7,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/internal/artifactdir"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/podmanrun"
@@ -24,6 +26,35 @@ type replayer struct {
 	log      *slog.Logger
 	screen   *terminal
 	shop     *workshop
+
+	artifactDir string             // where the user wants the artifacts; empty: in the state directory
+	artifacts   *artifactdir.Store // of the run; nil before its first job
+}
+
+// artifactsAt returns where the artifacts of the run are, or "" when it has none.
+func (r *replayer) artifactsAt() string {
+	if r.artifacts == nil {
+		return ""
+	}
+	return r.artifacts.Dir()
+}
+
+// storeFor returns where a job keeps artifacts. All jobs are of one run.
+func (r *replayer) storeFor(m *job.Message) (*artifactdir.Store, error) {
+	if r.artifacts != nil {
+		return r.artifacts, nil
+	}
+	dir := r.artifactDir
+	if dir != "" {
+		var err error
+		if dir, err = filepath.Abs(dir); err != nil {
+			return nil, usageError{fmt.Errorf("finding the directory of --artifacts: %w", err)}
+		}
+	}
+	v, _ := job.Lookup(m.Variables, "build.buildId")
+	build, _ := strconv.Atoi(v.Value) // without one nothing can be published, and the step says so
+	r.artifacts = artifactdir.New(filepath.Join(userStateDir(), "runs"), build, dir)
+	return r.artifacts, nil
 }
 
 func (r *replayer) close(ctx context.Context) error {
@@ -90,6 +121,11 @@ func (r *replayer) runJob(ctx context.Context, name string, m *job.Message, l li
 	if err := makeWorkFolder(config.Work); err != nil {
 		return runner.Outcome{}, err
 	}
+	store, err := r.storeFor(m)
+	if err != nil {
+		return runner.Outcome{}, err
+	}
+	config.Builds = store
 	r.shop.equip(&config, r.log)
 	if r.shop.podman != nil {
 		// An earlier replay of this directory may have been killed.

@@ -32,6 +32,13 @@ type taskStage struct {
 // startTaskStage starts both; the agent runs jobs as `dockless agent` does.
 func startTaskStage(t *testing.T, change ...func(*agentSettings)) *taskStage {
 	t.Helper()
+	return startTaskStageWith(t, func(run agent.JobFunc) agent.JobFunc { return run }, change...)
+}
+
+// startTaskStageWith is startTaskStage with something around the function that runs
+// the jobs.
+func startTaskStageWith(t *testing.T, around func(agent.JobFunc) agent.JobFunc, change ...func(*agentSettings)) *taskStage {
+	t.Helper()
 	srv := emulatortest.New(t)
 	work := filepath.Join(t.TempDir(), "work")
 	s := &agentSettings{
@@ -43,7 +50,7 @@ func startTaskStage(t *testing.T, change ...func(*agentSettings)) *taskStage {
 	}
 	log := slog.New(slog.DiscardHandler)
 	run := &jobRunner{settings: s, shop: &workshop{}, log: log}
-	a, err := agent.New(s.agent, run.run, agent.Deps{Log: log, Product: "dockless/test"})
+	a, err := agent.New(s.agent, around(run.run), agent.Deps{Log: log, Product: "dockless/test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,14 +83,24 @@ type call struct {
 	body     any       // sent as JSON unless nil
 	content  io.Reader // sent as it is, in place of body
 	media    string    // of content; empty is application/octet-stream
+	header   map[string]string
 }
 
 // do sends c and decodes the answer into out, which may be nil. found is false
 // when the answer has no body, which means "no result" (protocol §1.7).
 func (c *connection) do(ctx context.Context, r call, out any) (found bool, err error) {
+	answer, err := c.send(ctx, r)
+	if err != nil {
+		return false, err
+	}
+	return decode(answer, out)
+}
+
+// send sends c and returns the answer, which is in memory already.
+func (c *connection) send(ctx context.Context, r call) (*http.Response, error) {
 	id, err := uuid.Parse(string(r.location))
 	if err != nil {
-		return false, fmt.Errorf("location id %q: %w", r.location, err)
+		return nil, fmt.Errorf("location id %q: %w", r.location, err)
 	}
 	content, media := r.content, cmp.Or(r.media, mediaBinary)
 	if content == nil {
@@ -98,16 +108,16 @@ func (c *connection) do(ctx context.Context, r call, out any) (found bool, err e
 		if r.body != nil {
 			encoded, err := json.Marshal(r.body)
 			if err != nil {
-				return false, fmt.Errorf("encoding the request: %w", err)
+				return nil, fmt.Errorf("encoding the request: %w", err)
 			}
 			content, media = bytes.NewReader(encoded), mediaJSON
 		}
 	}
-	answer, err := c.base.Send(ctx, r.method, id, r.version, r.route, r.query, content, media, mediaJSON, nil)
+	answer, err := c.base.Send(ctx, r.method, id, r.version, r.route, r.query, content, media, mediaJSON, r.header)
 	if err != nil {
-		return false, cleaned(err)
+		return nil, cleaned(err)
 	}
-	return decode(answer, out)
+	return answer, nil
 }
 
 // cleaned takes the wrapping of net/http off an error, which repeats the whole

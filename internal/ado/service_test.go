@@ -79,6 +79,13 @@ var routes = map[ado.LocationID]string{
 	ado.LocationCodeCoverage:          "{project}/_apis/test/CodeCoverage",
 
 	ado.LocationTasks: "_apis/distributedtask/tasks/{taskId}/{versionString}",
+
+	ado.LocationContainers:     "_apis/resources/Containers/{containerId}/{*itemPath}",
+	ado.LocationBuilds:         "{project}/_apis/build/builds/{buildId}",
+	ado.LocationBuildArtifacts: "{project}/_apis/build/builds/{buildId}/artifacts/{artifactName}",
+	ado.LocationBuildTags:      "{project}/_apis/build/builds/{buildId}/tags/{*tag}",
+	ado.LocationReleases:       "{project}/_apis/Release/releases/{releaseId}",
+	ado.LocationResourceAreas:  "_apis/resourceAreas/{areaId}",
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {

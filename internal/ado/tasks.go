@@ -52,10 +52,15 @@ func NewTaskClient(m *job.Message, o Options) (*TaskClient, error) {
 }
 
 func newTaskClient(conn *connection) *TaskClient {
-	streaming := *conn.http
-	streaming.Transport = &downloads{conn.http.Transport.(*transport)}
-	return &TaskClient{conn: conn, base: azuredevops.NewClientWithOptions(
-		&azuredevops.Connection{BaseUrl: conn.url}, conn.url, azuredevops.WithHTTPClient(&streaming))}
+	return &TaskClient{conn: conn, base: conn.streaming()}
+}
+
+// streaming returns a client for answers that are not held in memory: those that
+// are asked for as zips or as bytes.
+func (c *connection) streaming() *azuredevops.Client {
+	h := *c.http
+	h.Transport = &downloads{c.http.Transport.(*transport)}
+	return azuredevops.NewClientWithOptions(&azuredevops.Connection{BaseUrl: c.url}, c.url, azuredevops.WithHTTPClient(&h))
 }
 
 // FetchTask writes the package of a task, a zip, to to. It makes one attempt and
@@ -86,15 +91,15 @@ func (c *TaskClient) FetchTask(ctx context.Context, ref job.TaskReference, to io
 	return nil
 }
 
-// downloads passes packages through as they arrive; everything else goes the
-// way of its transport, which reads answers completely.
+// downloads passes packages and files through as they arrive; everything else
+// goes the way of its transport, which reads answers completely.
 type downloads struct{ *transport }
 
 var errSilent = errors.New("the server stopped sending")
 
 // RoundTrip implements http.RoundTripper.
 func (d *downloads) RoundTrip(req *http.Request) (*http.Response, error) {
-	if !strings.HasPrefix(req.Header.Get("Accept"), mediaZip) {
+	if accept := req.Header.Get("Accept"); !strings.HasPrefix(accept, mediaZip) && !strings.HasPrefix(accept, mediaBinary) {
 		answer, err := d.transport.RoundTrip(req)
 		if status, ok := errors.AsType[*StatusError](err); ok {
 			status.tokenRequest = true // the way to a package is worth as many attempts as the package
@@ -144,7 +149,7 @@ func (d *downloads) send(req *http.Request) (*http.Response, error) {
 		return nil, status
 	}
 	if looksLikeJSON(text) {
-		return nil, fmt.Errorf("%s %s: the answer is %s, no package", req.Method, req.URL.Path, kind)
+		return nil, fmt.Errorf("%s %s: the answer is %s, which was not asked for", req.Method, req.URL.Path, kind)
 	}
 	return nil, &StatusError{
 		Method: req.Method, Path: req.URL.Path, Code: answer.StatusCode,

@@ -29,6 +29,9 @@ const (
 	LocationBuildArtifacts  LocationID = "1db06c96-014e-44e1-ac91-90b2d4b3e984"
 	LocationBuilds          LocationID = "0cd358e1-9217-4d94-8269-1c1ee6f93dcf"
 	LocationBuildTags       LocationID = "6e6114b2-8161-44c8-8f6c-c5505782427f"
+	// LocationReleases is the id of releases in the Release area of
+	// github.com/microsoft/azure-devops-go-api (azuredevops/v7/release/client.go).
+	LocationReleases LocationID = "a166fde7-27ad-408e-ba75-703c2cc9d500"
 )
 
 // TypeKey is the service's name for the kind of an error. Clients branch on it,

@@ -69,6 +69,7 @@ func TestS1LocationsAreAnnouncedAsInAppendixA(t *testing.T) {
 		"4f004af4-a507-489c-9b13-cb62060beb11": "{project}/_apis/test/Runs/{runId}/Attachments/{attachmentId}",
 		"0a42c424-d764-4a16-a2d5-5c85f87d0ae8": "{project}/_apis/test/Runs/{runId}/Statistics",
 		"77560e8a-4e8c-4d59-894e-a5f264c24444": "{project}/_apis/test/CodeCoverage",
+		"a166fde7-27ad-408e-ba75-703c2cc9d500": "{project}/_apis/Release/releases/{releaseId}",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || out.Count != len(out.Value) {
 		t.Errorf("locations (-want +got):\n%s", diff)

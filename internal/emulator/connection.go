@@ -33,9 +33,15 @@ func (s *Server) getConnectionData(c *call) (any, error) {
 	}, nil
 }
 
-// getResourceAreas answers that nothing lives elsewhere (§1.4).
+// releaseArea is the area of releases (§9.3).
+const releaseArea = "efc2f575-36ef-48e9-b672-0c6fb4a48ac5"
+
+// getResourceAreas answers that nothing lives elsewhere (§1.4). Only of releases it
+// says where they are, because that is asked for by id.
 func (s *Server) getResourceAreas(c *call) (any, error) {
-	if id := c.v("areaId"); id != "" {
+	if id := c.v("areaId"); guid(id) == releaseArea {
+		return map[string]string{"id": releaseArea, "name": "Release", "locationUrl": base(c.r) + "/"}, nil
+	} else if id != "" {
 		return nil, refuse(http.StatusNotFound, "VssResourceNotFoundException", "The area %s has no host of its own.", id)
 	}
 	return listOf[any](nil), nil

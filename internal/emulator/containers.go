@@ -3,6 +3,7 @@ package emulator
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -74,9 +75,12 @@ func (s *Server) putItem(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	it, err := s.openItem(c, ch.start)
+	it, again, err := s.openItem(c, ch.start)
 	if err != nil {
 		return nil, err
+	}
+	if again {
+		return s.repeated(c, it, ch)
 	}
 	size, _, err := c.upload(it.file, c.stored())
 	s.mu.Lock()
@@ -102,18 +106,38 @@ func (s *Server) putItem(c *call) (any, error) {
 	return streamed{}, nil
 }
 
+// repeated answers a chunk that is stored already: its client did not get the
+// answer.
+func (s *Server) repeated(c *call, it *containerItem, ch chunk) (any, error) {
+	if _, err := io.Copy(io.Discard, c.stored()); err != nil {
+		return nil, badRequest("The body ended early.")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := http.StatusAccepted
+	if ch.start+c.r.ContentLength == it.total {
+		status = http.StatusCreated
+	}
+	answerJSON(c.w, status, it.wire(c))
+	return streamed{}, nil
+}
+
 // openItem finds or makes the file that a chunk belongs to. A chunk that starts at
-// zero starts the file again. The caller stores the chunk and ends busy.
-func (s *Server) openItem(c *call, start int64) (*containerItem, error) {
+// zero starts the file again. One that is stored already is said to come again;
+// otherwise the caller stores the chunk and ends busy.
+func (s *Server) openItem(c *call, start int64) (_ *containerItem, again bool, _ error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, err := s.runOfContainer(c)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	path := itemPath(c)
-	if path == "" || c.q("scope") == "" {
-		return nil, badRequest("An upload names itemPath and scope (§9.1).")
+	switch {
+	case path == "" || c.q("scope") == "":
+		return nil, false, badRequest("An upload names itemPath and scope (§9.1).")
+	case guid(c.q("scope")) != r.scope():
+		return nil, false, badRequest("The scope %s is not the project of the container (§9.1).", c.q("scope"))
 	}
 	it := r.items[path]
 	if it == nil || start == 0 {
@@ -121,13 +145,16 @@ func (s *Server) openItem(c *call, start int64) (*containerItem, error) {
 	}
 	switch {
 	case it.busy:
-		return nil, badRequest("A chunk of %s is being stored; chunks come one after another (§9.1).", path)
+		return nil, false, badRequest("A chunk of %s is being stored; chunks come one after another (§9.1).", path)
+	case start > 0 && start+c.r.ContentLength == it.have:
+		c.note = path + " again"
+		return it, true, nil
 	case it.have != start:
-		return nil, badRequest("The chunk starts at byte %d, the file has %d (§9.1).", start, it.have)
+		return nil, false, badRequest("The chunk starts at byte %d, the file has %d (§9.1).", start, it.have)
 	}
 	r.items[path], it.busy = it, true
 	c.note = path
-	return it, nil
+	return it, false, nil
 }
 
 func (it *containerItem) wire(c *call) containerItemWire {
@@ -142,7 +169,8 @@ func (it *containerItem) wire(c *call) containerItemWire {
 	}
 }
 
-// getContainer lists the files at or below a path, or answers one file's content.
+// getContainer lists the files and folders at or below a path, or answers one
+// file's content, or a folder as a zip.
 func (s *Server) getContainer(c *call) (any, error) {
 	s.mu.Lock()
 	r, err := s.runOfContainer(c)
@@ -150,22 +178,58 @@ func (s *Server) getContainer(c *call) (any, error) {
 		s.mu.Unlock()
 		return nil, err
 	}
-	path, out := itemPath(c), []containerItemWire{}
-	for name, it := range r.items {
-		if path == "" || name == path || strings.HasPrefix(name, path+"/") {
-			out = append(out, it.wire(c))
-		}
-	}
-	var one containerItem // a copy: it grows while chunks arrive
-	if it := r.items[path]; it != nil {
-		one = *it
-	}
+	path, found := itemPath(c), r.itemsBelow(itemPath(c))
 	s.mu.Unlock()
-	if one.file != nil && c.wants("application/octet-stream") {
-		return one.content(c)
+	switch {
+	case c.wants("application/zip") || strings.EqualFold(c.q("$format"), "zip"):
+		return zipOf(c, found, path)
+	case c.wants("application/octet-stream"):
+		if len(found) != 1 || found[0].path != path {
+			return nil, refuse(http.StatusNotFound, "ContainerItemNotFoundException", "The container has no file %s.", path)
+		}
+		return found[0].content(c)
+	}
+	var out []containerItemWire
+	for _, dir := range foldersOf(found, path) {
+		folder := containerItem{path: dir}
+		wire := folder.wire(c)
+		wire.ItemType = "folder"
+		out = append(out, wire)
+	}
+	for _, it := range found {
+		out = append(out, it.wire(c))
 	}
 	slices.SortFunc(out, func(a, b containerItemWire) int { return strings.Compare(a.Path, b.Path) })
 	return listOf(out), nil
+}
+
+// itemsBelow returns copies of the items at or below a path, in order: they grow
+// while chunks arrive. The caller holds the server's lock.
+func (r *run) itemsBelow(path string) []containerItem {
+	var found []containerItem
+	for name, it := range r.items {
+		if path == "" || name == path || strings.HasPrefix(name, path+"/") {
+			found = append(found, *it)
+		}
+	}
+	slices.SortFunc(found, func(a, b containerItem) int { return strings.Compare(a.path, b.path) })
+	return found
+}
+
+// foldersOf returns the folders at or below a path that items are in.
+func foldersOf(items []containerItem, path string) []string {
+	known := make(map[string]bool)
+	for _, it := range items {
+		for dir, _ := cutLast(it.path); dir != "" && len(dir) >= len(path); dir, _ = cutLast(dir) {
+			known[dir] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(known))
+}
+
+func cutLast(path string) (dir, name string) {
+	i := strings.LastIndexByte(path, '/')
+	return path[:max(i, 0)], path[i+1:]
 }
 
 func (it *containerItem) content(c *call) (any, error) {

@@ -105,7 +105,7 @@ func (s *Server) setVariables(q *request, variables map[string]any, url, token s
 	set("build.containerId", strconv.Itoa(q.run.containerID()), false, true)
 	set("system.collectionId", s.instance, false, true)
 	for name, value := range map[string]string{
-		"system": "build", "system.hosttype": "build", "system.servertype": "Hosted", "system.culture": "en-US",
+		"system": strings.ToLower(q.plan.hub), "system.hosttype": strings.ToLower(q.plan.hub), "system.servertype": "Hosted", "system.culture": "en-US",
 		"system.enableAccessToken": "SecretVariable", "system.teamProjectId": q.plan.scope,
 		"system.teamProject": "emulator", "system.planId": string(q.plan.id), "system.timelineId": string(q.plan.timeline),
 		"system.jobId": string(q.job), "system.jobName": q.name, "system.jobDisplayName": q.title,

@@ -3,10 +3,12 @@ package emulator_test
 import (
 	"archive/zip"
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -315,6 +317,93 @@ func TestBuildsArtifactsTagsAndContainers(t *testing.T) {
 		t.Errorf("artifact = %+v", found)
 	}
 	p.want(404, "GET", build+"/artifacts?artifactName=other", nil, own)
+}
+
+// §9.1: what a client meets when it downloads, and when an answer was lost.
+func TestContainersAnswerFoldersZipsAndPartsThatComeAgain(t *testing.T) {
+	srv := emulatortest.New(t)
+	p := online(t, srv, "a")
+	srv.Queue(emulatortest.Script("true"))
+	p.running()
+	own := bearer(p.jobToken)
+	at := func(path string) string {
+		return "/_apis/resources/Containers/77501?scope=" + p.scope + "&itemPath=" + url.QueryEscape(path)
+	}
+	p.want(202, "PUT", at("drop/bin/app"), []byte("hello "), own, header{"Content-Range", "bytes 0-5/11"})
+	p.want(201, "PUT", at("drop/bin/app"), []byte("world"), own, header{"Content-Range", "bytes 6-10/11"})
+	p.want(201, "PUT", at("drop/bin/app"), []byte("world"), own, header{"Content-Range", "bytes 6-10/11"})
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, _ = z.Write([]byte("text"))
+	_ = z.Close()
+	p.want(201, "PUT", at("drop/text"), packed.Bytes(), own, header{"Content-Range", fmt.Sprintf("bytes 0-%d/%d", packed.Len()-1, packed.Len())},
+		header{"Content-Encoding", "gzip"}, header{"x-tfs-filelength", "4"})
+	p.want(400, "PUT", "/_apis/resources/Containers/77501?itemPath=x&scope="+p.job, []byte("x"), own)
+	var items struct {
+		Value []struct {
+			Path, ItemType string
+			FileLength     int64
+		}
+	}
+	p.want(200, "GET", at("drop"), nil, own).into(t, &items)
+	var got []string
+	for _, item := range items.Value {
+		got = append(got, fmt.Sprintf("%s %s %d", item.Path, item.ItemType, item.FileLength))
+	}
+	if diff := cmp.Diff([]string{"drop folder 0", "drop/bin folder 0", "drop/bin/app file 11", "drop/text file 4"}, got); diff != "" {
+		t.Errorf("items (-want +got):\n%s", diff)
+	}
+	build := "/" + p.scope + "/_apis/build/builds/501/artifacts"
+	artifact := func(name, data string) map[string]any {
+		return map[string]any{"name": name, "source": p.job, "resource": map[string]any{"type": "Container", "data": data}}
+	}
+	p.want(400, "POST", build, artifact("a/b", "#/77501/drop"), own)
+	p.want(400, "POST", build, artifact("a", "#/77501/nothing"), own)
+	p.want(400, "POST", build, artifact("a", "#/1/drop"), own)
+	p.want(200, "POST", build, artifact("a", "#/77501/drop"), own)
+	for _, a := range []answerOf{
+		p.want(200, "GET", at("drop"), nil, own, header{"Accept", "application/zip"}), p.want(200, "GET", at("drop")+"&$format=zip", nil, own),
+		p.want(200, "GET", build+"?artifactName=A&$format=zip", nil, own),
+	} {
+		r, err := zip.NewReader(bytes.NewReader(a.body), int64(len(a.body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		content := make(map[string]string)
+		for _, f := range r.File {
+			from, err := f.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := io.ReadAll(from)
+			content[f.Name] = string(text)
+		}
+		if diff := cmp.Diff(map[string]string{"drop/bin/app": "hello world", "drop/text": "text"}, content); diff != "" {
+			t.Errorf("zip (-want +got):\n%s", diff)
+		}
+	}
+	p.want(404, "GET", at("nothing"), nil, own, header{"Accept", "application/zip"})
+	p.want(404, "GET", at("drop"), nil, own, header{"Accept", "application/octet-stream"})
+}
+
+func TestRunsOfAProjectAreListed(t *testing.T) {
+	srv := emulatortest.New(t)
+	p := online(t, srv, "a")
+	m := emulatortest.Script("true")
+	m.Variables = map[string]job.Variable{"build.sourceBranch": {Value: "refs/heads/x"}}
+	srv.Queue(m)
+	p.running()
+	for query, want := range map[string]int{
+		"": 1, "definitions=7": 1, "definitions=8": 0, "branchName=refs/heads/x": 1, "branchName=refs/heads/y": 0, "statusFilter=completed": 0,
+		"statusFilter=inProgress,completed": 1, "tagFilters=a": 0, "$top=0": 0,
+	} {
+		var out struct{ Count int }
+		p.want(200, "GET", "/"+p.scope+"/_apis/build/builds?"+query, nil, bearer(p.jobToken)).into(t, &out)
+		if out.Count != want {
+			t.Errorf("%s lists %d runs, want %d", query, out.Count, want)
+		}
+	}
+	p.want(404, "PATCH", "/"+p.scope+"/_apis/Release/releases/1", map[string]string{"name": "x"}, bearer(p.jobToken))
 }
 
 func TestOptionalResourcesAreMissing(t *testing.T) {

@@ -34,7 +34,7 @@ func TestMalformedCallsAreRefused(t *testing.T) {
 	right := map[string]string{
 		"poolId": "12", "agentId": fmt.Sprint(p.agentID), "sessionId": p.session, "messageId": "41", "requestId": fmt.Sprint(p.request),
 		"scopeIdentifier": p.scope, "hubName": "Build", "planId": p.plan, "timelineId": p.timeline, "recordId": p.job, "logId": "14",
-		"type": "t", "name": "n", "project": p.scope, "buildId": "501", "containerId": "77501", "itemPath": "a/b", "taskId": p.job, "versionString": "1.0.0",
+		"type": "t", "name": "n", "project": p.scope, "buildId": "501", "containerId": "77501", "itemPath": "a/b", "taskId": p.job, "versionString": "1.0.0", "releaseId": "1",
 	}
 	wrong := []string{"", "0", "-1", "99999999999999999999", "%00", "..", "%2e%2e%2f", "x", "00000000-0000-0000-0000-000000000000", strings.Repeat("9", 3000)}
 	bodies := []string{"", "null", "{", "[]", "0", `""`, `{"count":1,"value":[null]}`, `{"count":-1,"value":[{"id":"x"}]}`, `{"agent":null,"id":null}`, `{"name":{}}`, "\xff"}

@@ -144,6 +144,9 @@ func locations() []location {
 			"POST": {byJob, (*Server).addTags},
 			"PUT":  {byJob, (*Server).addTags},
 		}},
+		{id: "a166fde7-27ad-408e-ba75-703c2cc9d500", area: "Release", resource: "releases", route: "{project}/_apis/Release/releases/{releaseId}", methods: map[string]endpoint{
+			"PATCH": {byJob, (*Server).updateRelease},
+		}},
 		{id: "e4f5c81e-e250-447b-9fef-bd48471bea5e", area: "Container", resource: "Containers", route: "_apis/resources/Containers/{containerId}/{*itemPath}", methods: map[string]endpoint{
 			"GET": {byAdmin | byJob, (*Server).getContainer},
 			"PUT": {byJob, (*Server).putItem},

@@ -59,6 +59,7 @@ type Server struct {
 	order       []*request // every request, oldest first
 	plans       map[job.PlanID]*plan
 	runs        map[int]*run
+	releases    map[int]string     // id → name, of those that were renamed
 	offered     map[string]offered // "id@version" → a package that is not ours
 	testRuns    map[int]*testRun
 	testFiles   int // attachments of test runs so far
@@ -83,7 +84,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 		agents: make(map[agentID]*agent), sessions: make(map[string]*session), assertions: make(map[string]time.Time),
 		revoked: make(map[string]time.Time), faults: faultList{changed: make(chan struct{})},
 		requests: make(map[job.RequestID]*request), jobs: make(map[job.ID]*request),
-		plans: make(map[job.PlanID]*plan), runs: make(map[int]*run), offered: make(map[string]offered),
+		plans: make(map[job.PlanID]*plan), runs: make(map[int]*run), releases: make(map[int]string), offered: make(map[string]offered),
 		testRuns:  make(map[int]*testRun),
 		nextAgent: firstAgent, nextMessage: firstMessage, nextRequest: firstRequest, nextRun: firstRun, nextLog: firstLog,
 	}

@@ -2,7 +2,7 @@ package pipeline
 
 // tasks are the tasks that a file may name: their ids, versions, titles and input aliases
 // as the task.json files of github.com/microsoft/azure-pipelines-tasks state them at
-// commit 299572e25b6c.
+// commit 299572e25b6c; majors that went before it, as their last versions did.
 var tasks = []task{
 	{name: "CmdLine", id: "d9bafed4-0b18-4f58-968d-86655b4d2ce9", version: "2.279.1", title: "Command Line Script"},
 	{name: "Bash", id: "6c731c3c-3c68-459a-a5c9-bde6e6595b5b", version: "3.278.0", title: "Bash Script"},
@@ -23,6 +23,9 @@ var tasks = []task{
 	{name: "DownloadBuildArtifacts", id: "a433f589-fce1-4460-9ee6-44a624aeb1fb", version: "0.275.3", title: "Download Build Artifacts", aliases: map[string]string{"pipeline": "definition"}},
 	{name: "DownloadBuildArtifacts", id: "a433f589-fce1-4460-9ee6-44a624aeb1fb", version: "1.220.0", title: "Download Build Artifacts", aliases: map[string]string{"pipeline": "definition"}},
 	{name: "PublishPipelineArtifact", id: "ecdc45f6-832d-4ad9-b52b-ee49e94659be", version: "1.242.0", title: "Publish Pipeline Artifact", aliases: map[string]string{"artifact": "artifactName", "publishLocation": "artifactType", "targetPath": "path"}},
+	{name: "PublishPipelineArtifact", id: "ecdc45f6-832d-4ad9-b52b-ee49e94659be", version: "0.232.0", title: "Publish Pipeline Artifact"},
+	{name: "DownloadPipelineArtifact", id: "61f2a582-95ae-4948-b34d-a1b3c4f6a737", version: "0.230.0", title: "Download Pipeline Artifact"},
+	{name: "DownloadPipelineArtifact", id: "61f2a582-95ae-4948-b34d-a1b3c4f6a737", version: "1.1.3", title: "Download Pipeline Artifact", aliases: map[string]string{"pipeline": "definition", "pipelineId": "buildId", "targetPath": "downloadPath"}},
 	{name: "DownloadPipelineArtifact", id: "61f2a582-95ae-4948-b34d-a1b3c4f6a737", version: "2.198.0", title: "Download Pipeline Artifact", aliases: map[string]string{
 		"artifactName":                "artifact",
 		"branchName":                  "runBranch",
