@@ -26,6 +26,10 @@ type Config struct {
 	DockerConfig string        `envconfig:"DOCKER_CONFIG" desc:"directory of the Docker configuration; empty is .docker in the home directory"`
 	BuildxConfig string        `envconfig:"BUILDX_CONFIG" desc:"directory of buildx's builders; empty is buildx in the Docker configuration"`
 
+	// Load makes builds without an output of their own end in the Docker API that
+	// the docker command talks to, as they do with a daemon. A builder that says
+	// for itself whether they do is left as it is.
+	Load bool `ignored:"true"`
 	// Home is the home directory, used when DockerConfig is empty.
 	Home string `ignored:"true"`
 	// StateDir is where a buildkitd of our own keeps its socket and its cache.

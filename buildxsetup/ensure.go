@@ -70,7 +70,7 @@ func point(ctx context.Context, c Config, nodes []Node, log *slog.Logger) (*Buil
 	if err := await(ctx, nodes, c.Timeout, log); err != nil {
 		return nil, err
 	}
-	changed, before, err := writeBuilder(ctx, dir, c.Name, nodes)
+	changed, before, err := writeBuilder(ctx, dir, c.Name, nodes, c.Load)
 	if err != nil {
 		return nil, hint.With(err, "set DOCKER_CONFIG or BUILDX_CONFIG to a directory that can be written")
 	}

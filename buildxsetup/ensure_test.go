@@ -175,6 +175,35 @@ func TestAnOptionOfTheUserIsKept(t *testing.T) {
 	}
 }
 
+func TestBuildsLoadTheirImagesWhenAskedUnlessTheUserSaysOtherwise(t *testing.T) {
+	c := settings(t, startFake(t, &fakeBuildkitd{}, filepath.Join(t.TempDir(), "bk.sock")))
+	loads := func() string { return stored(t, c, "").Nodes[0].DriverOpts["default-load"] }
+	ensure(t, c)
+	if got := loads(); got != "" {
+		t.Errorf("default-load of a builder that nobody asked to load = %q, want none", got)
+	}
+	c.Load = true
+	ensure(t, c)
+	if got := loads(); got != "true" {
+		t.Errorf("default-load of a builder that shall load = %q, want true", got)
+	}
+	before := snapshot(t, c.DockerConfig)
+	ensure(t, c)
+	if diff := cmp.Diff(before, snapshot(t, c.DockerConfig)); diff != "" {
+		t.Errorf("files changed when it loads already (-before +after):\n%s", diff)
+	}
+	path := filepath.Join(c.DockerConfig, "buildx", "instances", "dockless")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, strings.Replace(string(data), `"default-load":"true"`, `"default-load":"false"`, 1))
+	ensure(t, c)
+	if got := loads(); got != "false" {
+		t.Errorf("default-load after the user said false = %q, want false", got)
+	}
+}
+
 func TestABuildkitdThatStartsLateIsWaitedFor(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "bk.sock")
 	c := settings(t, "unix://"+socket)

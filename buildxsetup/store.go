@@ -88,15 +88,16 @@ func readCurrent(dir string) (current, error) {
 }
 
 // writeBuilder makes the stored builder equal to name and nodes and current for
-// every Docker endpoint. It reports what it changed and writes nothing when
+// every Docker endpoint. With load, builds load their images unless the record
+// says otherwise. It reports what it changed and writes nothing when
 // there is nothing to change.
-func writeBuilder(ctx context.Context, dir, name string, nodes []Node) (changed []string, before current, err error) {
+func writeBuilder(ctx context.Context, dir, name string, nodes []Node, load bool) (changed []string, before current, err error) {
 	err = withStore(ctx, dir, func(txn *store.Txn) error {
 		old, err := txn.NodeGroupByName(name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			old = nil // unreadable is as good as absent: it is written anew
 		}
-		want := nodeGroup(name, nodes, old)
+		want := nodeGroup(name, nodes, old, load)
 		if changed = differences(old, want); len(changed) > 0 {
 			if err := txn.Save(want); err != nil {
 				return fmt.Errorf("writing builder %s: %w", name, err)
@@ -119,7 +120,7 @@ func writeBuilder(ctx context.Context, dir, name string, nodes []Node) (changed 
 
 // nodeGroup is the stored form of a builder. Options of old that are not ours to
 // decide are kept.
-func nodeGroup(name string, nodes []Node, old *store.NodeGroup) *store.NodeGroup {
+func nodeGroup(name string, nodes []Node, old *store.NodeGroup, load bool) *store.NodeGroup {
 	group := &store.NodeGroup{Name: name, Driver: remoteDriver}
 	for _, n := range nodes {
 		stored := store.Node{Name: n.Name, Endpoint: n.Endpoint}
@@ -129,11 +130,15 @@ func nodeGroup(name string, nodes []Node, old *store.NodeGroup) *store.NodeGroup
 		if n.tls != nil {
 			stored.DriverOpts = map[string]string{"cacert": n.tls.ca, "cert": n.tls.cert, "key": n.tls.key, "servername": n.tls.serverName}
 		}
-		if load, ok := keptOption(old, n.Name, "default-load"); ok {
+		option, ok := keptOption(old, n.Name, "default-load")
+		if !ok && load {
+			option, ok = "true", true
+		}
+		if ok {
 			if stored.DriverOpts == nil {
 				stored.DriverOpts = make(map[string]string)
 			}
-			stored.DriverOpts["default-load"] = load
+			stored.DriverOpts["default-load"] = option
 		}
 		group.Nodes = append(group.Nodes, stored)
 	}

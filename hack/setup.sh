@@ -3,9 +3,9 @@
 #
 #   hack/setup.sh [tests|lint|deploy|bench]...
 #
-# tests   (default) Debian packages, buildkitd, buildctl, docker and buildx, the
-#         task library for Node, the container configuration of the test host,
-#         and the base images
+# tests   (default) Debian packages, buildkitd, buildctl, docker, buildx and
+#         compose, a test with testcontainers-go, the task library for Node, the
+#         container configuration of the test host, and the base images
 # lint    golangci-lint
 # deploy  kustomize, kubeconform and the Kubernetes API description
 # bench   the peers that the benchmarks compare with
@@ -36,6 +36,7 @@ command -v npm >/dev/null || packages="$packages npm"
 buildkit=0.34.2
 buildx=0.38.2
 docker=29.8.2
+compose_version=5.5.0
 
 # The flags of the repository's own builds must not reach the tools' modules.
 unset GOFLAGS GOOS GOARCH GOWORK 2>/dev/null || true
@@ -99,6 +100,19 @@ go_tool() {
 	(cd "tools/$dir" && go build -trimpath "$@" -o "$bin/$result.new" "$package")
 	mv "$bin/$result.new" "$bin/$result"
 	done_with "bin-$result"
+}
+
+# go_test_program DIR RESULT builds the tests of the module tools/DIR as a program.
+go_test_program() {
+	inputs=$(digest "tools/$1"/go.mod "tools/$1"/go.sum "tools/$1"/*.go)
+	if current "bin-$2" "$bin/$2"; then
+		return
+	fi
+	say "building $2 (from tools/$1; minutes the first time)"
+	mkdir -p "$bin"
+	(cd "tools/$1" && go test -c -trimpath -ldflags "-s -w" -o "$bin/$2.new" .)
+	mv "$bin/$2.new" "$bin/$2"
+	done_with "bin-$2"
 }
 
 need_go() {
@@ -263,6 +277,9 @@ tests_stage() {
 	# Without a go.mod of its own, docker/cli counts as a module of Go 1.16.
 	cli=github.com/docker/cli
 	go_tool docker docker $cli/cmd/docker -gcflags="$cli/...=-lang=go1.26" -ldflags "-s -w -X $cli/cli/version.Version=$docker"
+	compose=github.com/docker/compose/v5
+	go_tool compose docker-compose $compose/cmd -ldflags "-s -w -X $compose/internal.Version=v$compose_version"
+	go_test_program testcontainers testcontainers.test
 	docker_config
 	container_config
 	own_tool registry ./test/rig/registry

@@ -127,8 +127,12 @@ func (c *Client) Close() error {
 	return c.child.stop()
 }
 
-// publishedHost is the host name under which the steps reach published ports.
-func (c *Client) publishedHost() string {
+// Transport carries other requests to the service than this package makes. It
+// goes there whatever host a request names, and belongs to c.
+func (c *Client) Transport() http.RoundTripper { return c.http.Transport }
+
+// PublishedHost returns the host under which the steps reach published ports.
+func (c *Client) PublishedHost() string {
 	if c.uri.Scheme != "unix" && c.uri.Hostname() != "" {
 		return c.uri.Hostname()
 	}

@@ -27,22 +27,31 @@ func (c *Client) Down(ctx context.Context, project string, o DownOptions) error 
 
 // Removed counts what [Client.RemoveOwned] has removed.
 type Removed struct {
-	Containers []string `json:"containers"` // names
+	Pods       []string `json:"pods,omitempty"` // names; their containers are not told again
+	Containers []string `json:"containers"`
 	Networks   []string `json:"networks"`
 	Volumes    []string `json:"volumes"`
 }
 
 // Empty reports whether nothing was left to remove.
-func (r Removed) Empty() bool { return len(r.Containers)+len(r.Networks)+len(r.Volumes) == 0 }
+func (r Removed) Empty() bool {
+	return len(r.Pods)+len(r.Containers)+len(r.Networks)+len(r.Volumes) == 0
+}
 
-// RemoveOwned removes every container, network and volume of one owner, killing
-// what still runs, and every container that is connected to such a network. An empty Job means all jobs of the agent. An owner without
-// an agent is refused, because it would match what belongs to nobody.
+// RemoveOwned removes every pod, container, network and volume of one owner,
+// killing what still runs, and every container that is connected to such a
+// network. Images stay: they are a cache, for every job. An empty Job means all
+// jobs of the agent. An owner without an agent is refused, because it would match
+// what belongs to nobody.
 func (c *Client) RemoveOwned(ctx context.Context, owner Owner) (Removed, error) {
 	if owner.Agent == "" {
 		return Removed{}, errors.New("removing what an agent owns: the agent has no name")
 	}
-	return c.removeLabelled(ctx, owner.labels(), DownOptions{Volumes: true, Timeout: new(time.Duration), force: true})
+	// A pod takes its containers along; one of them could not be removed alone.
+	pods, perr := c.removePods(ctx, owner.Labels())
+	removed, err := c.removeLabelled(ctx, owner.Labels(), DownOptions{Volumes: true, Timeout: new(time.Duration), force: true})
+	removed.Pods = pods
+	return removed, errors.Join(perr, err)
 }
 
 // removeLabelled removes what carries labels. It goes on after an error, and

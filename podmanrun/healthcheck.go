@@ -138,9 +138,9 @@ func (h *healthConfig) untilHealthy(ctx context.Context, started time.Time, chec
 }
 
 // keepChecking runs check at its own interval until ctx ends, and calls changed
-// when the state turns. It starts from a healthy service.
-func (h *healthConfig) keepChecking(ctx context.Context, check func(context.Context) (bool, error), changed func(healthy bool)) error {
-	healthy, failures := true, 0
+// when the state turns. It starts from what the service is.
+func (h *healthConfig) keepChecking(ctx context.Context, healthy bool, check func(context.Context) (bool, error), changed func(healthy bool)) error {
+	failures := 0
 	for {
 		if err := retry.Wait(ctx, h.Interval); err != nil {
 			return err

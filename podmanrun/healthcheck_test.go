@@ -83,7 +83,7 @@ func TestAWatchedServiceTurnsAfterItsRetries(t *testing.T) {
 		var turns []string
 		start := time.Now()
 		done := errors.New("no more answers")
-		err := h.keepChecking(t.Context(), func(context.Context) (bool, error) {
+		err := h.keepChecking(t.Context(), true, func(context.Context) (bool, error) {
 			if len(answers) == 0 {
 				return false, done
 			}

@@ -2,6 +2,7 @@ package podmanrun
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -73,6 +74,25 @@ func (c *Client) listVolumes(ctx context.Context, labels map[string]string) ([]v
 	err := c.call(ctx, request{method: http.MethodGet, path: "/volumes/json", query: filters(labels), what: "listing volumes"}, &list)
 	list = slices.DeleteFunc(list, func(v volumeAnswer) bool { return !carries(v.Labels, labels) })
 	return list, err
+}
+
+// removePods removes every pod that carries labels, with its containers, and
+// returns their names.
+func (c *Client) removePods(ctx context.Context, labels map[string]string) (removed []string, err error) {
+	var list []podAnswer
+	err = c.call(ctx, request{method: http.MethodGet, path: "/pods/json", query: filters(labels), what: "listing pods"}, &list)
+	errs := []error{err}
+	for _, p := range list {
+		if !carries(p.Labels, labels) {
+			continue
+		}
+		if err := c.remove(ctx, "/pods/"+url.PathEscape(p.ID), "removing pod "+p.Name, true); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		removed = append(removed, p.Name)
+	}
+	return removed, errors.Join(errs...)
 }
 
 // carries reports whether got has all of want. Podman's own filters are not

@@ -21,7 +21,8 @@ type Owner struct {
 	Job   string // the job's identifier
 }
 
-func (o Owner) labels() map[string]string {
+// Labels returns what marks a container, network, volume or pod as o's.
+func (o Owner) Labels() map[string]string {
 	labels := make(map[string]string, 2)
 	if o.Agent != "" {
 		labels[LabelAgent] = o.Agent
@@ -32,13 +33,19 @@ func (o Owner) labels() map[string]string {
 	return labels
 }
 
+// Owns reports whether labels are those of something of o's. An owner without
+// an agent owns nothing.
+func (o Owner) Owns(labels map[string]string) bool {
+	return o.Agent != "" && carries(labels, o.Labels())
+}
+
 // ownedBy returns the labels of something that belongs to project and owner.
 func ownedBy(o Owner, project string, more map[string]string) map[string]string {
 	labels := maps.Clone(more)
 	if labels == nil {
 		labels = make(map[string]string, 3)
 	}
-	maps.Copy(labels, o.labels())
+	maps.Copy(labels, o.Labels())
 	labels[LabelProject] = project
 	return labels
 }

@@ -86,7 +86,7 @@ func (s *Stack) Environment() map[string]string {
 				continue
 			}
 			env[name] = bindings[0].HostPort
-			env[prefix+"_HOST"] = s.client.publishedHost()
+			env[prefix+"_HOST"] = s.client.PublishedHost()
 			if ip := bindings[0].HostIP; ip != "" && ip != "0.0.0.0" && ip != "::" {
 				env[prefix+"_HOST"] = ip
 			}
@@ -155,7 +155,7 @@ func (s *Stack) watch(ctx context.Context, service string, c *containerAnswer, t
 				healthy, _, err := s.client.checkContainer(ctx, c.ID, c.Name, h)
 				return healthy, err
 			}
-			err := h.keepChecking(ctx, check, func(healthy bool) {
+			err := h.keepChecking(ctx, true, check, func(healthy bool) {
 				kind := EventUnhealthy
 				if healthy {
 					kind = EventHealthy

@@ -136,8 +136,9 @@ type containerAnswer struct {
 		Health    healthAnswer `json:"Health"`
 	} `json:"State"`
 	Config struct {
-		Labels map[string]string `json:"Labels"`
-		Tty    bool              `json:"Tty"`
+		Labels      map[string]string `json:"Labels"`
+		Tty         bool              `json:"Tty"`
+		Healthcheck *healthConfig     `json:"Healthcheck"`
 	} `json:"Config"`
 	NetworkSettings struct {
 		Ports map[string][]struct {
@@ -183,6 +184,12 @@ type volumeRequest struct {
 }
 
 type volumeAnswer struct {
+	Name   string            `json:"Name"`
+	Labels map[string]string `json:"Labels"`
+}
+
+type podAnswer struct {
+	ID     string            `json:"Id"`
 	Name   string            `json:"Name"`
 	Labels map[string]string `json:"Labels"`
 }

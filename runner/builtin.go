@@ -18,7 +18,7 @@ import (
 // different tasks of different majors share an id, as Bash@3 does with an older
 // one. Each family lists its own.
 var builtins = gather(
-	sourceTasks(), scriptTasks(), dockerTasks(), fileTasks(), artifactTasks(), cacheTasks(), testTasks(),
+	sourceTasks(), scriptTasks(), dockerTasks(), composeTasks(), fileTasks(), artifactTasks(), cacheTasks(), testTasks(),
 )
 
 func gather(families ...map[string]task) map[string]task {

@@ -45,7 +45,7 @@ type dockerStep struct {
 // runDocker is Docker@2 (language §5.4). Builds and pushes go to BuildKit and
 // to the registry; other commands go to the docker program on PATH.
 func runDocker(ctx context.Context, a *attempt) (err error) {
-	r, err := a.registryOf()
+	r, err := a.registryOf("containerRegistry", "")
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (d *dockerStep) build(ctx context.Context, arguments string) error {
 // request describes the build (language §5.4).
 func (d *dockerStep) request(arguments string) (imagebuild.Request, error) {
 	root := d.x.path("")
-	file, err := findDockerfile(root, d.in.text("Dockerfile", "**/Dockerfile"))
+	file, err := findFile("Dockerfile", root, d.in.text("Dockerfile", "**/Dockerfile"))
 	if err != nil {
 		return imagebuild.Request{}, hint.With(err, "set the input Dockerfile to a path below the sources")
 	}

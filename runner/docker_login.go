@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -31,16 +32,17 @@ type registry struct {
 	user, password string
 }
 
-// registryOf reads the connection that the step names; nil when it names none.
-func (a *attempt) registryOf() (*registry, error) {
-	id := a.in.text("containerRegistry", "")
+// registryOf reads the connection that an input of the step names; nil when it
+// names none. An address that is not empty replaces the connection's own.
+func (a *attempt) registryOf(input, address string) (*registry, error) {
+	id := a.in.text(input, "")
 	if id == "" {
 		return nil, nil //nolint:nilnil // no connection is a normal answer
 	}
 	e, ok := a.x.m.Endpoint(id)
 	if !ok {
 		return nil, hint.With(fmt.Errorf("the job may not use the service connection %q", id),
-			"name an existing connection of type Docker Registry in containerRegistry")
+			"name an existing connection of type Docker Registry in %s", input)
 	}
 	parameter := func(names ...string) string {
 		for _, name := range names {
@@ -50,11 +52,7 @@ func (a *attempt) registryOf() (*registry, error) {
 		}
 		return ""
 	}
-	address := parameter("registry", "loginServer")
-	if address == "" {
-		address = e.URL
-	}
-	host, insecure := registryHost(address)
+	host, insecure := registryHost(cmp.Or(address, parameter("registry", "loginServer"), e.URL))
 	if host == "" {
 		return nil, fmt.Errorf("the service connection %s names no registry", e.Name)
 	}
@@ -145,12 +143,9 @@ func authKey(host string) string {
 }
 
 // dockerConfig returns the Docker configuration that holds now: that of a
-// login, or the agent's.
+// login, the job's, or the agent's.
 func (x *execution) dockerConfig() string {
-	if x.docker.dir != "" {
-		return x.docker.dir
-	}
-	return x.cfg.DockerConfig
+	return cmp.Or(x.docker.dir, x.socket.config, x.cfg.DockerConfig)
 }
 
 // login keeps a registry's credentials for the steps that follow.
@@ -189,7 +184,7 @@ func (a *attempt) logout(r *registry) error {
 	if r == nil || len(d.hosts) == 0 {
 		dir := d.dir
 		d.dir, d.hosts = "", nil
-		a.x.define("DOCKER_CONFIG", a.x.cfg.DockerConfig)
+		a.x.define("DOCKER_CONFIG", a.x.dockerConfig())
 		a.node.print("Logged out of all registries.")
 		return os.RemoveAll(dir)
 	}

@@ -67,15 +67,15 @@ func registryHost(address string) (host string, insecure bool) {
 	return u.Host, u.Scheme == "http"
 }
 
-// findDockerfile resolves the input Dockerfile: the first match of a pattern
-// below root, or the path as it is.
-func findDockerfile(root, pattern string) (string, error) {
+// findFile resolves an input that names a file, what: the first match of a
+// pattern below root, or the path as it is.
+func findFile(what, root, pattern string) (string, error) {
 	if !strings.ContainsAny(pattern, "*?") {
 		if !filepath.IsAbs(pattern) {
 			pattern = filepath.Join(root, pattern)
 		}
 		if _, err := os.Stat(pattern); err != nil {
-			return "", fmt.Errorf("looking for the Dockerfile: %w", err)
+			return "", fmt.Errorf("looking for the %s: %w", what, err)
 		}
 		return pattern, nil
 	}
@@ -101,10 +101,10 @@ func findDockerfile(root, pattern string) (string, error) {
 		return err
 	})
 	if err != nil {
-		return "", fmt.Errorf("looking for the Dockerfile: %w", err)
+		return "", fmt.Errorf("looking for the %s: %w", what, err)
 	}
 	if len(found) == 0 {
-		return "", fmt.Errorf("no file below %s matches the Dockerfile pattern %q", root, pattern)
+		return "", fmt.Errorf("no file below %s matches the %s pattern %q", root, what, pattern)
 	}
 	slices.Sort(found)
 	return found[0], nil

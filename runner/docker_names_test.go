@@ -63,15 +63,15 @@ func TestDockerfilesAreFoundByPattern(t *testing.T) {
 		"**/Dockerfile": "a/x/Dockerfile", "Dockerfile*": "a/Dockerfile.dev", "b/*": "b/Dockerfile", "b/Dockerfile": "b/Dockerfile",
 		"*/Dockerfile": "b/Dockerfile", "**/nothing*": "", "missing": "", root + "/**/Dockerfile": "a/x/Dockerfile",
 	} {
-		got, err := findDockerfile(root, pattern)
+		got, err := findFile("Dockerfile", root, pattern)
 		if want == "" {
 			if err == nil {
-				t.Errorf("findDockerfile(%q) = %q, want an error", pattern, got)
+				t.Errorf("findFile(%q) = %q, want an error", pattern, got)
 			}
 			continue
 		}
 		if err != nil || got != filepath.Join(root, want) {
-			t.Errorf("findDockerfile(%q) = %q, %v, want %s", pattern, got, err, want)
+			t.Errorf("findFile(%q) = %q, %v, want %s", pattern, got, err, want)
 		}
 	}
 }

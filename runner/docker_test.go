@@ -57,7 +57,7 @@ func TestALoginLastsUntilTheLogout(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", step, diff)
 		}
 	}
-	if got := rec.output(t, "gone")[:2]; got[0] != cfg.DockerConfig || got[1] != "0" {
+	if got := rec.output(t, "gone")[:2]; got[0] != filepath.Join(cfg.Work, "_temp", "docker") || got[1] != "0" {
 		t.Errorf("after the logout DOCKER_CONFIG is %s with %s directories left", got[0], got[1])
 	}
 }

@@ -44,6 +44,7 @@ func (x *execution) stepEnvironment(step map[string]string) environment {
 			env[name] = value
 		}
 	}
+	x.dockerEnvironment(env)
 	x.mu.Lock()
 	maps.Copy(env, x.stack)
 	x.mu.Unlock()

@@ -60,6 +60,9 @@ func (x *execution) prepare(ctx context.Context, n *node) error {
 	if err := x.prepareFolders(); err != nil {
 		return err
 	}
+	if err := x.openDocker(ctx, n); err != nil {
+		return err
+	}
 	n.print("Setting the variables of the job.")
 	x.fillVariables()
 	for _, err := range x.vars.Recompute() {

@@ -49,6 +49,7 @@ type execution struct {
 	paths   []string
 	folders folders
 	docker  dockerSession
+	socket  dockerSocket
 	// correlation is told to downloaded tasks, not to scripts: a command that echoes
 	// it comes from a task.
 	correlation string
@@ -194,6 +195,7 @@ func (x *execution) finalize(ctx context.Context) {
 		}
 		fail(err)
 	}
+	fail(x.closeDocker(ctx))
 	fail(x.closeGroups(ctx, n))
 	fail(x.removeOwned(ctx, n))
 	fail(x.folders.emptyTemp())

@@ -49,6 +49,8 @@ func (s workshopSettings) open(ctx context.Context, log *slog.Logger) (_ *worksh
 		}
 	}()
 	g, gctx := errgroup.WithContext(ctx)
+	// Where the docker command finds Podman, it finds there what it has built.
+	s.build.Load = s.wantPodman
 	if s.needBuilder {
 		g.Go(func() (err error) {
 			w.builder, err = buildxsetup.Ensure(gctx, s.build, log)
@@ -94,10 +96,6 @@ func (w *workshop) equip(c *runner.Config, log *slog.Logger) {
 		// Scripts that call buildx use the same builder, whatever is current.
 		c.Environment = append(c.Environment, w.builder.Environment()...)
 	}
-	if w.podman != nil {
-		// For dockless stack and podman --remote, and for the docker command.
-		c.Environment = append(c.Environment, "CONTAINER_HOST="+w.podman.Host(), "DOCKER_HOST="+w.podman.Host())
-	}
 	c.DockerConfig = dockerConfigDir()
 	// Steps find this program whatever PATH the agent was started with.
 	if self, err := os.Executable(); err == nil {
@@ -127,7 +125,7 @@ func (w *workshop) removeLeftovers(ctx context.Context, agentName string, jobs [
 	}
 	if !removed.Empty() {
 		log.WarnContext(ctx, "removed what a dead job left",
-			"containers", removed.Containers, "networks", removed.Networks, "volumes", removed.Volumes)
+			"pods", removed.Pods, "containers", removed.Containers, "networks", removed.Networks, "volumes", removed.Volumes)
 	}
 	return nil
 }

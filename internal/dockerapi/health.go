@@ -1,0 +1,164 @@
+package dockerapi
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/dockless-ci/dockless/podmanrun"
+)
+
+// healthBook knows how the followed containers are. Its methods may be called
+// concurrently.
+type healthBook struct {
+	mu        sync.Mutex
+	followed  map[string]bool             // containers that somebody follows
+	states    map[string]podmanrun.Health // containers that have a healthcheck
+	listeners map[chan healthEvent]bool
+}
+
+// healthEvent is a turn of a container's health.
+type healthEvent struct {
+	container thing
+	health    podmanrun.Health
+}
+
+func newHealthBook() *healthBook {
+	return &healthBook{
+		followed: make(map[string]bool), states: make(map[string]podmanrun.Health), listeners: make(map[chan healthEvent]bool),
+	}
+}
+
+// claim reports whether the caller shall follow a container: nobody does yet.
+func (b *healthBook) claim(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.followed[id] {
+		return false
+	}
+	b.followed[id] = true
+	return true
+}
+
+func (b *healthBook) release(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.followed, id)
+	delete(b.states, id)
+}
+
+func (b *healthBook) state(id string) (podmanrun.Health, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h, ok := b.states[id]
+	return h, ok
+}
+
+// turn writes down what a container has become and tells the listeners. One
+// that does not keep up loses the turn, never the rest of them.
+func (b *healthBook) turn(e healthEvent) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.states[e.container.ID] = e.health
+	for l := range b.listeners {
+		select {
+		case l <- e:
+		default:
+		}
+	}
+}
+
+// listen returns a channel of turns, which is never closed. It holds more than
+// the containers of a job turn before one write to a socket has ended.
+func (b *healthBook) listen() (turns chan healthEvent, stop func()) {
+	turns = make(chan healthEvent, 256)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.listeners[turns] = true
+	return turns, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.listeners, turns)
+	}
+}
+
+// followHealth runs the healthcheck of a container that has been started until
+// it is gone or the job ends.
+func (s *Server) followHealth(ctx context.Context, id string) {
+	t, err := s.look(ctx, "containers", id)
+	if err != nil {
+		return // it has gone already
+	}
+	t.Name = strings.TrimPrefix(t.Name, "/")
+	err = s.podman.FollowHealth(ctx, id, func(h podmanrun.Health) { s.health.turn(healthEvent{t, h}) })
+	if err != nil && ctx.Err() == nil {
+		s.log.WarnContext(ctx, "health of a container is no longer followed", "container", t.Name, "error", err)
+	}
+}
+
+// showHealth puts the health that we know into the inspection of a container.
+// Podman's own counts every one of our frequent checks.
+func (s *Server) showHealth(id string, resp *http.Response) error {
+	health, ok := s.health.state(id)
+	if !ok {
+		return nil
+	}
+	var raw json.RawMessage
+	ok, err := readAnswer(resp, &raw)
+	if !ok {
+		return err
+	}
+	o, err := parseAnswer(raw)
+	if err != nil {
+		return err
+	}
+	state, err := o.object("State")
+	if err != nil {
+		return err
+	}
+	var running bool
+	if state.read("Running", &running) != nil || !running {
+		return nil
+	}
+	inner, err := state.object("Health")
+	if err != nil {
+		return err
+	}
+	inner.set("Status", health)
+	if health == podmanrun.HealthHealthy {
+		inner.set("FailingStreak", 0)
+	}
+	state.set("Health", inner)
+	o.set("State", state)
+	replaceAnswer(resp, o.encode())
+	return nil
+}
+
+// showStatus puts the health that we know into the state of a container in a
+// list, as Docker writes it: "Up 2 minutes (healthy)".
+func (s *Server) showStatus(o object) {
+	id, status := o.text("Id"), o.text("Status")
+	health, ok := s.health.state(id)
+	if !ok || !strings.HasPrefix(status, "Up") || strings.HasSuffix(status, ")") && !strings.Contains(status, "health") {
+		return
+	}
+	status, _, _ = strings.Cut(status, " (")
+	words := string(health)
+	if health == podmanrun.HealthStarting {
+		words = "health: starting"
+	}
+	o.set("Status", status+" ("+words+")")
+}
+
+// attributes are what an event tells about its container.
+func (t thing) attributes() map[string]string {
+	all := maps.Clone(t.labels())
+	if all == nil {
+		all = make(map[string]string, 2)
+	}
+	all["name"], all["image"] = t.Name, t.ImageName
+	return all
+}
