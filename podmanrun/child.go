@@ -42,6 +42,9 @@ type child struct {
 // until it listens or ctx ends.
 func startChild(ctx context.Context, cfg Config, log *slog.Logger) (*child, error) {
 	program, err := exec.LookPath(cfg.Program)
+	if err == nil {
+		program, err = filepath.Abs(program)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +55,7 @@ func startChild(ctx context.Context, cfg Config, log *slog.Logger) (*child, erro
 	ch := &child{dir: dir, socket: filepath.Join(dir, "podman.sock"), output: &tailBuffer{limit: childOutput}, exited: make(chan struct{})}
 	ch.cmd = exec.Command(program, "system", "service", "--time=0", "unix://"+ch.socket) //nolint:noctx // the process outlives ctx; stop ends it
 	ch.cmd.Stdout, ch.cmd.Stderr = ch.output, ch.output
+	ch.cmd.Dir = dir // conmon leaves a file where it works when a container's memory ran out
 	ch.cmd.SysProcAttr = childAttributes()
 	if err := ch.cmd.Start(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))

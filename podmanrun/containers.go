@@ -164,3 +164,19 @@ func (c *Client) checkContainer(ctx context.Context, id, name string, h *healthC
 	}
 	return false, false, err
 }
+
+// End is how a container ended.
+type End struct {
+	Code        int
+	OutOfMemory bool // the kernel killed it for want of memory
+}
+
+// Ended returns how a container ended; nil while it runs. One that is gone is a
+// [*StatusError] with code 404.
+func (c *Client) Ended(ctx context.Context, id string) (*End, error) {
+	answer, err := c.inspectContainer(ctx, id)
+	if err != nil || !ended(answer.State.Status) {
+		return nil, err
+	}
+	return &End{Code: answer.State.ExitCode, OutOfMemory: answer.State.OOMKilled}, nil
+}

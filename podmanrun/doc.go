@@ -11,6 +11,9 @@
 // agent left behind: every container, network and volume carries the labels
 // [LabelAgent], [LabelJob] and [LabelProject].
 //
+// A service with a [Keeper] is kept up for others to work in, in place of what its
+// image would run; [Client.Users] says who they can be there.
+//
 // Podman runs periodic healthchecks through systemd timers, which do not exist
 // in a container. So this package runs each check itself through the API: often
 // while a service starts, at the check's own interval afterwards

@@ -64,6 +64,7 @@ type pullRequest struct {
 	platform string // os/arch[/variant]; empty is the service's own
 	policy   string // compose's pull_policy
 	built    bool   // the image comes from a build, never from a registry
+	login    Login  // zero: that of the Docker configuration
 }
 
 // ensureImage makes the image present as the policy says and returns it.
@@ -96,7 +97,12 @@ func (c *Client) pull(ctx context.Context, p pullRequest, dockerConfig string, p
 	if err != nil {
 		return "", fmt.Errorf("image %q: %w", p.image, err)
 	}
-	header, err := credentials(dockerConfig, reference.Domain(named))
+	var header http.Header
+	if p.login != (Login{}) {
+		header, err = p.login.header(reference.Domain(named))
+	} else {
+		header, err = credentials(dockerConfig, reference.Domain(named))
+	}
 	if err != nil {
 		return "", fmt.Errorf("pulling %s: %w", named, err)
 	}
@@ -174,10 +180,21 @@ func credentials(dir, registry string) (http.Header, error) {
 	if auth.Username == "" && auth.IdentityToken == "" {
 		return nil, nil //nolint:nilnil // no header is a valid answer
 	}
-	// A map limits the credentials to this registry; mirrors never see them.
-	data, err := json.Marshal(map[string]any{registry: map[string]string{
+	return authHeader(registry, map[string]string{
 		"username": auth.Username, "password": auth.Password, "identitytoken": auth.IdentityToken,
-	}})
+	})
+}
+
+// Login is a user at the registry of one image.
+type Login struct{ User, Password string }
+
+func (l Login) header(registry string) (http.Header, error) {
+	return authHeader(registry, map[string]string{"username": l.User, "password": l.Password})
+}
+
+// authHeader limits the credentials to one registry: mirrors never see them.
+func authHeader(registry string, auth map[string]string) (http.Header, error) {
+	data, err := json.Marshal(map[string]any{registry: auth})
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 type Project struct {
 	compose  *types.Project
 	warnings []string
+	logins   map[string]Login // by service; of those that bring their own
 }
 
 // Name returns the project's name, which prefixes the names of what it makes.

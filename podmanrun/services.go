@@ -26,6 +26,8 @@ type Service struct {
 	Options    string   // options of "docker create", split like a shell would
 	Command    []string // instead of the image's
 	LocalImage bool     // never pull the image
+	Login      Login    // at the registry of the image; zero: what [UpOptions].DockerConfig has for it
+	Keeper     *Keeper  // what runs in the container instead of what the image starts; nil: that
 }
 
 // Services makes a project from a job's services. They start at once and reach
@@ -50,6 +52,12 @@ func Services(name string, services map[string]Service) (*Project, error) {
 		}
 		for _, w := range warnings {
 			project.warnings = append(project.warnings, "service "+key+": "+w)
+		}
+		if login := services[key].Login; login != (Login{}) {
+			if project.logins == nil {
+				project.logins = make(map[string]Login)
+			}
+			project.logins[key] = login
 		}
 		for _, v := range s.Volumes {
 			if v.Type == types.VolumeTypeVolume && v.Source != "" {
@@ -92,6 +100,9 @@ func service(name string, from Service) (s types.ServiceConfig, warnings []strin
 		}
 	}
 	warnings, err = applyOptions(&s, from.Options)
+	if err == nil && from.Keeper != nil {
+		warnings = append(warnings, from.Keeper.take(&s)...)
+	}
 	return s, warnings, err
 }
 

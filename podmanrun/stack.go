@@ -69,6 +69,15 @@ func (s *Stack) ContainerID(service string) string {
 	return ""
 }
 
+// Label returns a label of a service's container, which has those of its image
+// too; empty when there is none.
+func (s *Stack) Label(service, name string) string {
+	if c := s.containers[service]; c != nil {
+		return c.Config.Labels[name]
+	}
+	return ""
+}
+
 // Environment returns where the published ports of the services are, for the
 // steps beside the stack: DOCKLESS_<SERVICE>_HOST, and for every container port
 // N DOCKLESS_<SERVICE>_PORT_<N> with the port on that host. In service names,
@@ -89,6 +98,22 @@ func (s *Stack) Environment() map[string]string {
 			env[prefix+"_HOST"] = s.client.PublishedHost()
 			if ip := bindings[0].HostIP; ip != "" && ip != "0.0.0.0" && ip != "::" {
 				env[prefix+"_HOST"] = ip
+			}
+		}
+	}
+	return env
+}
+
+// Inside returns what [Stack.Environment] tells, for a container on the network
+// of the stack: there a service is reached by its name, and at its own port.
+func (s *Stack) Inside() map[string]string {
+	env := make(map[string]string)
+	for service, c := range s.containers {
+		prefix := "DOCKLESS_" + envName(service)
+		for key, bindings := range c.NetworkSettings.Ports {
+			if port, _, _ := strings.Cut(key, "/"); len(bindings) > 0 {
+				env[prefix+"_PORT_"+port] = port
+				env[prefix+"_HOST"] = service
 			}
 		}
 	}

@@ -45,7 +45,7 @@ type UpOptions struct {
 // unhealthy ends Up with a [*ServiceError]. Then, and when ctx ends, everything
 // this call has made is removed before it returns.
 func (c *Client) Up(ctx context.Context, p *Project, o UpOptions) (*Stack, error) {
-	u := &up{client: c, project: p.compose, options: o, units: make(map[string]*unit), slots: make(chan struct{}, parallel)}
+	u := &up{client: c, project: p.compose, logins: p.logins, options: o, units: make(map[string]*unit), slots: make(chan struct{}, parallel)}
 	for _, warning := range p.warnings {
 		u.emit(Event{Kind: EventWarning, Text: warning})
 	}
@@ -63,6 +63,7 @@ func (c *Client) Up(ctx context.Context, p *Project, o UpOptions) (*Stack, error
 type up struct {
 	client  *Client
 	project *types.Project
+	logins  map[string]Login
 	options UpOptions
 	units   map[string]*unit
 	slots   chan struct{}     // bounds how many containers are created or started at once
@@ -176,7 +177,7 @@ func (u *up) pullAll(ctx context.Context, g *errgroup.Group) map[string]*future[
 	for name, unit := range u.units {
 		pull := pullRequest{
 			image: unit.request.Image, platform: unit.service.Platform,
-			policy: unit.service.PullPolicy, built: unit.service.Build != nil,
+			policy: unit.service.PullPolicy, built: unit.service.Build != nil, login: u.logins[name],
 		}
 		if byRequest[pull] == nil {
 			byRequest[pull] = newFuture(g, func() (*imageAnswer, error) {

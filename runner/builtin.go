@@ -72,7 +72,7 @@ func (s builtinStep) Text(name, otherwise string) string     { return s.a.in.tex
 func (s builtinStep) Given(name string) bool                 { return s.a.in.given(name) }
 func (s builtinStep) Truth(name string, otherwise bool) bool { return s.a.in.truth(name, otherwise) }
 func (s builtinStep) Variable(name string) string            { return s.a.x.vars.Value(name) }
-func (s builtinStep) Path(value string) string               { return s.a.x.path(value) }
+func (s builtinStep) Path(value string) string               { return s.a.path(value) }
 func (s builtinStep) Open(path string) (*os.File, error)     { return s.a.x.open(path) }
 func (s builtinStep) Temp() string                           { return s.a.x.folders.temp }
 func (s builtinStep) Print(line string)                      { s.a.node.print(command.Disarm(line)) }
@@ -108,11 +108,11 @@ func (s builtinStep) Command(area, event string, properties map[string]string, d
 func (s builtinStep) Run(ctx context.Context, p step.Program) error {
 	env := maps.Clone(s.a.env)
 	maps.Copy(env, p.Env)
-	path, err := env.look(p.Path)
+	path, err := s.a.look(env, p.Path)
 	if err != nil {
 		return err
 	}
-	dir, err := s.a.x.directory(p.Dir)
+	dir, err := s.a.directory(p.Dir)
 	if err != nil {
 		return err
 	}

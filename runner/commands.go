@@ -117,6 +117,9 @@ func (a *attempt) execute(c command.Command) {
 		err = errors.New("it is not supported by this agent yet")
 	default:
 		if err = a.x.offers(c.Area); err == nil {
+			c, err = a.outside(c)
+		}
+		if err == nil {
 			err = handle(a, c)
 		}
 	}
@@ -249,7 +252,7 @@ func prependPath(a *attempt, c command.Command) error {
 	if c.Data == "" {
 		return errors.New("the path is missing")
 	}
-	return a.x.prependPath(c.Data)
+	return a.prependPath(c.Data)
 }
 
 func debug(a *attempt, c command.Command) error {

@@ -66,8 +66,12 @@ type Config struct {
 	// credentials builds and pushes use; empty is none.
 	DockerConfig string `ignored:"true"`
 
-	// Podman runs the containers beside a job; nil: a job with services fails.
+	// Podman runs the containers of a job and beside it; nil: a job with any fails.
 	Podman *podmanrun.Client `ignored:"true"`
+	// Launcher is a static program that is [launch.Serve] when it is started with
+	// [launch.Command]: it runs in the containers of a job. Empty: a job that runs
+	// in one fails.
+	Launcher string `ignored:"true"`
 	// Builder builds images; nil: a step that builds one fails.
 	Builder *imagebuild.Builder `ignored:"true"`
 	// Insecure names registries, host[:port], that are spoken to without TLS.

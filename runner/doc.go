@@ -13,4 +13,8 @@
 // process writes goes through a splitter, which looks for logging commands,
 // then through the masker, then line by line to the reporter. Everything that
 // leaves the package passes the mask set of the job.
+//
+// A step runs on the host, or in a container of the job: its attempt knows where.
+// Paths are the host's on every level; a container translates them for its
+// processes.
 package runner

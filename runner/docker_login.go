@@ -39,10 +39,16 @@ func (a *attempt) registryOf(input, address string) (*registry, error) {
 	if id == "" {
 		return nil, nil //nolint:nilnil // no connection is a normal answer
 	}
-	e, ok := a.x.m.Endpoint(id)
+	r, err := a.x.registryAt(id, address)
+	return r, hint.With(err, "name an existing connection of type Docker Registry in %s", input)
+}
+
+// registryAt reads a service connection. An address that is not empty replaces its
+// own.
+func (x *execution) registryAt(id, address string) (*registry, error) {
+	e, ok := x.m.Endpoint(id)
 	if !ok {
-		return nil, hint.With(fmt.Errorf("the job may not use the service connection %q", id),
-			"name an existing connection of type Docker Registry in %s", input)
+		return nil, fmt.Errorf("the job may not use the service connection %q", id)
 	}
 	parameter := func(names ...string) string {
 		for _, name := range names {

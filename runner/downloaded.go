@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -100,12 +101,16 @@ func runNode(ctx context.Context, a *attempt, folder, script string, h taskdef.H
 		a.node.warning(fmt.Sprintf("The task is written for Node.js %d and runs with %s.", h.Node, x.nodejs.version))
 	}
 	in := x.taskInputs(a.task.definition, a.step.Inputs)
-	dir, err := x.directory(x.handlerDirectory(h, folder, in))
+	dir, err := a.directory(x.handlerDirectory(h, folder, in))
 	if err != nil {
 		return err
 	}
 	a.taskEnvironment(in)
-	err = a.process(ctx, program{path: x.nodejs.path, args: []string{script}, dir: dir, env: a.env, commands: true})
+	node := []string{x.nodejs.path}
+	if a.where != nil {
+		node = a.where.node
+	}
+	err = a.process(ctx, program{path: node[0], args: append(slices.Clone(node[1:]), script), dir: dir, env: a.env, commands: true})
 	if errors.Is(err, syscall.E2BIG) {
 		name, size := a.env.largest()
 		return hint.With(fmt.Errorf("starting the task: %w", err),

@@ -36,18 +36,15 @@ func (e environment) list() []string {
 
 // stepEnvironment makes the environment of a native script: what the agent was
 // started with, the step's own entries, then the plain variables, which win
-// (language §3.4). Secrets come in through the step's entries only.
-func (x *execution) stepEnvironment(step map[string]string) environment {
+// (language §3.4). Secrets come in through the step's entries only. In container c
+// it lies on top of what the image says, and nothing of the agent's is in it.
+func (x *execution) stepEnvironment(c *container, step map[string]string) environment {
 	env := make(environment, len(x.cfg.Environment)+len(step)+64)
-	for _, entry := range x.cfg.Environment {
-		if name, value, ok := strings.Cut(entry, "="); ok {
-			env[name] = value
-		}
+	if c != nil {
+		maps.Copy(env, c.env)
+	} else {
+		x.inherit(env)
 	}
-	x.dockerEnvironment(env)
-	x.mu.Lock()
-	maps.Copy(env, x.stack)
-	x.mu.Unlock()
 	for name, value := range step {
 		if name != "" && !strings.ContainsAny(name, "=\x00") {
 			env[name] = strings.ReplaceAll(x.expand(strings.TrimSpace(value)), "\x00", "")
@@ -62,6 +59,9 @@ func (x *execution) stepEnvironment(step map[string]string) environment {
 	env[process.LookupVariable] = LookupID(x.cfg.AgentName, x.m.JobID)
 	env[environmentAgent] = x.cfg.AgentName
 	env[environmentJob] = string(x.m.JobID)
+	if c != nil {
+		return env // what comes before its PATH is added to that of the image
+	}
 	path := slices.Concat(x.paths, x.cfg.Path)
 	if env["PATH"] != "" {
 		path = append(path, env["PATH"])
@@ -70,14 +70,31 @@ func (x *execution) stepEnvironment(step map[string]string) environment {
 	return env
 }
 
+// inherit adds what processes on the host have from the agent.
+func (x *execution) inherit(env environment) {
+	for _, entry := range x.cfg.Environment {
+		if name, value, ok := strings.Cut(entry, "="); ok {
+			env[name] = value
+		}
+	}
+	x.dockerEnvironment(env)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	maps.Copy(env, x.stack)
+}
+
 // maxPaths bounds what a job puts in front of PATH, in bytes. Linux takes no
 // entry of the environment above 128 KiB, so every later step would fail with a
 // message that does not say why.
 const maxPaths = 64 << 10
 
-// prependPath puts dir in front of PATH for later steps.
-func (x *execution) prependPath(dir string) error {
-	paths := slices.Insert(slices.DeleteFunc(slices.Clone(x.paths), func(p string) bool { return p == dir }), 0, dir)
+// prependPath puts dir in front of PATH for later steps that run where this one does.
+func (a *attempt) prependPath(dir string) error {
+	list := &a.x.paths
+	if a.where != nil {
+		list = &a.where.paths
+	}
+	paths := slices.Insert(slices.DeleteFunc(slices.Clone(*list), func(p string) bool { return p == dir }), 0, dir)
 	length := 0
 	for _, p := range paths {
 		length += len(p) + 1
@@ -85,7 +102,7 @@ func (x *execution) prependPath(dir string) error {
 	if length > maxPaths {
 		return fmt.Errorf("the paths in front of PATH would be longer than %d KiB", maxPaths>>10)
 	}
-	x.paths = paths
+	*list = paths
 	return nil
 }
 

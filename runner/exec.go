@@ -77,11 +77,18 @@ func (a *attempt) process(ctx context.Context, p program) error {
 			cancel(errDone)
 		}
 	}()
+	run := process.Run
+	if a.where != nil {
+		run = a.where.run
+	}
 	before := group.Kills()
-	err := process.Run(ctx, c)
+	err := run(ctx, c)
 	close(over)
 	<-watched
 	finish()
+	if a.where != nil {
+		return err // the container's own memory was judged there
+	}
 	return a.judge(p, err, before)
 }
 

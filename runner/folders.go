@@ -17,6 +17,7 @@ import (
 // folders are the directories of one job (protocol §8.16).
 type folders struct {
 	work, pipeline, sources, artifacts, binaries, results, temp, tools string
+	kit                                                                string // what the containers of the job need of the agent
 }
 
 // mapping remembers which pipeline uses which numbered directory of a work
@@ -38,12 +39,13 @@ func (x *execution) prepareFolders() error {
 		work: work, pipeline: pipeline, sources: filepath.Join(pipeline, "s"), artifacts: filepath.Join(pipeline, "a"),
 		binaries: filepath.Join(pipeline, "b"), results: filepath.Join(pipeline, "TestResults"),
 		temp: filepath.Join(work, "_temp"), tools: filepath.Join(work, "_tool"),
+		kit: filepath.Join(work, "_dockless"),
 	}
 	if tools, ok := x.cfg.environ("AGENT_TOOLSDIRECTORY"); ok && tools != "" {
 		x.folders.tools = tools
 	}
 	f := x.folders
-	remove := []string{f.artifacts, f.results}
+	remove := []string{f.artifacts, f.results, f.kit}
 	clean := ""
 	if x.m.Workspace != nil {
 		clean = strings.ToLower(x.m.Workspace.Clean)

@@ -68,6 +68,12 @@ func (x *execution) prepare(ctx context.Context, n *node) error {
 	for _, err := range x.vars.Recompute() {
 		n.warning(err.Error())
 	}
+	if len(x.targets()) > 0 {
+		x.sees = x.table()
+	}
+	if err := x.matchUsers(ctx); err != nil {
+		return err
+	}
 	if err := x.fetchTasks(ctx, n); err != nil {
 		return err
 	}
@@ -89,10 +95,10 @@ func (x *execution) list() error {
 		return err
 	}
 	var entries []*entry
-	if x.hasContainers() {
-		start := x.agentEntry("Initialize containers", (*execution).startServices)
+	if x.m.NeedsContainers() {
+		start := x.agentEntry("Initialize containers", (*execution).startContainers)
 		// What cannot work at all fails before the sources are fetched for nothing.
-		start.beside = x.m.JobContainer == "" && x.cfg.Podman != nil
+		start.beside = x.cfg.Podman != nil
 		entries = append(entries, start)
 	}
 	for _, s := range steps {
@@ -110,8 +116,8 @@ func (x *execution) list() error {
 			entries = append(entries, x.afterEntry(s))
 		}
 	}
-	if x.hasContainers() {
-		stop := x.agentEntry("Stop Containers", (*execution).stopServices)
+	if x.m.NeedsContainers() {
+		stop := x.agentEntry("Stop Containers", (*execution).stopContainers)
 		stop.condition, stop.always = "always()", true
 		entries = append(entries, stop)
 	}
@@ -147,9 +153,6 @@ func (x *execution) checkStep(step job.Step) (checkedStep, error) {
 	t, err := x.taskFor(step)
 	if _, cerr := expr.ParseStepCondition(step.Condition); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("reading the condition of step %q: %w", step.DisplayName, cerr))
-	}
-	if target := step.Target; target != nil && target.Target != "" && !strings.EqualFold(target.Target, "host") {
-		err = errors.Join(err, fmt.Errorf("step %q asks to run in container %s; this agent runs steps on its host only", step.DisplayName, target.Target))
 	}
 	name := x.expand(step.DisplayName)
 	if name == "" {

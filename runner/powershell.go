@@ -3,7 +3,6 @@ package runner
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -37,9 +36,9 @@ func runPowerShell(ctx context.Context, a *attempt) error {
 	if err != nil {
 		return err
 	}
-	program, err := a.env.look("pwsh")
+	program, err := a.look(a.env, "pwsh")
 	if err != nil {
-		if older, oerr := a.env.look("powershell"); oerr == nil {
+		if older, oerr := a.look(a.env, "powershell"); oerr == nil {
 			program, err = older, nil
 		}
 	}
@@ -79,9 +78,9 @@ func powerShellScript(a *attempt) (content, shown string, err error) {
 		script = a.in.text("script", "")
 	case "filepath":
 		given := a.in.text("filePath", "")
-		file := a.x.path(given)
-		info, err := os.Stat(file)
-		if given == "" || err != nil || info.IsDir() || !strings.HasSuffix(strings.ToLower(file), ".ps1") {
+		file := a.path(given)
+		is, seen := a.isFile(file)
+		if given == "" || seen && !is || !strings.HasSuffix(strings.ToLower(file), ".ps1") {
 			return "", "", fmt.Errorf("the input filePath %q is no file that ends in .ps1", given)
 		}
 		script = strings.TrimSpace(". " + quotePowerShell(file) + " " + a.in.text("arguments", ""))

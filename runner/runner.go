@@ -17,6 +17,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/retry"
 	"github.com/dockless-ci/dockless/runner/internal/cgroup"
 	"github.com/dockless-ci/dockless/runner/internal/conceal"
+	"github.com/dockless-ci/dockless/runner/internal/mounts"
 	"github.com/dockless-ci/dockless/runner/internal/process"
 	"github.com/dockless-ci/dockless/runner/internal/taskstore"
 	"github.com/dockless-ci/dockless/runner/internal/vars"
@@ -48,6 +49,8 @@ type execution struct {
 	order   int   // of the record that was made last
 	paths   []string
 	folders folders
+	sees    mounts.Table // what containers that steps run in see of them; empty when there are none
+	user    string       // who runs the processes in those
 	docker  dockerSession
 	socket  dockerSocket
 	// correlation is told to downloaded tasks, not to scripts: a command that echoes
@@ -64,11 +67,13 @@ type execution struct {
 	groups       *cgroup.Job   // accounts the processes of each step; nil: none was made
 	stopWatching func()        // ends the watch over the services; nil while there is none
 
-	mu      sync.Mutex // guards what follows
-	result  job.Result
-	stack   map[string]string // where the job's services are, for the environment
-	outputs map[string]string
-	builds  []job.BuildReport
+	mu         sync.Mutex // guards what follows
+	result     job.Result
+	stack      map[string]string     // where the job's services are, for the environment
+	inner      map[string]string     // where containers of the job find them
+	containers map[string]*container // that steps run in, by alias; empty while they do not run
+	outputs    map[string]string
+	builds     []job.BuildReport
 }
 
 // Run runs the job in m and tells rep about it. When ctx ends, its [job.Stop]
@@ -198,6 +203,7 @@ func (x *execution) finalize(ctx context.Context) {
 	fail(x.closeDocker(ctx))
 	fail(x.closeGroups(ctx, n))
 	fail(x.removeOwned(ctx, n))
+	fail(x.endContainers())
 	fail(x.folders.emptyTemp())
 	n.print("##[section]Finishing: Finalize Job")
 	n.complete(result, "")

@@ -37,7 +37,7 @@ func runCommandLine(ctx context.Context, a *attempt) error {
 	if script == "" {
 		return errors.New("the input script is empty")
 	}
-	if info, err := os.Stat(a.x.path(script)); err == nil && info.Mode().IsRegular() && !strings.ContainsAny(script, "\n") {
+	if is, _ := a.isFile(a.path(script)); is && !strings.ContainsAny(script, "\n") {
 		script = "exec " + script
 	}
 	return runScript(ctx, a, script, a.env, "--noprofile", "--norc")
@@ -55,8 +55,8 @@ func runBash(ctx context.Context, a *attempt) error {
 		return runScript(ctx, a, a.in.text("script", ""), a.env)
 	}
 	given := a.in.text("filePath", "")
-	file := a.x.path(given)
-	if info, err := os.Stat(file); given == "" || err != nil || info.IsDir() {
+	file := a.path(given)
+	if is, seen := a.isFile(file); given == "" || seen && !is {
 		return fmt.Errorf("the input filePath %q is no file", given)
 	}
 	script := "exec bash " + quote(file)
@@ -83,7 +83,7 @@ func runScript(ctx context.Context, a *attempt, script string, env environment, 
 }
 
 func runBashScript(ctx context.Context, a *attempt, script, shown string, env environment, options ...string) error {
-	bash, err := env.look("bash")
+	bash, err := a.look(env, "bash")
 	if err != nil {
 		return hint.With(err, "install bash, or name its directory in PATH")
 	}
@@ -108,7 +108,7 @@ type scriptFile struct {
 // run writes the script to a file that only this user reads, because its macros
 // may be expanded secrets, runs it and removes it.
 func (f scriptFile) run(ctx context.Context, a *attempt) (err error) {
-	dir, err := a.x.directory(a.in.text("workingDirectory", ""))
+	dir, err := a.directory(a.in.text("workingDirectory", ""))
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (f scriptFile) run(ctx context.Context, a *attempt) (err error) {
 		}
 	}
 	file := filepath.Join(a.x.folders.temp, uuid.NewString()+f.end)
-	if err := os.WriteFile(file, []byte(f.content), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(a.inside(f.content)), 0o600); err != nil {
 		return fmt.Errorf("writing the script: %w", err)
 	}
 	defer func() {
@@ -129,7 +129,7 @@ func (f scriptFile) run(ctx context.Context, a *attempt) (err error) {
 	}()
 	a.node.print(commandRuler)
 	args := f.args(file)
-	a.node.print("##[command]" + f.program + " " + strings.Join(args, " "))
+	a.node.print(a.inside("##[command]" + f.program + " " + strings.Join(args, " ")))
 	return exitError(f.name, a.process(ctx, program{
 		path: f.program, args: args, dir: dir, env: f.env, commands: true, noStderr: a.in.truth("failOnStderr", false),
 	}))

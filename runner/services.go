@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,12 +17,6 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
-// hasContainers reports whether the job asks for containers, which it then
-// finds in records of their own.
-func (x *execution) hasContainers() bool {
-	return x.m.JobContainer != "" || len(x.m.JobSidecarContainers) > 0
-}
-
 // project returns the name of the stack of the job's services.
 func (x *execution) project() string {
 	return "job-" + strings.ToLower(string(x.m.JobID))
@@ -31,31 +26,26 @@ func (x *execution) owner() podmanrun.Owner {
 	return podmanrun.Owner{Agent: x.cfg.AgentName, Job: string(x.m.JobID)}
 }
 
-// startServices starts the containers that run beside the steps.
-func (x *execution) startServices(ctx context.Context, a *attempt) error {
-	if x.m.JobContainer != "" {
-		return hint.With(fmt.Errorf("the job asks to run in container %s; this agent runs steps on its host only", x.m.JobContainer),
-			"remove container: from the job, or send it to an agent that runs container jobs")
-	}
+// startContainers starts the containers that steps run in, and those beside them.
+func (x *execution) startContainers(ctx context.Context, a *attempt) error {
 	if x.cfg.Podman == nil {
-		return hint.With(errors.New("the job has services, and this agent has no Podman service to run them"),
+		return hint.With(errors.New("the job has containers, and this agent has no Podman service to run them"),
 			"set CONTAINER_HOST to the address of a Podman service")
 	}
-	services := make(map[string]podmanrun.Service, len(x.m.JobSidecarContainers))
-	for _, name := range slices.Sorted(maps.Keys(x.m.JobSidecarContainers)) {
-		c, ok := x.m.Container(x.m.JobSidecarContainers[name])
-		if !ok {
-			return fmt.Errorf("service %s: the job has no container %s", name, x.m.JobSidecarContainers[name])
-		}
-		s, err := x.service(c)
-		if err != nil {
-			return fmt.Errorf("service %s: %w", name, err)
-		}
-		services[name] = s
+	services, err := x.services()
+	if err != nil {
+		return err
+	}
+	prospects, err := x.prospects(ctx, services)
+	if err != nil {
+		return err
+	}
+	for name, p := range prospects {
+		services[name] = p.service
 	}
 	project, err := podmanrun.Services(x.project(), services)
 	if err != nil {
-		return fmt.Errorf("reading the services of the job: %w", err)
+		return fmt.Errorf("reading the containers of the job: %w", err)
 	}
 	for _, w := range project.Warnings() {
 		a.node.warning(w)
@@ -70,10 +60,33 @@ func (x *execution) startServices(ctx context.Context, a *attempt) error {
 				a.node.print(details)
 			}
 		}
-		return fmt.Errorf("starting the services of the job: %w", err)
+		return fmt.Errorf("starting the containers of the job: %w", err)
 	}
 	x.watchServices(stack)
-	return x.publish(a, stack, services)
+	if err := x.publish(a, stack, services); err != nil {
+		return err
+	}
+	return x.move(ctx, stack, prospects)
+}
+
+// services describes the containers that run beside the steps.
+func (x *execution) services() (map[string]podmanrun.Service, error) {
+	services := make(map[string]podmanrun.Service, len(x.m.JobSidecarContainers))
+	for _, name := range slices.Sorted(maps.Keys(x.m.JobSidecarContainers)) {
+		c, ok := x.m.Container(x.m.JobSidecarContainers[name])
+		if !ok {
+			return nil, fmt.Errorf("service %s: the job has no container %s", name, x.m.JobSidecarContainers[name])
+		}
+		s, err := x.service(c)
+		if err != nil {
+			return nil, fmt.Errorf("service %s: %w", name, err)
+		}
+		if socket := x.dockerSocket(); socket != "" && c.Properties.MapDockerSocket != nil && *c.Properties.MapDockerSocket {
+			s.Volumes = append(s.Volumes, socket+":"+insideSocket)
+		}
+		services[name] = s
+	}
+	return services, nil
 }
 
 // watchServices keeps the healthchecks of the services going while the steps
@@ -116,7 +129,16 @@ func (x *execution) service(c job.Container) (podmanrun.Service, error) {
 		Ports: expand(p.Ports), Volumes: expand(p.Volumes), Env: make(map[string]string, len(p.Env)),
 	}
 	for name, value := range p.Env {
-		s.Env[name] = x.expand(value)
+		if s.Env[name] = x.expand(value); value == "" {
+			s.Env[name], _ = x.cfg.environ(name) // what -e NAME means
+		}
+	}
+	if c.Endpoint != nil {
+		r, err := x.registryAt(cmp.Or(c.Endpoint.ID, c.Endpoint.Name), "")
+		if err != nil {
+			return s, err
+		}
+		s.Login = podmanrun.Login{User: r.user, Password: r.password}
 	}
 	command, err := shlex.Split(x.expand(p.Command))
 	if err != nil {
@@ -143,11 +165,11 @@ func (a *attempt) event(e podmanrun.Event) {
 }
 
 // publish tells the steps where the services are: as environment entries and
-// as agent.services.<name>.ports.<port>.
+// as agent.services.<name>.ports.<port>, and what the containers are.
 func (x *execution) publish(a *attempt, stack *podmanrun.Stack, services map[string]podmanrun.Service) error {
 	where := stack.Environment()
 	x.mu.Lock()
-	x.stack = where
+	x.stack, x.inner = where, stack.Inside()
 	x.mu.Unlock()
 	for name, value := range where {
 		x.define(name, value)
@@ -157,6 +179,7 @@ func (x *execution) publish(a *attempt, stack *podmanrun.Stack, services map[str
 		containers[name] = map[string]string{"id": stack.ContainerID(name)}
 	}
 	x.define("agent.containerMapping", toJSON(containers))
+	x.define("agent.containerNetwork", stack.Network())
 	statuses, err := x.cfg.Podman.Ps(context.WithoutCancel(a.ctx), stack.Project())
 	if err != nil {
 		return fmt.Errorf("asking for the ports of the services: %w", err)
@@ -169,8 +192,8 @@ func (x *execution) publish(a *attempt, stack *podmanrun.Stack, services map[str
 	return nil
 }
 
-// stopServices removes the containers of the job.
-func (x *execution) stopServices(ctx context.Context, a *attempt) error {
+// stopContainers removes the containers of the job.
+func (x *execution) stopContainers(ctx context.Context, a *attempt) error {
 	if x.cfg.Podman == nil {
 		return nil
 	}
@@ -179,9 +202,9 @@ func (x *execution) stopServices(ctx context.Context, a *attempt) error {
 	}
 	err := x.cfg.Podman.Down(ctx, x.project(), podmanrun.DownOptions{Volumes: true, Progress: func(e podmanrun.Event) { a.event(e) }})
 	if err != nil {
-		return fmt.Errorf("stopping the services of the job: %w", err)
+		return fmt.Errorf("stopping the containers of the job: %w", err)
 	}
-	return nil
+	return x.endContainers()
 }
 
 // removeOwned removes what a script of the job started and left behind.

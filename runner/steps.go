@@ -50,6 +50,8 @@ type attempt struct {
 	in  inputs
 	env environment
 
+	where *container // that its processes run in; nil: the host
+
 	errands *errands // what the step's commands have to do with the server; nil: nothing
 }
 
@@ -128,13 +130,17 @@ func (x *execution) perform(ctx context.Context, e *entry) {
 
 // scope sets the variables that only this entry sees.
 func (x *execution) scope(e *entry) {
-	x.vars.SetScoped(
-		vars.Variable{Name: "system.taskInstanceId", Value: string(e.node.record.ID)},
-		vars.Variable{Name: "system.taskInstanceName", Value: e.step.Name},
-		vars.Variable{Name: "system.taskDisplayName", Value: e.name},
-		vars.Variable{Name: "task.displayName", Value: e.name},
-		vars.Variable{Name: "task.publishTelemetry", Value: "False"}, // this agent collects none
-	)
+	scoped := []vars.Variable{
+		{Name: "system.taskInstanceId", Value: string(e.node.record.ID)},
+		{Name: "system.taskInstanceName", Value: e.step.Name},
+		{Name: "system.taskDisplayName", Value: e.name},
+		{Name: "task.displayName", Value: e.name},
+		{Name: "task.publishTelemetry", Value: "False"}, // this agent collects none
+	}
+	if e.goesInside() && x.targetOf(e.step) != "" {
+		scoped = append(scoped, x.insideVariables()...)
+	}
+	x.vars.SetScoped(scoped...)
 }
 
 // decide evaluates the condition of e. why explains a no.
@@ -247,8 +253,11 @@ func (x *execution) stepContext(ctx context.Context, e *entry) (context.Context,
 // once runs e one time and returns its result and, unless it was reported
 // already, the error behind it.
 func (x *execution) once(ctx context.Context, e *entry) (job.Result, error) {
-	a := &attempt{entry: e, x: x, ctx: ctx, in: x.expandInputs(e.step), env: x.stepEnvironment(e.step.Environment)}
-	err := e.run(ctx, a)
+	a := &attempt{entry: e, x: x, ctx: ctx}
+	err := a.place()
+	if err == nil {
+		err = e.run(ctx, a)
+	}
 	a.settle()
 	if err != nil && ctx.Err() != nil {
 		return x.ended(ctx, e.node, err), nil

@@ -101,6 +101,7 @@ func (w *workshop) equip(c *runner.Config, log *slog.Logger) {
 	if self, err := os.Executable(); err == nil {
 		c.Path = append(c.Path, filepath.Dir(self))
 	}
+	c.Launcher = "/proc/self/exe" // the very file that runs, even after an update has replaced it
 }
 
 // removeLeftovers ends the processes of dead jobs of this agent and removes

@@ -19,6 +19,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/launch"
 	"github.com/dockless-ci/dockless/internal/pipeline"
 )
 
@@ -34,6 +35,14 @@ const (
 )
 
 func main() {
+	// In a container of a job, this program is the one that starts its steps.
+	if asked, err := launch.Main(os.Args, os.Environ()); asked {
+		if err != nil {
+			printError(os.Stderr, err)
+			os.Exit(exitFailed)
+		}
+		return
+	}
 	// Libraries of the container world write to logrus' global logger; what they
 	// have to say reaches us as errors and warnings of their calls.
 	logrus.SetOutput(io.Discard)

@@ -174,7 +174,7 @@ const taskDocker = "e28912f1-0114-4464-802a-a3a35437fd16"
 // What was named in the settings is opened in any case: scripts may use it.
 func (r *replayer) openFor(ctx context.Context, m *job.Message) error {
 	needBuilder := r.settings.build.Hosts != ""
-	wantPodman := r.settings.podman.Host != "" || len(m.JobSidecarContainers) > 0
+	wantPodman := r.settings.podman.Host != "" || m.NeedsContainers()
 	for _, s := range m.Steps {
 		if strings.EqualFold(s.Reference.ID, taskDocker) {
 			needBuilder, wantPodman = true, true

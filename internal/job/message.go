@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -130,6 +131,7 @@ type ContainerProperties struct {
 	MapDockerSocket *bool             `json:"mapDockerSocket,omitempty"`
 	LocalImage      bool              `json:"localimage,omitempty"` // do not pull
 	Command         string            `json:"command,omitempty"`
+	ReadOnlyMounts  []string          `json:"readOnlyMounts,omitempty"` // of work, externals, tasks and tools
 }
 
 // SecureFile is a file kept by the service. Its ticket is a secret.
@@ -274,6 +276,18 @@ func (m *Message) Repository(alias string) (Repository, bool) {
 		}
 	}
 	return Repository{}, false
+}
+
+// NeedsContainers reports whether the job cannot run without an engine: it runs in
+// a container, or a step does, or one runs beside it.
+func (m *Message) NeedsContainers() bool {
+	return m.JobContainer != "" || len(m.JobSidecarContainers) > 0 || slices.ContainsFunc(m.Steps, func(s Step) bool {
+		if s.Target == nil || s.Enabled != nil && !*s.Enabled {
+			return false
+		}
+		_, known := m.Container(s.Target.Target)
+		return known
+	})
 }
 
 // Container finds a container by alias, ignoring case.

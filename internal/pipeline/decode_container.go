@@ -65,11 +65,31 @@ func (d *decoder) container(o *object) *container {
 		value := d.boolean(socket, true)
 		c.Properties.MapDockerSocket = &value
 	}
-	o.refuse("mountReadOnly", "type", "azureSubscription", "resourceGroup", "registry", "repository")
+	c.Properties.ReadOnlyMounts = d.readOnlyMounts(o.take("mountReadOnly"))
+	o.refuse("type", "azureSubscription", "resourceGroup", "registry", "repository")
 	if image.isEmpty() {
 		d.add(o.n, "There's not enough info to determine what you meant. Add one of these properties: image")
 	}
 	return c
+}
+
+// readOnlyMounts reads which of the agent's directories a container may not change.
+func (d *decoder) readOnlyMounts(n *node) []string {
+	if n.isEmpty() {
+		return nil
+	}
+	o := d.object(n)
+	if o == nil {
+		return nil
+	}
+	var names []string
+	for _, name := range []string{"work", "externals", "tools", "tasks"} {
+		if d.boolean(o.take(name), false) {
+			names = append(names, name)
+		}
+	}
+	o.finish()
+	return names
 }
 
 func (d *decoder) services(n *node) []service {

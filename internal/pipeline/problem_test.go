@@ -84,8 +84,8 @@ poool: x
 		"cycle of jobs":  {"jobs:\n- job: r\n- job: a\n  dependsOn: b\n- job: b\n  dependsOn: a\n", []string{"(Line: 5, Col: 3): Job b depends on job a which creates a cycle in the dependency graph."}},
 		"no first stage": {"stages:\n- stage: a\n  dependsOn: b\n- stage: b\n", []string{"(Line: 2, Col: 3): The pipeline must contain at least one stage with no dependencies."}},
 		"no first job":   {"stages:\n- stage: a\n  jobs: [{job: j, dependsOn: j}]\n", []string{"(Line: 3, Col: 10): Stage a must contain at least one job with no dependencies."}},
-		"containers": {"resources:\n  containers:\n  - container: a\n  - container: b\n    image: x\n    mountReadOnly: {work: true}\nsteps: []\nservices: {c: }\n", []string{
-			"(Line: 3, Col: 5): There's not enough info to determine what you meant. Add one of these properties: image", "(Line: 6, Col: 5): 'mountReadOnly' is not supported yet", "(Line: 8, Col: 12): The service 'c' names no container",
+		"containers": {"resources:\n  containers:\n  - container: a\n  - container: b\n    image: x\n    mountReadOnly: {work: true, all: true}\nsteps: []\nservices: {c: }\n", []string{
+			"(Line: 3, Col: 5): There's not enough info to determine what you meant. Add one of these properties: image", "(Line: 6, Col: 33): Unexpected value 'all'", "(Line: 8, Col: 12): The service 'c' names no container",
 		}},
 		"older resources": {"resources:\n- repo: self\n- repo: other\n  clean: true\nsteps: []\n", []string{"(Line: 3, Col: 3): Unexpected value 'other': the list form of 'resources' knows 'repo: self' only", "(Line: 4, Col: 3): 'clean' is not supported yet"}},
 		"runtime expression": {"variables:\n  a: $[ foo ]\n  b: $[ ]\n  c: $[ x\nsteps: []\n", []string{

@@ -169,9 +169,10 @@ func registries(opts PodmanOptions) string {
 	return b.String()
 }
 
-// command runs podman for the life of the rig, so no context ends it.
+// command runs podman for the life of the rig, so no context ends it. It works in
+// the private directory, where conmon leaves a file when a container's memory ran out.
 func (p *Podman) command(env []string, args ...string) *exec.Cmd {
-	return &exec.Cmd{Path: p.binary, Args: append([]string{p.binary}, args...), Env: podmanEnv(p.dir.path, env)}
+	return &exec.Cmd{Path: p.binary, Args: append([]string{p.binary}, args...), Env: podmanEnv(p.dir.path, env), Dir: p.dir.path}
 }
 
 // podmanEnv points a podman command at the state in dir.

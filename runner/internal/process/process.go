@@ -167,20 +167,7 @@ func (p *running) run() {
 
 // end climbs the ladder until the process has exited.
 func (p *running) end(l Ladder) {
-	for _, rung := range []struct {
-		signal syscall.Signal
-		wait   time.Duration
-	}{{syscall.SIGINT, l.Interrupt}, {syscall.SIGTERM, l.Terminate}} {
-		p.signal(rung.signal)
-		timer := time.NewTimer(rung.wait)
-		select {
-		case <-p.exited:
-			timer.Stop()
-			return
-		case <-timer.C:
-		}
-	}
-	p.signal(syscall.SIGKILL)
+	l.climb(p.signal, p.exited)
 	<-p.exited
 }
 
