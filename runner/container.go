@@ -35,7 +35,7 @@ type container struct {
 }
 
 // run runs cmd in the container. Its errors are those of [process.Run].
-func (c *container) run(ctx context.Context, cmd process.Command) error {
+func (c *container) run(ctx context.Context, cmd process.Command, used func(launch.Exit)) error {
 	program := launch.Program{Path: c.sees.Inside(cmd.Path), Dir: c.sees.Inside(cmd.Dir), Prepend: c.paths, Home: c.home}
 	for _, arg := range cmd.Args {
 		program.Args = append(program.Args, c.sees.Inside(arg))
@@ -54,7 +54,7 @@ func (c *container) run(ctx context.Context, cmd process.Command) error {
 		if err != nil {
 			return nil, c.explain(ctx, err)
 		}
-		return guest{p, func(err error) error { return c.explain(ctx, err) }}, nil
+		return guest{p, func(err error) error { return c.explain(ctx, err) }, used}, nil
 	})
 }
 
@@ -74,6 +74,7 @@ func (c *container) explain(ctx context.Context, err error) error {
 type guest struct {
 	*launch.Process
 	explain func(error) error
+	used    func(launch.Exit) // is told when the process has ended by itself or by a signal
 }
 
 // outOfMemoryError says that the kernel killed a process because its container's
@@ -91,6 +92,9 @@ func (e *outOfMemoryError) Error() string {
 // Wait returns as [process.Run] does.
 func (g guest) Wait() error {
 	exit, err := g.Process.Wait()
+	if err == nil {
+		g.used(exit)
+	}
 	switch {
 	case err != nil:
 		return g.explain(err)

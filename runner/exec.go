@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/runner/internal/cgroup"
 	"github.com/dockless-ci/dockless/runner/internal/command"
 	"github.com/dockless-ci/dockless/runner/internal/process"
 )
@@ -44,7 +45,10 @@ func (a *attempt) process(ctx context.Context, p program) error {
 		a.node.redrawn(true)
 		defer a.node.redrawn(false)
 	}
-	group := a.group()
+	var group *cgroup.Group // a container has its own
+	if a.where == nil {
+		group = a.group()
+	}
 	c := process.Command{
 		Path: p.path, Args: p.args, Dir: p.dir, Env: p.env.list(), Stdout: out,
 		Ladder: func() process.Ladder { return a.x.ladder(ctx) }, Veil: a.x.veil, Group: group,
@@ -79,7 +83,7 @@ func (a *attempt) process(ctx context.Context, p program) error {
 	}()
 	run := process.Run
 	if a.where != nil {
-		run = a.where.run
+		run = func(ctx context.Context, c process.Command) error { return a.where.run(ctx, c, a.account.guest) }
 	}
 	before := group.Kills()
 	err := run(ctx, c)

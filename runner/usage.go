@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/launch"
 	"github.com/dockless-ci/dockless/runner/internal/cgroup"
 	"github.com/dockless-ci/dockless/runner/internal/process"
 )
@@ -18,9 +19,10 @@ import (
 // account is what the processes of an entry use. The zero value is one without
 // processes.
 type account struct {
-	mu    sync.Mutex
-	group *cgroup.Group // nil while there was no process
-	told  uint64        // how many kills for lack of memory an error speaks of
+	mu     sync.Mutex
+	group  *cgroup.Group // nil while there was no process
+	guests *cgroup.Usage // of processes in a container; nil: there were none
+	told   uint64        // how many kills for lack of memory an error speaks of
 }
 
 // openGroups makes the control groups of the job.
@@ -61,6 +63,23 @@ func (a *attempt) group() *cgroup.Group {
 	return c.group
 }
 
+// guest adds what a process in a container used, as far as the kernel tells whoever
+// waited for it.
+func (c *account) guest(exit launch.Exit) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.guests == nil {
+		c.guests = &cgroup.Usage{Measure: cgroup.AtMost}
+	}
+	c.guests.CPU += exit.CPU
+	if memory := uint64(max(exit.Memory, 0)); memory > c.guests.Memory {
+		c.guests.Memory = memory
+		if c.guests.Measure = cgroup.Largest; exit.AtMost {
+			c.guests.Measure = cgroup.AtMost
+		}
+	}
+}
+
 // closeAccount prints what the processes of the entry used, all tries together, and warns
 // when the kernel ended one and no error says so. It prints nothing for an entry
 // without processes.
@@ -68,6 +87,9 @@ func (e *entry) closeAccount() {
 	c := &e.account
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.guests != nil {
+		e.node.print(usageText(*c.guests))
+	}
 	if c.group == nil {
 		return
 	}

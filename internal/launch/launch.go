@@ -22,6 +22,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 )
 
 // Command is the first argument by which a program becomes a server; the second
@@ -70,6 +71,13 @@ type Exit struct {
 	Code        int   `json:"code"`            // 128 plus the signal when one ended it
 	OutOfMemory bool  `json:"oom,omitempty"`   // the kernel killed for want of memory in its container
 	Limit       int64 `json:"limit,omitempty"` // of the container's memory in bytes, with OutOfMemory; zero: unknown
+
+	// Memory is the most that the process, or the largest of those that it waited
+	// for, had at one time, in bytes. The kernel counts the server's own memory for
+	// a process until its program is loaded: with AtMost it was that or less.
+	Memory int64         `json:"memory,omitempty"`
+	AtMost bool          `json:"atMost,omitempty"`
+	CPU    time.Duration `json:"cpu,omitempty"` // of it and of those that it waited for
 }
 
 // send writes a frame, its length first, with open files beside it.

@@ -28,7 +28,7 @@ func Serve(socket string, env []string) error {
 	if err := os.Chmod(socket, 0o600); err != nil {
 		return fmt.Errorf("listening for processes: %w", err)
 	}
-	s := &server{env: env, children: make(map[int]chan syscall.WaitStatus)}
+	s := &server{env: env, children: make(map[int]chan end)}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
@@ -54,7 +54,7 @@ type server struct {
 	env []string
 
 	mu       sync.Mutex
-	children map[int]chan syscall.WaitStatus // started here and not waited for; each takes one value
+	children map[int]chan end // started here and not waited for; each takes one value
 }
 
 // serve does what one connection asks for.
@@ -84,17 +84,35 @@ func (s *server) serve(conn *net.UnixConn) {
 	over := make(chan struct{})
 	var listening sync.WaitGroup
 	listening.Go(func() { obey(conn, pid, over) })
-	status := <-ended
+	last := <-ended
 	close(over)
-	exit := Exit{Code: status.ExitStatus()}
-	if status.Signaled() {
-		exit.Code = 128 + int(status.Signal())
-	}
+	exit := last.exit()
 	if exit.Code == 128+int(syscall.SIGKILL) && memoryKills() > before {
 		exit.OutOfMemory, exit.Limit = true, memoryLimit()
 	}
 	_ = send(conn, reply{Exit: &exit}) // a caller who went away does not care
 	listening.Wait()
+}
+
+// end is how a process ended, and what it used.
+type end struct {
+	status syscall.WaitStatus
+	usage  syscall.Rusage
+}
+
+func (e end) exit() Exit {
+	x := Exit{
+		Code: e.status.ExitStatus(), Memory: e.usage.Maxrss << 10,
+		CPU: time.Duration(e.usage.Utime.Nano() + e.usage.Stime.Nano()),
+	}
+	if e.status.Signaled() {
+		x.Code = 128 + int(e.status.Signal())
+	}
+	var own syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &own) == nil {
+		x.AtMost = e.usage.Maxrss <= own.Maxrss
+	}
+	return x
 }
 
 // obey signals the group of pid as the connection says until that ends. The group
@@ -133,7 +151,7 @@ func answer(err error) reply {
 }
 
 // start starts p with its output into files.
-func (s *server) start(p Program, files []*os.File) (pid int, ended <-chan syscall.WaitStatus, err error) {
+func (s *server) start(p Program, files []*os.File) (pid int, ended <-chan end, err error) {
 	if len(files) != mostFiles {
 		return 0, nil, fmt.Errorf("starting %s: %d files came with it, want %d", p.Path, len(files), mostFiles)
 	}
@@ -171,9 +189,9 @@ func (s *server) start(p Program, files []*os.File) (pid int, ended <-chan sysca
 	if err != nil {
 		return 0, nil, fmt.Errorf("starting %s: %w", path, err)
 	}
-	status := make(chan syscall.WaitStatus, 1)
-	s.children[pid] = status
-	return pid, status, nil
+	last := make(chan end, 1)
+	s.children[pid] = last
+	return pid, last, nil
 }
 
 // reason takes the path out of an error that names it again.
@@ -189,8 +207,8 @@ func (s *server) reap() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+		var e end
+		pid, err := syscall.Wait4(-1, &e.status, syscall.WNOHANG, &e.usage)
 		if errors.Is(err, syscall.EINTR) {
 			continue
 		}
@@ -198,7 +216,7 @@ func (s *server) reap() {
 			return
 		}
 		if ended, ours := s.children[pid]; ours {
-			ended <- status
+			ended <- e
 			delete(s.children, pid)
 		}
 	}
