@@ -4,8 +4,8 @@
 #   hack/setup.sh [tests|lint|deploy|bench]...
 #
 # tests   (default) Debian packages, buildkitd, buildctl, docker, buildx and
-#         compose, a test with testcontainers-go, the task library for Node, the
-#         container configuration of the test host, and the base images
+#         compose, a test with testcontainers-go, the libraries of tasks for Node,
+#         the container configuration of the test host, and the base images
 # lint    golangci-lint
 # deploy  kustomize, kubeconform and the Kubernetes API description
 # bench   the peers that the benchmarks compare with
@@ -240,10 +240,10 @@ own_tool() {
 # checksums of the lock file. No package may run a script of its own.
 node_modules() {
 	inputs=$(digest tools/tasks/package.json tools/tasks/package-lock.json)
-	if current node "$build/node/node_modules/azure-pipelines-task-lib/task.js"; then
+	if current node "$build/node/node_modules/azure-pipelines-task-lib/task.js" "$build/node/node_modules/azure-pipelines-tool-lib/tool.js"; then
 		return
 	fi
-	say "installing the task library (.build/node)"
+	say "installing the libraries of tasks (.build/node)"
 	mkdir -p "$build/node"
 	cp tools/tasks/package.json tools/tasks/package-lock.json "$build/node/"
 	(cd "$build/node" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)

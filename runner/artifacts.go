@@ -16,29 +16,29 @@ func artifactTasks() map[string]task {
 		},
 		"ecdc45f6-832d-4ad9-b52b-ee49e94659be@1": {
 			name: "PublishPipelineArtifact", title: "Publish Pipeline Artifacts", description: "Publish a file or directory as a named artifact of the run.",
-			run: withRun(artifacttasks.PublishPipeline),
+			run: withRun(artifacttasks.PublishPipeline), onlyHere: true,
 		},
 		"ecdc45f6-832d-4ad9-b52b-ee49e94659be@0": {
 			name: "PublishPipelineArtifact", title: "Publish pipeline artifact", description: "Publish a file or directory as a named artifact of the run.",
-			run: withRun(artifacttasks.PublishPipelineV0),
+			run: withRun(artifacttasks.PublishPipelineV0), onlyHere: true,
 		},
 		"a433f589-fce1-4460-9ee6-44a624aeb1fb@0": downloadBuild,
 		"a433f589-fce1-4460-9ee6-44a624aeb1fb@1": downloadBuild,
 		"61f2a582-95ae-4948-b34d-a1b3c4f6a737@0": {
 			name: "DownloadPipelineArtifact", title: "Download pipeline artifact", description: "Download a named artifact of a run.",
-			run: withRun(artifacttasks.DownloadPipelineV0),
+			run: withRun(artifacttasks.DownloadPipelineV0), onlyHere: true,
 		},
 		"61f2a582-95ae-4948-b34d-a1b3c4f6a737@1": {
 			name: "DownloadPipelineArtifact", title: "Download pipeline artifact", description: "Download a named artifact of a run.",
-			run: withRun(artifacttasks.DownloadPipelineV1),
+			run: withRun(artifacttasks.DownloadPipelineV1), onlyHere: true,
 		},
 		"61f2a582-95ae-4948-b34d-a1b3c4f6a737@2": {
 			name: "DownloadPipelineArtifact", title: "Download Pipeline Artifacts", description: "Download artifacts of a run.",
-			run: withRun(artifacttasks.DownloadPipeline),
+			run: withRun(artifacttasks.DownloadPipeline), onlyHere: true,
 		},
 		downloadID + "@1": {
 			name: "download", title: "Download artifacts", description: "Download artifacts of this run, or of one that it was made from.",
-			run: withRun(artifacttasks.DownloadAlias),
+			run: withRun(artifacttasks.DownloadAlias), onlyHere: true,
 		},
 	}
 }

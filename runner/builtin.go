@@ -34,14 +34,14 @@ func gather(families ...map[string]task) map[string]task {
 	return all
 }
 
-// builtin returns the built-in that runs r. A checkout is one always: the server
-// has no package for it.
+// builtin returns the built-in that runs r. With built-ins turned off, only those
+// are left that no package can stand in for.
 func (x *execution) builtin(r job.TaskReference) (task, bool) {
-	if x.cfg.NativeTasks == "off" && !strings.EqualFold(r.ID, checkoutID) {
+	t, ok := builtins[strings.ToLower(r.ID)+"@"+r.Major()]
+	if !ok || x.cfg.NativeTasks == "off" && !t.onlyHere {
 		return task{}, false
 	}
-	t, ok := builtins[strings.ToLower(r.ID)+"@"+r.Major()]
-	return t, ok
+	return t, true
 }
 
 // builtinNames lists the built-ins for hints.

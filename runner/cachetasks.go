@@ -18,7 +18,7 @@ func cacheTasks() map[string]task {
 	return map[string]task{
 		"d53ccab4-555e-4494-9d06-11db043fb4a9@2": {
 			name: "Cache", title: "Cache", description: "Cache files between runs.",
-			run: restoreCache, after: saveCache, working: true,
+			run: restoreCache, after: saveCache, working: true, onlyHere: true,
 		},
 	}
 }

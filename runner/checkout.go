@@ -23,6 +23,7 @@ func sourceTasks() map[string]task {
 		checkoutID + "@1": {
 			name: "checkout", title: "Get sources", description: "Get sources from a repository with git.",
 			run: runCheckout, after: forgetCredentials,
+			onlyHere: true, // the server has no package of it
 		},
 	}
 }

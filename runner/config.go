@@ -23,7 +23,7 @@ import (
 // set by the caller.
 type Config struct {
 	Work        string `envconfig:"AZP_WORK" default:"_work" desc:"work folder of the jobs"`
-	NativeTasks string `envconfig:"DOCKLESS_NATIVE_TASKS" default:"on" desc:"on runs the built-in version of a task where there is one; off runs the package that the server has"`
+	NativeTasks string `envconfig:"DOCKLESS_NATIVE_TASKS" default:"on" desc:"on runs the built-in version of a task where there is one; off runs the package that the server has, if it has one that can run here"`
 	CacheDir    string `envconfig:"DOCKLESS_CACHE_DIR" desc:"directory of what Cache@2 keeps, which agents on one volume may share; empty is _caches in the work folder"`
 	CacheSize   string `envconfig:"DOCKLESS_CACHE_DIR_SIZE" default:"10GiB" desc:"what all caches in DOCKLESS_CACHE_DIR may take, for example 500MiB; those that were not used for longest are removed first"`
 	Node        string `envconfig:"DOCKLESS_NODE" default:"node" desc:"program of Node.js 16 or later that runs downloaded tasks; a name without a slash is looked for on PATH"`

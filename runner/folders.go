@@ -42,7 +42,10 @@ func (x *execution) prepareFolders() error {
 		kit: filepath.Join(work, "_dockless"),
 	}
 	if tools, ok := x.cfg.environ("AGENT_TOOLSDIRECTORY"); ok && tools != "" {
-		x.folders.tools = tools
+		// A task would take a relative one to be below its own directory.
+		if x.folders.tools, err = filepath.Abs(tools); err != nil {
+			return fmt.Errorf("finding AGENT_TOOLSDIRECTORY %s: %w", tools, err)
+		}
 	}
 	f := x.folders
 	remove := []string{f.artifacts, f.results, f.kit}

@@ -135,20 +135,25 @@ func newParted(t *testing.T) parted {
 		"pre.js": part("pre"), "main.js": part("main"), "post.js": part("post"),
 	}
 	var out bytes.Buffer
-	z := zip.NewWriter(&out)
+	if err := pack(&out, files); err != nil {
+		t.Fatal(err)
+	}
+	return parted{out.Bytes()}
+}
+
+// pack writes files as the package of a task.
+func pack(to io.Writer, files map[string]string) error {
+	z := zip.NewWriter(to)
 	for name, text := range files {
 		w, err := z.Create(name)
 		if err == nil {
 			_, err = io.WriteString(w, text)
 		}
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return parted{out.Bytes()}
+	return z.Close()
 }
 
 func (p parted) FetchTask(_ context.Context, _ job.TaskReference, to io.Writer) error {

@@ -17,7 +17,8 @@ import (
 
 // taskInputs returns the inputs of a downloaded task by their names in its
 // definition (protocol §8.6): defaults, what the step says, macros, and paths
-// below the default working directory.
+// below the default working directory. An empty path is that directory (language
+// §3.5): the task library counts it as not given, and CopyFiles requires it.
 func (x *execution) taskInputs(d *taskdef.Definition, given map[string]string) inputs {
 	in := make(inputs, len(d.Inputs)+len(given))
 	for _, i := range d.Inputs {
@@ -49,7 +50,7 @@ func (x *execution) taskInputs(d *taskdef.Definition, given map[string]string) i
 	}
 	for name, value := range in {
 		value = x.expand(value)
-		if i, ok := d.Lookup(name); ok && i.IsFile() && value != "" {
+		if i, ok := d.Lookup(name); ok && i.IsFile() {
 			value = x.path(value)
 		}
 		in[name] = value

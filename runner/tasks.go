@@ -23,6 +23,7 @@ type task struct {
 	run          func(ctx context.Context, a *attempt) error // nil: a package that has only the other parts
 	after        func(ctx context.Context, a *attempt) error // post-job part; nil: none
 	working      bool                                        // the post-job part does work of the job's and is no clean-up: it takes its time, and ends with the job
+	onlyHere     bool                                        // no package can run instead, so it is built in always
 	connections  []string                                    // inputs that name service connections or secure files
 	definition   *taskdef.Definition                         // of a package; nil for a built-in
 }

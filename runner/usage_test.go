@@ -78,6 +78,12 @@ func TestAKillIsNotTakenForLackOfMemory(t *testing.T) {
 	}
 }
 
+// lack is the limit, in bytes, of tests that run out of memory. Who wants to be
+// ended counts as larger by as much (oom_score_adj), so the kernel chooses these
+// tests when they are larger than twice the limit; with the race detector they have
+// been larger than 128 MiB.
+const lack = 128 << 20
+
 // limited gives this process, and so the jobs in it, at most so much more memory.
 // It returns false where that cannot be done.
 func limited(t *testing.T, bytes int) bool {
@@ -119,24 +125,24 @@ func limited(t *testing.T, bytes int) bool {
 }
 
 func TestLackOfMemoryIsReportedAsThat(t *testing.T) {
-	if !limited(t, 64<<20) {
+	if !limited(t, lack) {
 		t.Log("so this is tested with files, in internal/cgroup, only")
 		return
 	}
 	const glutton = "echo 1000 >/proc/self/oom_score_adj; " // the kernel shall not choose the tests
-	const fill = "dd if=/dev/zero of=/dev/null bs=150M count=1"
+	const fill = "dd if=/dev/zero of=/dev/null bs=300M count=1"
 	// Only who may read the kernel's log is told the name, and not when it wrote too
 	// much at once.
 	const victim, itself = `(a process of "bash"|process "dd")`, `(process "bash"|process "dd")`
-	limit := `limit 64 MiB set by the memory limit of control group "[^"]*/lab-\d+"`
+	limit := `limit 128 MiB set by the memory limit of control group "[^"]*/lab-\d+"`
 	for name, c := range map[string]struct {
 		text, want string
 		result     job.Result
 	}{
-		"the last command":   {glutton + fill, `^The step ran out of memory: the kernel ended ` + victim + ` \(peak 6\d MiB, ` + limit + `\)\.$`, job.Failed},
-		"the program itself": {glutton + "exec " + fill, `^The step ran out of memory: the kernel ended ` + itself + ` \(peak 6\d MiB, ` + limit + `\)\.$`, job.Failed},
-		"another code":       {glutton + fill + " || exit 3", `the kernel ended ` + victim + ` \(peak 6\d MiB, ` + limit + `\); Bash exited with code '3'\.$`, job.Failed},
-		"no failure":         {glutton + fill + " || true; echo on", `^The kernel ended (a process|process "dd") of the step because the memory ran out \(peak 6\d MiB, ` + limit + `\)\.$`, job.Succeeded},
+		"the last command":   {glutton + fill, `^The step ran out of memory: the kernel ended ` + victim + ` \(peak 12\d MiB, ` + limit + `\)\.$`, job.Failed},
+		"the program itself": {glutton + "exec " + fill, `^The step ran out of memory: the kernel ended ` + itself + ` \(peak 12\d MiB, ` + limit + `\)\.$`, job.Failed},
+		"another code":       {glutton + fill + " || exit 3", `the kernel ended ` + victim + ` \(peak 12\d MiB, ` + limit + `\); Bash exited with code '3'\.$`, job.Failed},
+		"no failure":         {glutton + fill + " || true; echo on", `^The kernel ended (a process|process "dd") of the step because the memory ran out \(peak 12\d MiB, ` + limit + `\)\.$`, job.Succeeded},
 		"two of them":        {glutton + fill + "; " + fill, `^The step ran out of memory: the kernel ended 2 processes(, "dd" the last of them| of "bash") \(`, job.Failed},
 	} {
 		rec, out := run(t, config(t), message(script("s", c.text)))
@@ -157,11 +163,11 @@ func TestLackOfMemoryIsReportedAsThat(t *testing.T) {
 
 // What the end of a step left running can lack memory later.
 func TestAKillAfterTheEndOfItsStepIsToldWithTheJobs(t *testing.T) {
-	if !limited(t, 64<<20) {
+	if !limited(t, lack) {
 		return // limited has said why
 	}
 	dir := t.TempDir()
-	server := fmt.Sprintf("mkfifo %s/go %[1]s/done; (echo 1000 >/proc/self/oom_score_adj; read x <%[1]s/go; dd if=/dev/zero of=/dev/null bs=150M count=1; echo >%[1]s/done) >/dev/null 2>&1 &", dir)
+	server := fmt.Sprintf("mkfifo %s/go %[1]s/done; (echo 1000 >/proc/self/oom_score_adj; read x <%[1]s/go; dd if=/dev/zero of=/dev/null bs=300M count=1; echo >%[1]s/done) >/dev/null 2>&1 &", dir)
 	rec, out := run(t, config(t), message(script("one", server), script("two", fmt.Sprintf("echo >%s/go; read x <%[1]s/done; echo fine", dir))))
 	issues := rec.record(t, "Finalize Job").Issues
 	if out.Result != job.Succeeded || len(issues) != 1 || !strings.Contains(issues[0].Message, "a process that step \"one\" had left running") {

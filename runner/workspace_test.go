@@ -3,6 +3,7 @@ package runner_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,6 +35,25 @@ func TestTheWorkspaceIsCleanedAsTheJobAsks(t *testing.T) {
 				t.Errorf("what is left (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestToolsAreKeptWhereTheEnvironmentSays(t *testing.T) {
+	t.Chdir(t.TempDir()) // of the agent, not of its steps
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, cfg := t.TempDir(), config(t)
+	for value, want := range map[string]string{
+		"": filepath.Join(cfg.Work, "_tool"), elsewhere + "/a/../b": filepath.Join(elsewhere, "b"), "tools": filepath.Join(here, "tools"),
+	} {
+		c := cfg
+		c.Environment = append(slices.Clone(cfg.Environment), "AGENT_TOOLSDIRECTORY="+value)
+		rec, _ := run(t, c, message(script("look", `echo "$(Agent.ToolsDirectory)"; cd "$AGENT_TOOLSDIRECTORY" && pwd`)))
+		if got := rec.output(t, "look"); !slices.Equal(got, []string{want, want}) {
+			t.Errorf("AGENT_TOOLSDIRECTORY=%s puts tools into %q, want %s for tasks and for scripts", value, got, want)
+		}
 	}
 }
 

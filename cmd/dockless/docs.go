@@ -84,6 +84,7 @@ func writeSettings(w io.Writer, sections []settingsSection) error {
 |---|---|
 | ` + "`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`" + ` | the proxy for every HTTP request of ours, lower case too; loopback and link-local addresses have none. Steps inherit them; a password in them is masked |
 | ` + "`SSL_CERT_FILE`, `SSL_CERT_DIR`" + ` | certificate authorities to trust, in place of the system's; DOCKLESS_CA_FILE adds to them |
+| ` + "`AGENT_TOOLSDIRECTORY`" + ` | folder in which tasks such as UseNode and GoTool keep what they install, for later jobs; empty is ` + "`_tool`" + ` in the work folder |
 `)
 	_, err := io.WriteString(w, b.String())
 	return err

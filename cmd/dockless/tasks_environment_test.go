@@ -89,7 +89,7 @@ func TestA27ADownloadedTaskIsGivenTheWholeEnvironment(t *testing.T) {
 	want := map[string]string{
 		"SECRET_HIDDEN_NAME": "hidden-value-1", "SECRET_NESTED": "<hidden-value-1>", "SECRET_SYSTEM_ACCESSTOKEN": token,
 
-		"INPUT_TO": to, "INPUT_SOME_THING_ELSE": "of 77", "INPUT_TRUTH": "true", "INPUT_RENAMED": "plain value", "INPUT_EMPTY": "",
+		"INPUT_TO": to, "INPUT_SOME_THING_ELSE": "of 77", "INPUT_TRUTH": "true", "INPUT_RENAMED": "plain value", "INPUT_EMPTY": sources,
 		"INPUT_FILE": filepath.Join(sources, "a/b"), "INPUT_ROOTED": "/etc/hosts", "INPUT_REGISTRY": registry,
 		"INPUT_MORE": strings.ToUpper(generic) + ", unknown", "INPUT_KEY": "f1",
 

@@ -42,7 +42,7 @@ func TestATaskWorksWithFilesToolsAndResults(t *testing.T) {
 		dumpLog(t, r)
 		t.Fatalf("job %s, steps %s and %s; want failed, succeeded and failed", r.Result, good.Result, bad.Result)
 	}
-	checkFilesReport(t, report)
+	checkFilesReport(t, report, filepath.Join(s.Dir, "stage", "work", "1", "s"))
 	for _, c := range []struct{ record, line string }{
 		{"good", "out"},
 		{"good", "err"},
@@ -63,7 +63,7 @@ func TestATaskWorksWithFilesToolsAndResults(t *testing.T) {
 	}
 }
 
-func checkFilesReport(t *testing.T, file string) {
+func checkFilesReport(t *testing.T, file, sources string) {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -97,7 +97,7 @@ func checkFilesReport(t *testing.T, file string) {
 	want := map[string]any{
 		"found": []any{".hidden.txt", "a.txt", "sub/c.txt"}, "copied": []any{"moved.txt", "sub", "sub/deep", "sub/deep/d.txt"},
 		"left": []any{"moved.txt"}, "inside": true, "code": 3.0, "failed": got["failed"],
-		"sync": map[string]any{"code": 0.0, "out": "one", "err": "two"}, "folder": nil, "supplied": false,
+		"sync": map[string]any{"code": 0.0, "out": "one", "err": "two"}, "folder": sources, "supplied": false,
 		"direct": nil, "certificate": nil, "correlation": nil, "tools": true,
 	}
 	if text, _ := got["failed"].(string); !strings.Contains(text, "exit code 4") {

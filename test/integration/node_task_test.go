@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,8 +23,8 @@ import (
 )
 
 // packTask packs the folder of a task together with the packages for Node that
-// it loads, as whoever publishes one does.
-func packTask(t *testing.T, folder string) []byte {
+// it loads, the task library and more, as whoever publishes one does.
+func packTask(t *testing.T, folder string, more ...string) []byte {
 	t.Helper()
 	modules, err := rig.NodeModules()
 	if err != nil {
@@ -52,10 +53,39 @@ func packTask(t *testing.T, folder string) []byte {
 			return err
 		})
 	}
-	if err := errors.Join(add(folder, ""), add(modules, "node_modules"), z.Close()); err != nil {
+	errs := []error{add(folder, "")}
+	for _, name := range nodePackages(t, modules, append(more, "azure-pipelines-task-lib")) {
+		errs = append(errs, add(filepath.Join(modules, name), filepath.Join("node_modules", name)))
+	}
+	if err := errors.Join(append(errs, z.Close())...); err != nil {
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// nodePackages returns the names of packages and of all that they need, which lie
+// side by side in modules.
+func nodePackages(t *testing.T, modules string, wanted []string) []string {
+	t.Helper()
+	var all []string
+	for len(wanted) > 0 {
+		name := wanted[0]
+		wanted = wanted[1:]
+		if slices.Contains(all, name) {
+			continue
+		}
+		all = append(all, name)
+		text, err := os.ReadFile(filepath.Join(modules, name, "package.json"))
+		if err != nil {
+			t.Fatalf("looking for the npm package %s: %v; hack/setup.sh installs it", name, err)
+		}
+		var described struct{ Dependencies map[string]string }
+		if err := json.Unmarshal(text, &described); err != nil {
+			t.Fatalf("reading the description of %s: %v", name, err)
+		}
+		wanted = slices.AppendSeq(wanted, maps.Keys(described.Dependencies))
+	}
+	return all
 }
 
 // tourSteps are the steps around one use of the task.

@@ -3,16 +3,18 @@ package rig
 import "path/filepath"
 
 // NodeModules returns the folder of the packages for Node that hack/setup.sh
-// installs: azure-pipelines-task-lib and what it needs. It wraps [ErrMissing]
-// when they are not there.
+// installs: azure-pipelines-task-lib, azure-pipelines-tool-lib and what they need.
+// It wraps [ErrMissing] when one of the two is not there.
 func NodeModules() (string, error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
 	}
 	dir := filepath.Join(root, ".build", "node", "node_modules")
-	if !isFile(filepath.Join(dir, "azure-pipelines-task-lib", "task.js")) {
-		return "", missing("npm package azure-pipelines-task-lib")
+	for name, file := range map[string]string{"azure-pipelines-task-lib": "task.js", "azure-pipelines-tool-lib": "tool.js"} {
+		if !isFile(filepath.Join(dir, name, file)) {
+			return "", missing("npm package " + name)
+		}
 	}
 	return dir, nil
 }
