@@ -51,6 +51,18 @@ func TestArchiveFiles(t *testing.T) {
 			before: bundle, task: use(archiveFiles, "rootFolderOrFile", "in", "archiveType", "7z", "sevenZipCompression", "fast", "includeRootFolder", "false", "archiveFile", "x.7z"),
 			after: "7zz l -slt x.7z | sed -n 's/^Path = //p' | LC_ALL=C sort; ls -A", want: []string{".dot", ".dot/c", "a", "link", "sub", "sub/b", "x.7z", "in", "x.7z"},
 		},
+		"a 7z in the folder that it packs": {
+			before: "mkdir -p in/out in/sub; echo a >in/a; echo old >in/out/x.7z; echo s >in/sub/x.7z", task: use(archiveFiles, "rootFolderOrFile", "in", "archiveType", "7z", "archiveFile", "in/out/x.7z"),
+			after: "7zz l -slt in/out/x.7z | sed -n 's/^Path = //p' | LC_ALL=C sort; ls -A in/out", want: []string{"in", "in/a", "in/out", "in/out/x.7z", "in/sub", "in/sub/x.7z", "x.7z"},
+		},
+		"a wim in the folder that it packs": {
+			before: "mkdir in; echo a >in/a; echo old >in/x.wim", task: use(archiveFiles, "rootFolderOrFile", "in", "archiveType", "wim", "includeRootFolder", "false", "archiveFile", "in/x.wim"),
+			after: "7zz l -slt in/x.wim | sed -n 's/^Path = //p' | LC_ALL=C sort", want: []string{"a", "in/x.wim"},
+		},
+		"added to a 7z in the folder that it packs": {
+			before: "mkdir in; echo a >in/a; echo b >in/b; (cd in && 7zz a x.7z a >/dev/null)", task: use(archiveFiles, "rootFolderOrFile", "in", "archiveType", "7z", "includeRootFolder", "false", "archiveFile", "in/x.7z", "replaceExistingArchive", "false"),
+			after: "7zz l -slt in/x.7z | sed -n 's/^Path = //p' | LC_ALL=C sort", want: []string{"a", "b", "in/x.7z"},
+		},
 		"added to a 7z": {
 			before: "echo a >a; echo b >@b; 7zz a x.7z a >/dev/null", task: use(archiveFiles, "rootFolderOrFile", "@b", "archiveType", "7z", "archiveFile", "x.7z", "replaceExistingArchive", "false"),
 			after: "7zz l -slt x.7z | sed -n 's/^Path = //p' | LC_ALL=C sort", want: []string{"@b", "a", "x.7z"},

@@ -1,15 +1,14 @@
 package runner
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/mask"
 	"github.com/dockless-ci/dockless/runner/internal/command"
 )
 
@@ -55,8 +54,6 @@ func validFileName(name string) bool {
 	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\\:*?\"<>|\x00\r\n")
 }
 
-func isText(content []byte) bool { return utf8.Valid(content) && bytes.IndexByte(content, 0) < 0 }
-
 // attach reads a file of the step and adds it to the record.
 func (a *attempt) attach(kind, name, file string) error {
 	if file == "" {
@@ -79,8 +76,8 @@ func (a *attempt) attach(kind, name, file string) error {
 	if len(content) > maxAttachment {
 		return fmt.Errorf("attaching %s: it is larger than %d MiB", file, maxAttachment>>20)
 	}
-	if isText(content) {
-		content = a.x.masks.MaskBytes(content) // a changed byte would break anything else, such as an archive
+	if mask.IsText(content) {
+		content = a.x.masks.MaskText(content) // a changed byte would break anything else, such as an archive
 	}
 	a.x.rep.Attach(a.node.record.ID, job.Attachment{Type: kind, Name: a.x.masks.Mask(name), Content: content})
 	return nil

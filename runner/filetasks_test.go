@@ -1,6 +1,8 @@
 package runner_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -204,7 +206,22 @@ func TestDeleteFiles(t *testing.T) {
 		"a link and not what it leads to": {
 			before: "mkdir -p out d; echo 1 >out/f; ln -s ../out d/link; ln -s ../out/f d/file; ln -s nowhere d/gone",
 			task:   use(deleteFiles, "SourceFolder", "d", "Contents", "**"),
-			after:  tree("."), want: []string{"./out/f=1"}, log: []string{"Nothing is deleted behind a link: "},
+			after:  tree("."), want: []string{"./out/f=1"},
+		},
+		"a link to the whole machine": {
+			before: "mkdir d; ln -s / d/link; ln -s /proc d/proc",
+			task:   use(deleteFiles, "SourceFolder", "d", "Contents", "**"),
+			after:  "ls -A d", want: []string{},
+		},
+		"nothing behind an absolute link, though it stays inside": {
+			before: "mkdir -p d/sub; echo 1 >d/sub/f; ln -s $PWD/d/sub d/link",
+			task:   use(deleteFiles, "SourceFolder", "d", "Contents", "link/*"),
+			after:  "cat d/sub/f", want: []string{"1"}, log: []string{"Nothing is deleted behind a link: "},
+		},
+		"a link to the agent's own folders": {
+			before: "mkdir d; ln -s $(Agent.WorkFolder) d/link",
+			task:   use(deleteFiles, "SourceFolder", "d", "Contents", "**"),
+			after:  "ls -A d; test -d $(Agent.TempDirectory) && echo there", want: []string{"there"},
 		},
 		"nothing behind a link": {
 			before: "mkdir -p out d; echo 1 >out/f; ln -s ../out d/link",
@@ -223,5 +240,27 @@ func TestDeleteFiles(t *testing.T) {
 		},
 	} {
 		t.Run(name, c.run)
+	}
+}
+
+// The agent's folders may be reached by a link, and deleted by another path.
+func TestTheAgentsFoldersAreSparedByWhateverPath(t *testing.T) {
+	cfg := config(t)
+	real := filepath.Join(t.TempDir(), "real")
+	if err := os.Mkdir(real, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Work = filepath.Join(t.TempDir(), "work")
+	if err := os.Symlink(real, cfg.Work); err != nil {
+		t.Fatal(err)
+	}
+	for what, task := range map[string]job.Step{
+		"DeleteFiles": use(deleteFiles, "SourceFolder", real, "Contents", "_temp"),
+		"CopyFiles":   use(copyFiles, "SourceFolder", ".", "TargetFolder", real, "CleanTargetFolder", "true"),
+	} {
+		rec, _ := run(t, cfg, message(script("before", "echo x >f"), task))
+		if it := rec.record(t, "it"); it.Result != job.Failed || len(it.Issues) == 0 || !strings.Contains(it.Issues[0].Message, "holds the folders of the agent") {
+			t.Errorf("%s: %s with %+v", what, it.Result, it.Issues)
+		}
 	}
 }

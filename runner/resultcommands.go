@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,13 +114,17 @@ func (a *attempt) uploadCoverage(c command.Command) {
 // testHost is what publishing needs of the job. Nothing in it uses the node but
 // the record's id, which stays.
 func (a *attempt) testHost(say func(string)) testtasks.Host {
+	masks := a.x.masks
 	return testtasks.Host{
 		Service: a.x.cfg.Tests, Say: say, Open: func(path string) (*os.File, error) { return a.x.open(path) },
-		Mask: a.x.masks.Mask, MaskBytes: a.x.masks.MaskBytes, BuildID: a.x.vars.Value("build.buildId"),
+		Mask: masks.Mask, MaskText: masks.MaskText, Masks: func(w io.Writer) io.WriteCloser { return masks.NewWriter(w) },
+		BuildID: a.x.vars.Value("build.buildId"),
 		Summarize: func(markdown string) {
-			a.x.rep.Attach(a.node.record.ID, job.Attachment{
-				Type: job.AttachmentSummary, Name: "TestResults.md", Content: a.x.masks.MaskBytes([]byte(markdown)),
-			})
+			name := "TestResults.md"
+			if a.summaries++; a.summaries > 1 { // one of the same name would take its place
+				name = fmt.Sprintf("TestResults_%d.md", a.summaries)
+			}
+			a.x.rep.Attach(a.node.record.ID, job.Attachment{Type: job.AttachmentSummary, Name: name, Content: masks.MaskBytes([]byte(markdown))})
 		},
 	}
 }

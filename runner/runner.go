@@ -27,7 +27,8 @@ const (
 	// cleanupTimeout bounds what is removed at the end of a job.
 	cleanupTimeout = 30 * time.Second
 	// reportTime is what a canceled job keeps of its grace to end its last
-	// process (10 s) and read its output (5 s).
+	// process (10 s) and read its output (5 s). A test run that is being published is
+	// aborted in at most 5 s ([TestService]), beside the process.
 	reportTime = 15 * time.Second
 )
 

@@ -295,6 +295,19 @@ func TestAttachmentsShowNoSecret(t *testing.T) {
 	}
 }
 
+func TestAttachmentsInAnyEncodingShowNoSecret(t *testing.T) {
+	dir := t.TempDir()
+	latin, wide := filepath.Join(dir, "latin.txt"), filepath.Join(dir, "wide.txt")
+	write(t, latin, "caf\xe9 hunter22")
+	write(t, wide, "\xff\xfeh\x00u\x00n\x00t\x00e\x00r\x002\x002\x00")
+	m := message(script("s", "echo '##vso[task.uploadfile]"+latin+"'; echo '##vso[task.uploadfile]"+wide+"'"))
+	m.Variables["pw"] = job.Variable{Value: "hunter22", IsSecret: true}
+	rec, _ := run(t, config(t), m)
+	if len(rec.attachments) != 2 || string(rec.attachments[0].Content) != "caf\xe9 ***" || string(rec.attachments[1].Content) != "\xff\xfe*\x00*\x00*\x00" {
+		t.Errorf("attachments = %q", rec.attachments)
+	}
+}
+
 // An archive with a byte changed is no archive any more.
 func TestAttachmentsThatAreNoTextStayAsTheyAre(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "archive")

@@ -53,6 +53,8 @@ type attempt struct {
 	where *container // that its processes run in; nil: the host
 
 	errands *errands // what the step's commands have to do with the server; nil: nothing
+
+	summaries int // of test results, attached by errands only
 }
 
 // runEntries runs everything in order. What may run beside the checkout is

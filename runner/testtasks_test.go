@@ -1,6 +1,7 @@
 package runner_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -50,5 +51,25 @@ func TestAResultsFileThatIsNoFileIsLeftOut(t *testing.T) {
 	))
 	if r := rec.record(t, "publish"); outcome.Result != job.Failed || len(r.Issues) != 4 {
 		t.Errorf("the step is %s with %v, want four files left out", r.Result, r.Issues)
+	}
+}
+
+// An attachment of the same name would take the place of the one before.
+func TestEachPublicationOfAStepHasASummaryOfItsOwn(t *testing.T) {
+	rec, _ := run(t, config(t), message(
+		script("publish", `for n in 1 2; do
+  echo "<testsuite><testcase name='bad$n'><failure message='no'/></testcase></testsuite>" > $n.xml
+  echo "##vso[results.publish type=JUnit]$n.xml"
+done`),
+	))
+	var names []string
+	for i, a := range rec.attachments {
+		names = append(names, a.Name)
+		if want := fmt.Sprint("bad", i+1); !strings.Contains(string(a.Content), want) {
+			t.Errorf("%s is %q, want %s in it", a.Name, a.Content, want)
+		}
+	}
+	if got := strings.Join(names, " "); got != "TestResults.md TestResults_2.md" {
+		t.Errorf("summaries = %q", got)
 	}
 }

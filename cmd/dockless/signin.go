@@ -35,8 +35,8 @@ func proxies() ado.NetworkConfig {
 func taskNetwork(c ado.NetworkConfig) runner.TaskNetwork {
 	n := runner.TaskNetwork{NoProxy: c.NoProxy, CAFile: c.CAFile}
 	for _, proxy := range []mask.Secret{c.HTTPProxy, c.HTTPSProxy} { // the second one wins
-		u, err := url.Parse(proxy.Reveal())
-		if err != nil || u.Host == "" {
+		u := proxyURL(proxy.Reveal())
+		if u == nil {
 			continue
 		}
 		password, _ := u.User.Password()
@@ -45,6 +45,19 @@ func taskNetwork(c ado.NetworkConfig) runner.TaskNetwork {
 		n.ProxyURL = u.String()
 	}
 	return n
+}
+
+// proxyURL reads the address of a proxy as the agent's own connections do: without
+// a scheme it is http. It returns nil when there is none, or none can be read.
+func proxyURL(address string) *url.URL {
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return nil
+	}
+	return u
 }
 
 // loadSignIn reads the settings that it takes to get into Azure DevOps, and more

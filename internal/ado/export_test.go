@@ -1,6 +1,13 @@
 package ado
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
+
+// SetLog changes where records that are dropped are noted. It is called before
+// anything is reported.
+func (r *Reporter) SetLog(log *slog.Logger) { r.details.log = log }
 
 // SetCompletePause changes how long Complete waits between its attempts.
 func (r *Reporter) SetCompletePause(d time.Duration) { r.pause = d }

@@ -27,6 +27,7 @@ type Reporter struct {
 	pause        time.Duration // between attempts to complete
 
 	records *recordQueue
+	details *recordQueue // of the timelines of steps
 	feed    *feed
 	pages   *pages
 
@@ -68,9 +69,11 @@ func OpenReporter(ctx context.Context, c ReporterConfig) *Reporter {
 		byEvent: c.Message.Plan.CompletedByEvent(), shuttingDown: c.ShuttingDown, pause: completePause,
 	}
 	r.records = newRecordQueue(c.Client.UpdateRecords, c.Log)
+	r.details = newRecordQueue(c.Client.UpdateRecords, c.Log)
 	r.feed = newFeed(c.Client.SendLines, c.Log)
 	r.pages = newPages(c.Message.JobID.Record(), r.upload, spool{dir: c.SpoolDir, limit: c.SpoolLimit}, c.Log)
 	r.done.Go(func() { r.records.run(ctx) })
+	r.done.Go(func() { r.details.run(ctx) })
 	r.done.Go(func() { r.feed.run(ctx) })
 	uploads, endUploads := context.WithCancelCause(ctx)
 	r.endUploads = endUploads
@@ -81,9 +84,14 @@ func OpenReporter(ctx context.Context, c ReporterConfig) *Reporter {
 }
 
 // UpdateRecord queues a change of a record. Changes of one record are merged,
-// and sent at most every half second. Completing a record ends its log.
+// and sent at most every half second. Completing a record ends its log. Records
+// in the timeline of a step are dropped when the server does not take them soon.
 func (r *Reporter) UpdateRecord(record job.Record) {
-	if record.State == job.Completed && record.Timeline == "" {
+	if record.Timeline != "" {
+		r.details.add(record)
+		return
+	}
+	if record.State == job.Completed {
 		r.pages.finish(record.ID)
 	}
 	r.records.add(record)
@@ -122,6 +130,9 @@ const (
 	// feedDrain bounds the last live lines, which nobody misses: they are in
 	// the stored log.
 	feedDrain = 10 * time.Second
+	// detailDrain bounds the last records below steps, which the job's result does
+	// not need: a few hundred of them.
+	detailDrain = 10 * time.Second
 	// completeAttempts and completePause are those of protocol §7.10. While the
 	// server is away there are more attempts, whose pauses grow sixfold: to half a
 	// minute, as for everything else that is reported.
@@ -155,6 +166,11 @@ func (r *Reporter) Complete(ctx context.Context, result job.Result) error {
 	if err != nil {
 		r.log.WarnContext(ctx, "records are incomplete", "error", err)
 	}
+	detailCtx, cancel := share(ctx, detailShare, detailDrain, "the last records below steps")
+	if err := r.details.drain(detailCtx); err != nil {
+		r.log.WarnContext(ctx, "records below steps are incomplete", "error", err)
+	}
+	cancel()
 	var lost error
 	if r.records.holdsOutputs() {
 		if err == nil {
@@ -175,6 +191,7 @@ const (
 	feedShare   = 1.0 / 4
 	uploadShare = 2.0 / 3
 	recordShare = 2.0 / 3
+	detailShare = 1.0 / 4
 	unbounded   = time.Duration(math.MaxInt64)
 )
 

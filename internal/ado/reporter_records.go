@@ -24,11 +24,18 @@ const (
 	// recordPauseMax is the longest pause between attempts of one batch, which
 	// start recordPeriod apart and double: as for uploads.
 	recordPauseMax = 30 * time.Second
+	// detailAttempts is how often in a row the timeline of a step may fail before
+	// what is queued for it is dropped: a few seconds, in which a server restarts,
+	// and not so long that the timelines of other steps wait for one that is broken.
+	detailAttempts = 5
 )
 
 // recordQueue merges changes of records and sends them in batches. The first
 // change after a quiet time leaves almost at once, the next ones half a second
 // later.
+//
+// The job's own timeline and those of its steps have a queue each: whatever becomes
+// of a step's, and however much is in it, the job's own records go on.
 type recordQueue struct {
 	send func(context.Context, []job.Record) error
 	log  *slog.Logger
@@ -43,6 +50,7 @@ type recordQueue struct {
 	ending  bool                    // drain sends what is left; run stays out of its way
 	endRun  context.CancelCauseFunc // ends the request that run has under way
 	lost    bool                    // a record with output variables was refused for good
+	failed  int                     // attempts in a row at timelines of steps
 }
 
 // recordKey tells records apart: steps choose the ids of what they report in
@@ -173,13 +181,16 @@ func (q *recordQueue) flush(ctx context.Context) (more bool, err error) {
 	if refusedForGood(err) {
 		batch, err = q.sift(ctx, batch)
 	}
-	if err != nil && batch[0].Timeline != "" && !IsOutage(err) && ctx.Err() == nil {
-		// Whatever is wrong with the timeline of a step must not hold up the job's.
-		q.log.WarnContext(ctx, "records below a step are dropped", "records", len(batch), "error", err)
-		err = nil
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if err == nil {
+		q.failed = 0
+	} else if timeline := batch[0].Timeline; timeline != "" && ctx.Err() == nil {
+		if q.failed++; !IsOutage(err) || q.failed == detailAttempts {
+			q.log.WarnContext(ctx, "records below a step are dropped", "timeline_id", timeline, "records", len(batch)+q.forget(timeline), "error", err)
+			err, q.failed = nil, 0
+		}
+	}
 	if err != nil {
 		q.restore(batch)
 		if !q.failing && ctx.Err() == nil {
@@ -246,6 +257,20 @@ func (q *recordQueue) introduce(ctx context.Context, id job.RecordID) error {
 		}
 	}
 	return nil
+}
+
+// forget drops what is queued for the timeline of a step, and returns how many
+// records that were. It is called with mu held.
+func (q *recordQueue) forget(timeline job.TimelineID) int {
+	before := len(q.order)
+	q.order = slices.DeleteFunc(q.order, func(key recordKey) bool {
+		if key.timeline == timeline {
+			delete(q.pending, key)
+			return true
+		}
+		return false
+	})
+	return before - len(q.order)
 }
 
 // take removes the oldest records, all of the timeline of the first one.

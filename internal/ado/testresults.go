@@ -18,7 +18,7 @@ type publication struct {
 	client   *TestClient
 	receipt  job.TestReceipt
 	batch    []job.TestResult
-	text     int // of the batch, in bytes
+	text     int // of the batch and the files it holds, in bytes
 	attached int // files of results
 }
 
@@ -37,9 +37,12 @@ func (p *publication) addAll(ctx context.Context, results iter.Seq2[job.TestResu
 	return p.flush(ctx)
 }
 
-// size is about what a result takes in a request, in bytes.
+// size is about what a result takes in memory until it was sent, in bytes.
 func size(r job.TestResult) int {
 	n := len(r.Title) + len(r.Automated.Name) + len(r.Automated.Storage) + len(r.Message) + len(r.Stack)
+	for _, file := range r.Attachments {
+		n += file.Held
+	}
 	for _, part := range r.Parts {
 		n += size(part)
 	}

@@ -1,6 +1,7 @@
 package ado_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,12 +23,17 @@ import (
 
 func testClient(t *testing.T, url string) *ado.TestClient {
 	t.Helper()
+	return testClientWith(t, url, options(t))
+}
+
+func testClientWith(t *testing.T, url string, o ado.Options) *ado.TestClient {
+	t.Helper()
 	m := &job.Message{JobID: "j", Plan: job.Plan{ScopeIdentifier: "p"}, Variables: map[string]job.Variable{"build.buildId": {Value: "501"}, "System.StageName": {Value: "s"}}}
 	m.Resources.Endpoints = []job.Endpoint{{
 		Name: job.SystemConnection, URL: url,
 		Authorization: job.Authorization{Scheme: "OAuth", Parameters: map[string]string{"AccessToken": secret}},
 	}}
-	c, err := ado.NewTestClient(m, options(t))
+	c, err := ado.NewTestClient(m, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,6 +152,59 @@ func TestLongResultsMakeSmallerBatches(t *testing.T) {
 			t.Errorf("%s %s has %d bytes", r.Method, r.Path, len(r.Body))
 		}
 	}
+}
+
+// Outputs are held until they are attached, so they count.
+func TestLongOutputsMakeSmallerBatches(t *testing.T) {
+	srv := testServer(t, nil)
+	var most, held int
+	receipt, err := testClient(t, srv.URL).PublishTests(t.Context(), job.TestRun{}, results(40, func(_ int, r *job.TestResult) {
+		held++
+		most = max(most, held)
+		r.Attachments = []job.TestAttachment{{Name: "out.log", Held: 1 << 20, Content: func() ([]byte, error) { held--; return []byte("x"), nil }}}
+	}), nil)
+	if err != nil || receipt.Results != 40 || most > 5 {
+		t.Errorf("published %+v (%v), holding %d outputs of a mebibyte at once, want 5 at most", receipt, err, most)
+	}
+}
+
+func TestARunWithoutStatisticsIsPublishedAllTheSame(t *testing.T) {
+	srv := testServer(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/Statistics") {
+			refuse(w, http.StatusForbidden, ado.KeyAccessDenied)
+			return true
+		}
+		return false
+	})
+	receipt, err := testClient(t, srv.URL).PublishTests(t.Context(), job.TestRun{}, results(1, nil), nil)
+	if err != nil || receipt.Failed != -1 || len(receipt.Skipped) != 1 || !strings.HasPrefix(receipt.Skipped[0].Error(), "the server did not say how many tests failed") {
+		t.Errorf("receipt = %+v (%v), want the run published and a word about what the server did not say", receipt, err)
+	}
+}
+
+// The runner leaves a canceled job fifteen seconds.
+func TestAbortingARunTakesFiveSecondsAtMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		canceled := errors.New("the job was canceled")
+		o := options(t)
+		o.HTTP = inMemory{&service{handle: func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case strings.HasSuffix(r.URL.Path, "/Results"):
+				cancel(canceled)
+				<-r.Context().Done()
+			case r.Method == http.MethodPatch:
+				<-r.Context().Done() // the server has stopped answering
+			default:
+				answer(w, http.StatusOK, ado.TestRunReference{ID: 7})
+			}
+		}}}
+		started := time.Now()
+		_, err := testClientWith(t, "http://tests.example", o).PublishTests(ctx, job.TestRun{}, results(1, nil), nil)
+		if took := time.Since(started); !errors.Is(err, canceled) || took > 5*time.Second {
+			t.Errorf("PublishTests = %v after %s, want the cause within 5 s", err, took)
+		}
+	})
 }
 
 func TestARunThatCannotBeCompletedIsAborted(t *testing.T) {

@@ -37,6 +37,9 @@ type TestAttachment struct {
 	// Content reads the file, masked. It is called when the file is to be sent,
 	// once, so that no more than one is in memory.
 	Content func() ([]byte, error)
+	// Held is what Content keeps in memory until then, in bytes; zero for a file
+	// that it reads.
+	Held int
 }
 
 // TestReceipt is what became of a run that was published.
@@ -44,8 +47,8 @@ type TestReceipt struct {
 	RunID   int
 	Results int // how many the server took
 	Failed  int // of them, without those that the server knows as flaky; -1: it did not say
-	// Skipped says which attachments could not be sent, and why. They do not make
-	// a run worthless.
+	// Skipped says which attachments could not be sent, and what the server did not
+	// say of the run, and why. None of it makes a run worthless.
 	Skipped []error
 }
 

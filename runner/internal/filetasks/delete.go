@@ -26,7 +26,7 @@ func Delete(ctx context.Context, s step.Step) error {
 	}
 	source := filepath.Clean(s.Path(s.Text("SourceFolder", "")))
 	lines, whole, excludes := below(lines)
-	paths, err := match.Walk(ctx, source)
+	paths, err := match.WalkInside(ctx, source)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func remove(ctx context.Context, s step.Step, source string, paths []string) (er
 
 // removeOne removes path, which is rel in root or root itself.
 func removeOne(s step.Step, root *os.Root, path, rel string) error {
-	if err := spare(s, path); err != nil {
+	if err := spare(s, path, rel != "."); err != nil {
 		return err
 	}
 	if rel != "." {

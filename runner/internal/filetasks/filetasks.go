@@ -80,16 +80,37 @@ func copied(ctx context.Context, to io.Writer, from io.Reader) error {
 }
 
 // spare returns an error when path is, or holds, a folder that the step itself
-// stands in.
-func spare(s step.Files, path string) error {
+// stands in, by whatever links. Itself says that a link goes, and not what it
+// leads to.
+func spare(s step.Files, path string, itself bool) error {
+	if holds(path, s.Temp()) {
+		return errSpared(path)
+	}
+	if info, err := os.Lstat(path); itself && err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return nil
+	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return nil //nolint:nilerr // it is gone, or a link that leads nowhere
 	}
-	if rel, err := filepath.Rel(real, s.Temp()); err == nil && filepath.IsLocal(rel) {
-		return hint.With(fmt.Errorf("%s holds the folders of the agent", path), "name a folder of the job, such as $(Build.ArtifactStagingDirectory)")
+	temp, err := filepath.EvalSymlinks(s.Temp())
+	if err != nil {
+		return fmt.Errorf("finding the folders of the agent: %w", err)
+	}
+	if holds(real, temp) {
+		return errSpared(path)
 	}
 	return nil
+}
+
+// holds reports whether dir is path or has it in it.
+func holds(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+func errSpared(path string) error {
+	return hint.With(fmt.Errorf("%s holds the folders of the agent", path), "name a folder of the job, such as $(Build.ArtifactStagingDirectory)")
 }
 
 // empty removes what is in dir, or all of it when it is no directory or whole
@@ -102,7 +123,7 @@ func empty(s step.Files, dir string, whole bool) error {
 		}
 		return err
 	}
-	if err := spare(s, dir); err != nil {
+	if err := spare(s, dir, whole); err != nil {
 		return err
 	}
 	if whole || info.Mode().IsRegular() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"strings"
 
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -34,11 +35,34 @@ func (a *archive) sevenZip(ctx context.Context, file string) error {
 	if a.verbose {
 		args = append(args, "-bb3")
 	}
+	for _, own := range []string{a.file, file} {
+		if name := a.within(own); name != "" {
+			args = append(args, "-x!"+name)
+		}
+	}
 	args = append(args, "--", file)
 	for _, name := range a.names {
 		args = append(args, "./"+name) // no list of names, which an "@" in front would make it
 	}
 	return runSevenZip(ctx, a.step, "", args, a.base)
+}
+
+// within returns the name of a file of the archive's folder as it counts from the
+// base, or "" when it is not in there.
+func (a *archive) within(file string) string {
+	base, err := filepath.EvalSymlinks(a.base)
+	if err != nil {
+		return ""
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(file))
+	if err != nil {
+		return ""
+	}
+	name, err := filepath.Rel(base, filepath.Join(dir, filepath.Base(file)))
+	if err != nil || !filepath.IsLocal(name) {
+		return ""
+	}
+	return name
 }
 
 // copyOld copies the old archive, for 7-Zip to add to.

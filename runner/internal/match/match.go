@@ -9,7 +9,7 @@
 // alternatives; "\" takes the meaning from what follows. Braces mean nothing
 // unless asked for. Upper and lower case differ.
 //
-// [Find] looks into the file system, [Walk] lists a tree and [Filter] chooses from
+// [Find] looks into the file system, [Walk] and [WalkInside] list a tree and [Filter] chooses from
 // a list. Patterns come from pipelines and names from repositories: neither makes
 // the work grow exponentially.
 package match
@@ -180,20 +180,39 @@ const maxPaths = 4 << 20
 // nothing when there is no root. It follows links, but none into a directory that
 // it is in already; those that lead nowhere are listed like files.
 func Walk(ctx context.Context, root string) ([]string, error) {
-	var paths []string
+	return list(ctx, root, &walk{})
+}
+
+// WalkInside is [Walk] that enters no link to a place outside of root. It lists
+// the link.
+func WalkInside(ctx context.Context, root string) ([]string, error) {
+	real, err := filepath.EvalSymlinks(root)
+	if err != nil {
+		return Walk(ctx, root) // which says why, or that there is none
+	}
+	return list(ctx, root, &walk{inside: real})
+}
+
+func list(ctx context.Context, root string, w *walk) ([]string, error) {
 	root = filepath.Clean(root)
-	if err := visit(ctx, root, nil, &paths); err != nil {
+	if err := w.visit(ctx, root, nil); err != nil {
 		return nil, fmt.Errorf("looking through %s: %w", root, err)
 	}
-	return paths, nil
+	return w.paths, nil
+}
+
+// walk is one walk through a tree.
+type walk struct {
+	inside string // where links that are followed stay; empty: anywhere
+	paths  []string
 }
 
 // visit lists path and what is below. Chain has the directories above.
-func visit(ctx context.Context, path string, chain []fs.FileInfo, paths *[]string) error {
+func (w *walk) visit(ctx context.Context, path string, chain []fs.FileInfo) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if len(*paths) == maxPaths {
+	if len(w.paths) == maxPaths {
 		return fmt.Errorf("there are more than %d files", maxPaths)
 	}
 	info, err := os.Stat(path)
@@ -207,8 +226,8 @@ func visit(ctx context.Context, path string, chain []fs.FileInfo, paths *[]strin
 		}
 		info = link
 	}
-	*paths = append(*paths, path)
-	if !info.IsDir() || slices.ContainsFunc(chain, func(above fs.FileInfo) bool { return os.SameFile(above, info) }) {
+	w.paths = append(w.paths, path)
+	if !info.IsDir() || w.leadsOut(path) || slices.ContainsFunc(chain, func(above fs.FileInfo) bool { return os.SameFile(above, info) }) {
 		return nil
 	}
 	entries, err := os.ReadDir(path)
@@ -217,9 +236,25 @@ func visit(ctx context.Context, path string, chain []fs.FileInfo, paths *[]strin
 	}
 	chain = append(chain, info)
 	for _, e := range entries {
-		if err := visit(ctx, filepath.Join(path, e.Name()), chain, paths); err != nil {
+		if err := w.visit(ctx, filepath.Join(path, e.Name()), chain); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// leadsOut reports whether a directory is a link to outside, or may be one.
+func (w *walk) leadsOut(path string) bool {
+	if w.inside == "" {
+		return false
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink == 0 {
+		return false
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return true
+	}
+	rel, err := filepath.Rel(w.inside, real)
+	return err != nil || !filepath.IsLocal(rel)
 }

@@ -123,6 +123,23 @@ func TestWalkToleratesLinksThatLeadNowhereOrBack(t *testing.T) {
 	}
 }
 
+func TestWalkInsideDoesNotLeaveItsRoot(t *testing.T) {
+	top := t.TempDir()
+	plant(t, top, "real/", "real/dir/", "real/dir/file", "real/in -> dir", "real/all -> /", "real/beside -> ../out", "out/", "out/file", "root -> real")
+	root := filepath.Join(top, "root")
+	got, err := match.WalkInside(t.Context(), root)
+	want := []string{root}
+	for _, name := range []string{"all", "beside", "dir", "dir/file", "in", "in/file"} {
+		want = append(want, filepath.Join(root, name))
+	}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("WalkInside = %v (-want +got):\n%s", err, diff)
+	}
+	if got, err := match.WalkInside(t.Context(), filepath.Join(top, "nowhere")); err != nil || len(got) != 0 {
+		t.Errorf("without a root: %q, %v", got, err)
+	}
+}
+
 func TestWalkEndsWithItsContext(t *testing.T) {
 	why := errors.New("the job is over")
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -20,7 +20,7 @@ func TestAFileBeyondTheBoundIsRefused(t *testing.T) {
 }
 
 func TestTooManyResultsAreRefused(t *testing.T) {
-	doc, _, err := open(strings.NewReader("<a/>"), "a.xml")
+	doc, _, err := open(strings.NewReader("<a/>"), "a.xml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

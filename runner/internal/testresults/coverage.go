@@ -50,7 +50,7 @@ func ReadCoverage(r io.Reader, file, tool string) ([]Counter, error) {
 	default:
 		tool = Cobertura + " or " + JaCoCo
 	}
-	d, root, err := open(r, file)
+	d, root, err := open(r, file, nil) // no text of it is kept
 	if err == nil {
 		err = d.root(root, tool, roots...)
 	}

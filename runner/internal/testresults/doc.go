@@ -5,7 +5,7 @@
 // [Read] passes the cases of a file on as it meets them, so that a file of any
 // size needs the memory of one case:
 //
-//	run, err := testresults.Read(file, "TEST-a.xml", testresults.JUnit, func(c testresults.Case) error {
+//	run, err := testresults.Read(file, "TEST-a.xml", testresults.JUnit, masks, func(c testresults.Case) error {
 //		…
 //	})
 //

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // Bounds of one file. They keep a hostile file from costing more than its job's
@@ -36,6 +35,7 @@ var errTooLarge = fmt.Errorf("the file is larger than %d MiB", maxFile>>20)
 // writers disagree about namespaces.
 type document struct {
 	file  string
+	masks Masks
 	xml   *xml.Decoder
 	level int // how many elements are open
 	cases int
@@ -43,12 +43,13 @@ type document struct {
 
 // element is the beginning of an element.
 type element struct {
+	of    *document
 	name  string
 	attrs []xml.Attr
 }
 
 // attr returns an attribute, "" when it is absent, cut to what is kept of names.
-func (e element) attr(name string) string { return cut(e.text(name), maxNames) }
+func (e element) attr(name string) string { return e.of.cut(e.text(name), maxNames) }
 
 // text returns an attribute that may be long.
 func (e element) text(name string) string {
@@ -61,8 +62,8 @@ func (e element) text(name string) string {
 }
 
 // open reads up to the root of a document.
-func open(r io.Reader, file string) (*document, element, error) {
-	d := &document{file: file}
+func open(r io.Reader, file string, masks Masks) (*document, element, error) {
+	d := &document{file: file, masks: masks}
 	decoded, err := decoded(&limited{r: r, left: maxFile})
 	if err != nil {
 		return nil, element{}, d.fault(err)
@@ -78,7 +79,7 @@ func open(r io.Reader, file string) (*document, element, error) {
 			return nil, element{}, err
 		}
 		if start, ok := token.(xml.StartElement); ok {
-			return d, element{start.Name.Local, start.Attr}, nil
+			return d, element{d, start.Name.Local, start.Attr}, nil
 		}
 	}
 }
@@ -113,7 +114,7 @@ func (d *document) children(visit func(element) error) error {
 			return err
 		}
 		if start, ok := token.(xml.StartElement); ok {
-			if err := visit(element{start.Name.Local, start.Attr}); err != nil {
+			if err := visit(element{d, start.Name.Local, start.Attr}); err != nil {
 				return err
 			}
 			for d.level > inside {
@@ -132,17 +133,17 @@ func (d *document) children(visit func(element) error) error {
 // to limit bytes and without blanks around it.
 func (d *document) content(limit int) (string, error) {
 	inside := d.level
-	var text strings.Builder
+	text := clip{masks: d.masks, limit: limit}
 	for {
 		token, err := d.next()
 		if err != nil {
 			return "", err
 		}
-		if data, ok := token.(xml.CharData); ok && text.Len() <= limit {
-			text.Write(data[:min(len(data), limit+1-text.Len())])
+		if data, ok := token.(xml.CharData); ok {
+			text.add(data)
 		}
 		if d.level < inside {
-			return cut(strings.TrimSpace(text.String()), limit), nil
+			return cut(strings.TrimSpace(text.end()), limit), nil
 		}
 	}
 }
@@ -178,7 +179,7 @@ func (d *document) root(e element, format string, names ...string) error {
 	if slices.Contains(names, e.name) {
 		return nil
 	}
-	return d.fault(fmt.Errorf("a file of format %s begins with <%s>, this one with <%s>", format, strings.Join(names, "> or <"), cut(e.name, 100)))
+	return d.fault(fmt.Errorf("a file of format %s begins with <%s>, this one with <%s>", format, strings.Join(names, "> or <"), d.cut(e.name, 100)))
 }
 
 // count counts a case.
@@ -187,20 +188,6 @@ func (d *document) count() error {
 		return d.fault(fmt.Errorf("the file has more than %d results", maxCases))
 	}
 	return nil
-}
-
-// cut returns text with at most limit bytes, whole characters, and a mark where
-// something is missing.
-func cut(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	const mark = "…"
-	end := limit - len(mark)
-	for end > 0 && !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + mark
 }
 
 // limited reads at most left bytes and fails beyond.

@@ -48,7 +48,7 @@ func TestFilesOfEveryToolAreUnderstood(t *testing.T) {
 			}
 			defer f.Close() //nolint:errcheck // read only
 			var got strings.Builder
-			run, err := testresults.Read(f, file, formatOf(file), func(c testresults.Case) error {
+			run, err := testresults.Read(f, file, formatOf(file), nil, func(c testresults.Case) error {
 				show(&got, "", c)
 				return nil
 			})

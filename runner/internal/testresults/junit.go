@@ -75,7 +75,7 @@ func (r *reader) junitCase(e element, s *junitSuite) error {
 			return r.junitFailure(e, &c)
 		case "skipped":
 			if c.Outcome != Failed {
-				c.Outcome, c.Message = NotExecuted, cut(e.text("message"), maxText)
+				c.Outcome, c.Message = NotExecuted, r.doc.cut(e.text("message"), maxText)
 			}
 		case "system-out":
 			c.Output, err = r.doc.content(maxOutput)
@@ -101,6 +101,6 @@ func (r *reader) junitFailure(e element, c *Case) error {
 	}
 	stack, err := r.doc.content(maxText)
 	c.Outcome, c.Stack = Failed, stack
-	c.Message = cut(strings.TrimSpace(cmp.Or(e.text("message"), firstLine(stack), e.text("type"))), maxText)
+	c.Message = r.doc.cut(strings.TrimSpace(cmp.Or(e.text("message"), firstLine(stack), e.text("type"))), maxText)
 	return err
 }

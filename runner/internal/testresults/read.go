@@ -11,8 +11,8 @@ import (
 // Read reads the results file f, whose name is for messages, and calls yield
 // with every case. It returns yield's error as it is; every other one names the
 // file and, if there is one, the line. f is read from its start, in one format
-// more than once.
-func Read(f io.ReadSeeker, file string, format Format, yield func(Case) error) (Run, error) {
+// more than once. Texts that are cut are masked before, and no others.
+func Read(f io.ReadSeeker, file string, format Format, masks Masks, yield func(Case) error) (Run, error) {
 	readers := map[Format]func(*reader) error{
 		JUnit: (*reader).junit, NUnit: (*reader).nunit, XUnit: (*reader).xunit, VSTest: (*reader).trx, CTest: (*reader).ctest,
 	}
@@ -20,7 +20,7 @@ func Read(f io.ReadSeeker, file string, format Format, yield func(Case) error) (
 	if !ok {
 		return Run{}, fmt.Errorf("%s: there is no test result format %q", file, format)
 	}
-	r := &reader{source: f, file: file, yield: yield}
+	r := &reader{source: f, file: file, masks: masks, yield: yield}
 	if err := read(r); err != nil {
 		return r.run, err
 	}
@@ -38,6 +38,7 @@ func Read(f io.ReadSeeker, file string, format Format, yield func(Case) error) (
 type reader struct {
 	source io.ReadSeeker
 	file   string
+	masks  Masks
 	yield  func(Case) error
 
 	doc    *document
@@ -51,7 +52,7 @@ func (r *reader) begin(format Format, roots ...string) (element, error) {
 	if _, err := r.source.Seek(0, io.SeekStart); err != nil {
 		return element{}, fmt.Errorf("%s: %w", r.file, err)
 	}
-	doc, root, err := open(r.source, r.file)
+	doc, root, err := open(r.source, r.file, r.masks)
 	if err != nil {
 		return element{}, err
 	}

@@ -14,12 +14,13 @@ import (
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/unicode"
 
+	"github.com/dockless-ci/dockless/internal/mask"
 	"github.com/dockless-ci/dockless/runner/internal/testresults"
 )
 
 func read(text string, format testresults.Format) ([]testresults.Case, testresults.Run, error) {
 	var cases []testresults.Case
-	run, err := testresults.Read(strings.NewReader(text), "a.xml", format, func(c testresults.Case) error {
+	run, err := testresults.Read(strings.NewReader(text), "a.xml", format, nil, func(c testresults.Case) error {
 		cases = append(cases, c)
 		return nil
 	})
@@ -124,7 +125,7 @@ func TestLongTextsAreCut(t *testing.T) {
 
 func TestTheCallerEndsTheReading(t *testing.T) {
 	enough := errors.New("enough")
-	_, err := testresults.Read(strings.NewReader("<testsuite><testcase name='a'/><testcase name='b'/></testsuite>"), "a.xml", testresults.JUnit, func(testresults.Case) error { return enough })
+	_, err := testresults.Read(strings.NewReader("<testsuite><testcase name='a'/><testcase name='b'/></testsuite>"), "a.xml", testresults.JUnit, nil, func(testresults.Case) error { return enough })
 	if !errors.Is(err, enough) {
 		t.Errorf("Read = %v, want the caller's error", err)
 	}
@@ -139,7 +140,7 @@ func TestALargeFileIsNotHeldInMemory(t *testing.T) {
 	runtime.ReadMemStats(&now)
 	before, most, n := now.HeapAlloc, uint64(0), 0
 	started := time.Now()
-	_, err := testresults.Read(f, "a.xml", testresults.JUnit, func(testresults.Case) error {
+	_, err := testresults.Read(f, "a.xml", testresults.JUnit, nil, func(testresults.Case) error {
 		if n++; n%100 == 0 {
 			runtime.ReadMemStats(&now)
 			most = max(most, now.HeapAlloc)
@@ -194,7 +195,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(uint8(4), []byte("<Site><Testing><StartTestTime>99999999999</StartTestTime><Test/></Testing></Site>"))
 	f.Fuzz(func(t *testing.T, format uint8, text []byte) {
 		n := 0
-		run, err := testresults.Read(bytes.NewReader(text), "a.xml", formats[int(format)%len(formats)], func(c testresults.Case) error {
+		run, err := testresults.Read(bytes.NewReader(text), "a.xml", formats[int(format)%len(formats)], nil, func(c testresults.Case) error {
 			n++
 			if c.Title == "" || c.Name == "" || c.Duration < 0 || len(c.Parts) > 1000 || len(c.Stack) > 64<<10 || c.Outcome == "" {
 				t.Errorf("case %+v", c)
@@ -225,4 +226,33 @@ func FuzzReadCoverage(f *testing.F) {
 			t.Errorf("the error names no file: %v", err)
 		}
 	})
+}
+
+// Of a secret that was cut, nobody would know the rest.
+func TestASecretAcrossACutIsMaskedBefore(t *testing.T) {
+	const secret = "correct horse battery staple"
+	masks := mask.NewSet()
+	masks.Add(secret)
+	filled := func(n int) string { return strings.Repeat("x", n-len(secret)/2) + secret + " and more of it" }
+	text := "<testsuite><testcase name='" + filled(4<<10) + "'><failure message='" + filled(64<<10) + "'>" + filled(64<<10) + "</failure>" +
+		"<system-out><![CDATA[" + filled(1<<20) + "]]>tail</system-out></testcase><testcase name='" + strings.Repeat(secret, 1000) + "'/></testsuite>"
+	var cases []testresults.Case
+	_, err := testresults.Read(strings.NewReader(text), "a.xml", testresults.JUnit, func(w io.Writer) io.WriteCloser { return masks.NewWriter(w) }, func(c testresults.Case) error {
+		cases = append(cases, c)
+		return nil
+	})
+	if err != nil || len(cases) != 2 {
+		t.Fatalf("%d cases, %v", len(cases), err)
+	}
+	for what, c := range map[string]struct {
+		text  string
+		limit int
+	}{"title": {cases[0].Title, 4 << 10}, "message": {cases[0].Message, 64 << 10}, "stack": {cases[0].Stack, 64 << 10}, "output": {cases[0].Output, 1 << 20}} {
+		if end := c.text[max(0, len(c.text)-40):]; len(c.text) > c.limit || len(c.text) < c.limit-8 || strings.Contains(end, "corr") || !strings.Contains(end, "x***") {
+			t.Errorf("the %s has %d bytes and ends with %q", what, len(c.text), end)
+		}
+	}
+	if cases[1].Title != mask.Replacement {
+		t.Errorf("a name of secrets only is %q, want it whole and masked", cases[1].Title)
+	}
 }

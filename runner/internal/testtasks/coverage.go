@@ -143,7 +143,7 @@ func (p CoveragePublication) Run(ctx context.Context, h Host) error {
 		}
 		all = append(all, counters)
 	}
-	coverage := job.Coverage{Platform: p.Platform, Flavor: p.Configuration}
+	coverage := job.Coverage{Platform: h.Mask(p.Platform), Flavor: h.Mask(p.Configuration)}
 	for _, c := range testresults.Merge(all...) {
 		h.Say(fmt.Sprintf("%s: %d of %d covered (%.1f %%)", c.Label, c.Covered, c.Total, c.Percent()))
 		coverage.Counters = append(coverage.Counters, job.CoverageCounter{Label: c.Label, Covered: c.Covered, Total: c.Total, Position: c.Position})

@@ -8,9 +8,10 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"unicode/utf8"
 
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/mask"
+	"github.com/dockless-ci/dockless/runner/internal/testresults"
 )
 
 // maxAttachment is the size above which a file is not attached, in bytes: the
@@ -28,7 +29,8 @@ type Host struct {
 	Service   Service                             // nil: there is no server
 	Open      func(path string) (*os.File, error) // as far as the job may read it
 	Mask      func(text string) string
-	MaskBytes func(text []byte) []byte
+	MaskText  func(content []byte) []byte // of a file, in any encoding
+	Masks     testresults.Masks
 	Say       func(line string)     // writes a line into the log
 	Summarize func(markdown string) // shows a page with the run; gets it masked
 	BuildID   string                // empty: the job belongs to no build
@@ -71,8 +73,9 @@ func (h Host) open(path string) (*os.File, error) {
 	return f, nil
 }
 
-// attachment returns a file of the job as one to publish.
-func (h Host) attachment(path string) job.TestAttachment {
+// attachment returns a file of the job as one to publish. Text says that it is
+// known to be some; other files are looked at.
+func (h Host) attachment(path string, text bool) job.TestAttachment {
 	return job.TestAttachment{Name: h.Mask(filepath.Base(path)), Content: func() ([]byte, error) {
 		f, err := h.open(path)
 		if err != nil {
@@ -86,8 +89,8 @@ func (h Host) attachment(path string) job.TestAttachment {
 		if len(content) > maxAttachment {
 			return nil, fmt.Errorf("it is larger than %d MB", maxAttachment>>20)
 		}
-		if utf8.Valid(content) {
-			content = h.MaskBytes(content) // a changed byte would break anything else
+		if text || mask.IsText(content) {
+			content = h.MaskText(content)
 		}
 		return content, nil
 	}}
@@ -95,5 +98,5 @@ func (h Host) attachment(path string) job.TestAttachment {
 
 // textAttachment returns a text as a file to publish.
 func (h Host) textAttachment(name, kind, text string) job.TestAttachment {
-	return job.TestAttachment{Name: name, Kind: kind, Content: func() ([]byte, error) { return h.MaskBytes([]byte(text)), nil }}
+	return job.TestAttachment{Name: name, Kind: kind, Held: len(text), Content: func() ([]byte, error) { return h.MaskText([]byte(text)), nil }}
 }

@@ -118,7 +118,7 @@ func (p Publication) read(ctx context.Context, h Host, path string, yield func(t
 		return testresults.Run{}, err
 	}
 	defer f.Close() //nolint:errcheck // read only
-	return testresults.Read(f, path, p.Format, func(c testresults.Case) error {
+	return testresults.Read(f, path, p.Format, h.Masks, func(c testresults.Case) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -151,7 +151,7 @@ func (p Publication) sets(h Host, files []scanned) []set {
 // publish makes one run and returns how many tests failed in it. The error is
 // the cause of ctx only.
 func (p Publication) publish(ctx context.Context, h Host, s set, found *FindingsError) (failed int, err error) {
-	run := job.TestRun{Name: h.Mask(s.name), Platform: p.Platform, Flavor: p.Configuration, System: p.System}
+	run := job.TestRun{Name: h.Mask(s.name), Platform: h.Mask(p.Platform), Flavor: h.Mask(p.Configuration), System: h.Mask(p.System)}
 	var attachments []job.TestAttachment
 	var spent time.Duration
 	dated := true
@@ -168,9 +168,9 @@ func (p Publication) publish(ctx context.Context, h Host, s set, found *Findings
 		if !p.AttachFiles {
 			continue
 		}
-		attachments = append(attachments, h.attachment(f.path))
+		attachments = append(attachments, h.attachment(f.path, true))
 		for _, name := range f.run.Attachments {
-			attachments = append(attachments, h.attachment(beside(f.path, name)))
+			attachments = append(attachments, h.attachment(beside(f.path, name), false))
 		}
 	}
 	if !dated { // as long as it took, until now
@@ -223,7 +223,7 @@ func (h Host) result(c testresults.Case, file string) job.TestResult {
 	r := job.TestResult{
 		Title: h.Mask(c.Title), Outcome: string(c.Outcome), Started: c.Started, Duration: c.Duration,
 		Automated: job.AutomatedTest{Name: h.Mask(c.Name), Storage: h.Mask(c.Storage), Type: c.Type},
-		Message:   h.Mask(c.Message), Stack: h.Mask(c.Stack), Computer: c.Computer,
+		Message:   h.Mask(c.Message), Stack: h.Mask(c.Stack), Computer: h.Mask(c.Computer),
 	}
 	if c.Output != "" {
 		r.Attachments = append(r.Attachments, h.textAttachment("Standard_Console_Output.log", "ConsoleLog", c.Output))
@@ -232,7 +232,7 @@ func (h Host) result(c testresults.Case, file string) job.TestResult {
 		r.Attachments = append(r.Attachments, h.textAttachment("Standard_Console_Error.log", "", c.ErrorOutput))
 	}
 	for _, name := range c.Attachments {
-		r.Attachments = append(r.Attachments, h.attachment(beside(file, name)))
+		r.Attachments = append(r.Attachments, h.attachment(beside(file, name), false))
 	}
 	for _, part := range c.Parts {
 		part.Attachments, part.Output, part.ErrorOutput, part.Parts = nil, "", "", nil
