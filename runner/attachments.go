@@ -59,8 +59,6 @@ func (a *attempt) attach(kind, name, file string) error {
 	if file == "" {
 		return errors.New("the path of the file is missing")
 	}
-	// Not blocking: opening a pipe would wait for its writer, and with the step's
-	// log held up even the step's own timeout could not end that.
 	f, err := a.x.open(a.x.path(file))
 	if err != nil {
 		return fmt.Errorf("attaching a file: %w", err)
@@ -79,6 +77,6 @@ func (a *attempt) attach(kind, name, file string) error {
 	if mask.IsText(content) {
 		content = a.x.masks.MaskText(content) // a changed byte would break anything else, such as an archive
 	}
-	a.x.rep.Attach(a.node.record.ID, job.Attachment{Type: kind, Name: a.x.masks.Mask(name), Content: content})
+	a.x.rep.Attach(a.ctx, a.node.record.ID, job.Attachment{Type: kind, Name: a.x.masks.Mask(name), Content: content})
 	return nil
 }

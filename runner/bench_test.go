@@ -1,6 +1,7 @@
 package runner_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,8 +18,8 @@ import (
 // counter is a Reporter that only counts.
 type counter struct{ lines, bytes, updates atomic.Int64 }
 
-func (c *counter) UpdateRecord(job.Record)             { c.updates.Add(1) }
-func (c *counter) Attach(job.RecordID, job.Attachment) {}
+func (c *counter) UpdateRecord(job.Record)                              { c.updates.Add(1) }
+func (c *counter) Attach(context.Context, job.RecordID, job.Attachment) {}
 func (c *counter) WriteLine(_ job.RecordID, line []byte) {
 	c.lines.Add(1)
 	c.bytes.Add(int64(len(line)))

@@ -146,8 +146,7 @@ func associateArtifact(a *attempt, c command.Command) error {
 	artifact := job.Artifact{
 		Name: name, Source: r.Job, Resource: job.ArtifactResource{Type: kind, Data: location, Properties: artifactProperties(c)},
 	}
-	a.later(c, func(ctx context.Context, say func(string)) error { return r.Associate(ctx, artifact, say) })
-	return nil
+	return a.later(c, func(ctx context.Context, say func(string)) error { return r.Associate(ctx, artifact, say) })
 }
 
 func uploadArtifact(a *attempt, c command.Command) error {
@@ -177,14 +176,13 @@ func uploadArtifact(a *attempt, c command.Command) error {
 		return err
 	}
 	properties := artifactProperties(c)
-	a.later(c, func(ctx context.Context, say func(string)) error {
+	return a.later(c, func(ctx context.Context, say func(string)) error {
 		files, err := artifacttasks.Collect(ctx, path, a.x.open, nil)
 		if err != nil {
 			return err
 		}
 		return r.Publish(ctx, name, folder, files, properties, a.x.folders.temp, say)
 	})
-	return nil
 }
 
 func updateBuildNumber(a *attempt, c command.Command) error {
@@ -197,7 +195,7 @@ func updateBuildNumber(a *attempt, c command.Command) error {
 		return err
 	}
 	a.x.define("build.buildNumber", number)
-	a.later(c, func(ctx context.Context, say func(string)) error {
+	return a.later(c, func(ctx context.Context, say func(string)) error {
 		now, err := a.x.cfg.Builds.SetNumber(ctx, r.RunReference, number)
 		switch {
 		case err != nil:
@@ -208,7 +206,6 @@ func updateBuildNumber(a *attempt, c command.Command) error {
 		say(fmt.Sprintf("The number of run %d is %s now.", r.Build, number))
 		return nil
 	})
-	return nil
 }
 
 func addBuildTag(a *attempt, c command.Command) error {
@@ -220,7 +217,7 @@ func addBuildTag(a *attempt, c command.Command) error {
 	if err != nil {
 		return err
 	}
-	a.later(c, func(ctx context.Context, say func(string)) error {
+	return a.later(c, func(ctx context.Context, say func(string)) error {
 		tags, err := a.x.cfg.Builds.AddTag(ctx, r.RunReference, tag)
 		switch {
 		case err != nil:
@@ -231,7 +228,6 @@ func addBuildTag(a *attempt, c command.Command) error {
 		say(fmt.Sprintf("Run %d has the tag %s now.", r.Build, tag))
 		return nil
 	})
-	return nil
 }
 
 func updateReleaseName(a *attempt, c command.Command) error {
@@ -249,12 +245,11 @@ func updateReleaseName(a *attempt, c command.Command) error {
 	}
 	project, _ := job.Lookup(a.x.m.Variables, "system.teamProjectId")
 	a.x.define("release.releaseName", name)
-	a.later(c, func(ctx context.Context, say func(string)) error {
+	return a.later(c, func(ctx context.Context, say func(string)) error {
 		if err := service.RenameRelease(ctx, project.Value, release, name, "Renamed by a step of the release"); err != nil {
 			return err
 		}
 		say(fmt.Sprintf("The name of release %d is %s now.", release, name))
 		return nil
 	})
-	return nil
 }

@@ -90,8 +90,12 @@ func (x *execution) knob(name string, otherwise bool) bool {
 // addSecret masks a value that a step called a secret. While percents are not
 // decoded, a step may still show what it would decode to (protocol §8.11).
 func (a *attempt) addSecret(value string) {
-	if a.x.masks.Add(value, command.Unescape(value, true)) {
+	added := a.x.masks.Add(value, command.Unescape(value, true))
+	if added.Short {
 		a.node.warn(tooShort("A secret that the step set"))
+	}
+	if added.Partial && !a.x.full.Swap(true) {
+		a.node.warn(tooMany("The secret that the step set"))
 	}
 }
 

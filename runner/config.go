@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -129,8 +130,9 @@ type Reporter interface {
 	// WriteLine takes one line of the log of a record, without its ending. The
 	// slice is valid during the call only. It may block, which holds the step up.
 	WriteLine(record job.RecordID, line []byte)
-	// Attach queues a file that belongs to a record.
-	Attach(record job.RecordID, a job.Attachment)
+	// Attach queues a file that belongs to a record. It may block until ctx ends,
+	// which drops the file.
+	Attach(ctx context.Context, record job.RecordID, a job.Attachment)
 }
 
 // Outcome is what is known of a job that ended.

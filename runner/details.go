@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +17,12 @@ import (
 // mostDetails is how many records one step may have below its own. Each is kept
 // until the step ends, and nobody reads a tree of more.
 const mostDetails = 10_000
+
+// The service keeps names of 256 characters, and shows an operation in one line.
+const (
+	mostName      = 256     // of a name or type, in bytes
+	mostOperation = 1 << 10 // in bytes
+)
 
 // details is what a step reports below its record: a timeline of its own, made
 // with its first record. It is guarded by the lock of the node.
@@ -43,7 +48,7 @@ func logDetail(a *attempt, c command.Command) error {
 			return err
 		}
 	}
-	if err := changeDetail(&r, c); err != nil {
+	if err := a.changeDetail(&r, c); err != nil {
 		return err
 	}
 	if parent, err := guidOf(c, "parentid"); err != nil || parent != "" {
@@ -55,6 +60,8 @@ func logDetail(a *attempt, c command.Command) error {
 			return fmt.Errorf("the parent %s is not known", parent)
 		case r.ParentID != "" && r.ParentID != parent:
 			return fmt.Errorf("the record has the parent %s, which cannot change", r.ParentID)
+		case d.under(parent, id):
+			return fmt.Errorf("the parent %s is the record itself or below it", parent)
 		}
 		r.ParentID = parent
 	}
@@ -65,6 +72,14 @@ func logDetail(a *attempt, c command.Command) error {
 	d.records[id] = r
 	a.reportDetail(r)
 	return nil
+}
+
+// under reports whether record id is, or is below, record top. The lock is held.
+func (d *details) under(id, top job.RecordID) bool {
+	for id != "" && id != top {
+		id = d.records[id].ParentID
+	}
+	return id == top
 }
 
 // newDetail makes a record, and with the first one the timeline. The lock is held.
@@ -80,24 +95,27 @@ func (a *attempt) newDetail(id job.RecordID, c command.Command) (job.Record, err
 	}
 	if d.timeline == "" {
 		d.timeline = job.TimelineID(uuid.NewString())
-		d.records = make(map[job.RecordID]job.Record)
 		a.node.record.Details = &job.TimelineReference{ID: d.timeline}
 		a.node.report()
+	}
+	if d.records == nil {
+		d.records = make(map[job.RecordID]job.Record)
 	}
 	return job.Record{
 		ID: id, Timeline: d.timeline, StartTime: now(), Attempt: 1, WorkerName: a.x.cfg.AgentName,
 	}, nil
 }
 
-// changeDetail takes what the command says into r.
-func changeDetail(r *job.Record, c command.Command) error {
+// changeDetail takes what the command says into r. Texts are masked before they are
+// cut, so that no part of a secret is left. The lock is held.
+func (a *attempt) changeDetail(r *job.Record, c command.Command) error {
 	for name, to := range map[string]*string{"name": &r.Name, "type": &r.Type} {
 		if v := c.Property(name); v != "" {
-			*to = v
+			*to = cut(a.x.masks.Mask(v), mostName)
 		}
 	}
 	if c.Data != "" {
-		r.CurrentOperation = c.Data
+		r.CurrentOperation = cut(a.x.masks.Mask(c.Data), mostOperation)
 	}
 	for name, to := range map[string]*int{"order": &r.Order, "progress": &r.PercentComplete} {
 		if v := c.Property(name); v != "" {
@@ -166,18 +184,18 @@ func (a *attempt) reportDetail(r job.Record) {
 	a.x.rep.UpdateRecord(r)
 }
 
-// closeDetails completes the records that the step left open.
+// closeDetails completes the records that the step left open, and forgets all.
 func (e *entry) closeDetails(result job.Result) {
 	e.node.mu.Lock()
 	defer e.node.mu.Unlock()
-	for _, id := range slices.Clone(e.details.order) {
+	for _, id := range e.details.order {
 		if r := e.details.records[id]; r.State != job.Completed {
 			r.Result = result
 			setState(&r, job.Completed)
-			e.details.records[id] = r
 			(&attempt{entry: e, x: e.node.x}).reportDetail(r)
 		}
 	}
+	e.details.records, e.details.order = nil, nil
 }
 
 // guidOf returns a property that is a GUID, in the usual spelling; "" when it is

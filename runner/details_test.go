@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/dockless-ci/dockless/internal/job"
 )
@@ -63,6 +64,7 @@ func TestADetailThatCannotBeFailsTheStep(t *testing.T) {
 		"a progress beyond 100":   {"id=" + detailA + ";name=x;type=y;progress=101", `the progress "101" cannot be used`},
 		"a time that is none":     {"id=" + detailA + ";name=x;type=y;starttime=noon", `the starttime "noon" is no time`},
 		"a result in lower case":  {"id=" + detailA + ";name=x;type=y;result=failed", `the result "failed" is not known`},
+		"a parent that is itself": {"id=" + detailA + ";name=x;type=y;parentid=" + detailA, "the parent " + detailA + " is not known"},
 		"an order that is a word": {"id=" + detailA + ";name=x;type=y;order=first", `the order "first" cannot be used`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,6 +76,47 @@ func TestADetailThatCannotBeFailsTheStep(t *testing.T) {
 				t.Errorf("records %v were made", made)
 			}
 		})
+	}
+}
+
+func TestTheTreeBelowAStepHasNoRing(t *testing.T) {
+	step := script("ring", strings.Join([]string{
+		"echo '##vso[task.logdetail id=" + detailA + ";name=top;type=t]'",
+		"echo '##vso[task.logdetail id=" + detailB + ";parentid=" + detailA + ";name=below;type=t]'",
+		"echo '##vso[task.logdetail id=" + detailA + ";parentid=" + detailB + "]'",
+		"echo '##vso[task.logdetail id=" + detailA + ";parentid=" + detailA + "]'",
+	}, "\n"))
+	rec, _ := run(t, config(t), message(step))
+	if got := detailsOf(rec)[detailA].ParentID; got != "" {
+		t.Errorf("the top record has the parent %s", got)
+	}
+	var faults []string
+	for _, i := range rec.record(t, "ring").Issues {
+		faults = append(faults, i.Message)
+	}
+	if text := strings.Join(faults, "\n"); len(faults) != 2 || !strings.Contains(text, "the parent "+detailB+" is the record itself or below it") || !strings.Contains(text, "the parent "+detailA+" is the record itself or below it") {
+		t.Errorf("issues %q, want a refusal of each", faults)
+	}
+}
+
+// Thousands of records are kept until the step ends.
+func TestTextsOfADetailAreCut(t *testing.T) {
+	m := message(script("long", `long=$(printf 'ä%.0s' $(seq 2000))
+echo "##vso[task.logdetail id=`+detailA+`;name=x$long;type=$long]x$long"
+echo "##vso[task.logdetail id=`+detailB+`;name=$(printf 'n%.0s' $(seq 250))-hunter22-secret;type=t]"`))
+	m.Variables["pw"] = job.Variable{Value: "hunter22-secret", IsSecret: true}
+	rec, out := run(t, config(t), m)
+	r := detailsOf(rec)[detailA]
+	for what, c := range map[string]struct {
+		got   string
+		bytes int
+	}{"name": {r.Name, 255}, "type": {r.Type, 256}, "operation": {r.CurrentOperation, 1023}} {
+		if len(c.got) != c.bytes || !utf8.ValidString(c.got) {
+			t.Errorf("the %s has %d bytes and is valid: %v; want %d of whole characters", what, len(c.got), utf8.ValidString(c.got), c.bytes)
+		}
+	}
+	if b := detailsOf(rec)[detailB]; out.Result != job.Succeeded || !strings.HasSuffix(b.Name, "n-***") {
+		t.Errorf("job %s; a name with a secret where it is cut is %q", out.Result, b.Name)
 	}
 }
 

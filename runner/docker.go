@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -251,7 +250,7 @@ func (d *dockerStep) report(r *imagebuild.Result) {
 	if err != nil {
 		panic(fmt.Sprintf("runner: writing a build report as JSON: %v", err)) // it has texts and numbers only
 	}
-	d.x.rep.Attach(d.node.record.ID, job.Attachment{Type: job.AttachmentBuild, Name: "build-" + uuid.NewString() + ".json", Content: d.x.masks.MaskBytes(data)})
+	d.x.rep.Attach(d.ctx, d.node.record.ID, job.Attachment{Type: job.AttachmentBuild, Name: "build-" + uuid.NewString() + ".json", Content: d.x.masks.MaskBytes(data)})
 }
 
 // push sends every name of the image to its registry.
@@ -363,12 +362,45 @@ func (d *dockerStep) outputFile(name string) (w io.Writer, end func() error, err
 // disarmFile makes logging commands in a file harmless, for the script that
 // shows it.
 func (x *execution) disarmFile(path string) error {
-	data, err := x.readFile(path)
-	if err == nil && command.Suspect(bytes.ToLower(data)) {
-		err = os.WriteFile(path, []byte(command.Disarm(string(data))), 0o600)
+	from, err := x.open(path)
+	if err == nil {
+		err = errors.Join(disarmed(from, path), from.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("keeping the output of docker: %w", err)
 	}
 	return nil
+}
+
+// disarmed does so in place, a piece at a time: outputs can be large.
+func disarmed(from io.Reader, path string) (err error) {
+	to, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	const seam = len(command.Prefix) - 1 // of a mark that goes on in the next piece
+	piece := make([]byte, seam+1<<16)
+	kept, at := 0, int64(0) // bytes of the piece before; where the piece begins
+	for {
+		n, err := from.Read(piece[kept:])
+		text := piece[:kept+n]
+		harmless := []byte(command.Disarm(string(text)))
+		for i := range text {
+			if harmless[i] != text[i] {
+				if _, err := to.WriteAt(harmless[i:i+1], at+int64(i)); err != nil {
+					return err
+				}
+			}
+		}
+		kept = min(seam, len(text))
+		at += int64(len(text) - kept)
+		copy(piece, harmless[len(text)-kept:])
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
 }

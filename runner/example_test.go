@@ -27,7 +27,7 @@ func (printer) WriteLine(_ job.RecordID, line []byte) {
 	}
 }
 
-func (printer) Attach(job.RecordID, job.Attachment) {}
+func (printer) Attach(context.Context, job.RecordID, job.Attachment) {}
 
 func ExampleRunner_Run() {
 	work, err := os.MkdirTemp("", "work")

@@ -77,8 +77,8 @@ func (a *attempt) process(ctx context.Context, p program) error {
 		select {
 		case <-over:
 		case <-timer.C:
+			cancel(errDone) // first: who holds the lock may wait for the process
 			a.node.mute()
-			cancel(errDone)
 		}
 	}()
 	run := process.Run

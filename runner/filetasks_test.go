@@ -140,7 +140,7 @@ func TestCopyFiles(t *testing.T) {
 		"a pipe does not hold it up": {
 			before: "mkdir in; mkfifo in/pipe",
 			task:   use(copyFiles, "SourceFolder", "in", "TargetFolder", "out"),
-			result: job.Failed, issue: "in/pipe is no file", after: "true", want: []string{},
+			result: job.Failed, issue: "in/pipe is no regular file", after: "true", want: []string{},
 		},
 		"again and again": {
 			before: "mkdir in; echo x>in/f; touch out",

@@ -49,14 +49,10 @@ func (x *execution) prepareFolders() error {
 	}
 	f := x.folders
 	remove := []string{f.artifacts, f.results, f.kit}
-	clean := ""
-	if x.m.Workspace != nil {
-		clean = strings.ToLower(x.m.Workspace.Clean)
-	}
-	switch clean {
+	switch x.clean() {
 	case "outputs":
 		remove = append(remove, f.binaries)
-	case "resources":
+	case "resources", "src": // src is the word of build.clean
 		remove = append(remove, f.sources)
 	case "all":
 		remove = append(remove, f.pipeline)
@@ -75,6 +71,15 @@ func (x *execution) prepareFolders() error {
 		}
 	}
 	return nil
+}
+
+// clean returns what the job wants deleted first: what its workspace says, else
+// the variable build.clean of designer pipelines (protocol §8.16). "" is nothing.
+func (x *execution) clean() string {
+	if x.m.Workspace != nil && x.m.Workspace.Clean != "" {
+		return strings.ToLower(x.m.Workspace.Clean)
+	}
+	return strings.ToLower(strings.TrimSpace(x.said("build.clean")))
 }
 
 // emptyTemp empties the directory for scripts and other short-lived files,
@@ -164,15 +169,40 @@ func replaceFile(path string, data []byte, mode fs.FileMode) error {
 
 // open opens a file as far as the job may read it. Every file goes this way that
 // the job names, or could put a link in the place of, and of whose content it gets
-// to see something: the agent itself can read what is hidden from jobs.
-func (x *execution) open(path string) (*os.File, error) { return x.veil.Open(path) }
+// to see something: the agent itself can read what is hidden from jobs. It opens
+// regular files and directories only: a pipe or a device need never end.
+func (x *execution) open(path string) (*os.File, error) {
+	f, err := x.veil.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		err = fmt.Errorf("%s is no regular file", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
 
-// readFile reads a file as [execution.open] opens it.
+// maxRead bounds what is read of one file into memory, in bytes: files of settings
+// and Dockerfiles, and the output that docker tasks keep, are far smaller.
+const maxRead = 64 << 20
+
+// readFile reads a file as [execution.open] opens it, up to 64 MiB.
 func (x *execution) readFile(path string) ([]byte, error) {
 	f, err := x.open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // read only
-	return io.ReadAll(f)
+	data, err := io.ReadAll(io.LimitReader(f, maxRead+1))
+	if err == nil && len(data) > maxRead {
+		err = fmt.Errorf("%s is larger than %d MiB", path, maxRead>>20)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
 }

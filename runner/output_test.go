@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"slices"
 	"strings"
@@ -18,8 +19,8 @@ import (
 // keeper is a Reporter that keeps lines.
 type keeper struct{ lines []string }
 
-func (k *keeper) UpdateRecord(job.Record)             {}
-func (k *keeper) Attach(job.RecordID, job.Attachment) {}
+func (k *keeper) UpdateRecord(job.Record)                              {}
+func (k *keeper) Attach(context.Context, job.RecordID, job.Attachment) {}
 func (k *keeper) WriteLine(_ job.RecordID, line []byte) {
 	k.lines = append(k.lines, string(line))
 }
@@ -192,6 +193,6 @@ func TestPlainOutputIsPassedOnWithoutAllocations(t *testing.T) {
 
 type discard struct{}
 
-func (discard) UpdateRecord(job.Record)             {}
-func (discard) Attach(job.RecordID, job.Attachment) {}
-func (discard) WriteLine(job.RecordID, []byte)      {}
+func (discard) UpdateRecord(job.Record)                              {}
+func (discard) Attach(context.Context, job.RecordID, job.Attachment) {}
+func (discard) WriteLine(job.RecordID, []byte)                       {}

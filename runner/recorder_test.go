@@ -1,6 +1,7 @@
 package runner_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -57,7 +58,7 @@ func (r *recorder) WriteLine(id job.RecordID, line []byte) {
 	}
 }
 
-func (r *recorder) Attach(_ job.RecordID, a job.Attachment) {
+func (r *recorder) Attach(_ context.Context, _ job.RecordID, a job.Attachment) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.attachments = append(r.attachments, a)

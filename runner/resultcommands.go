@@ -56,8 +56,7 @@ func publishResults(a *attempt, c command.Command) error {
 		FailOnFailed:  vars.Truth(c.Property("failtaskonfailedtests"), false),
 		FailOnProblem: vars.Truth(c.Property("failtaskonfailuretopublishresults"), false),
 	}
-	a.later(c, func(ctx context.Context, say func(string)) error { return p.Run(ctx, a.testHost(say)) })
-	return nil
+	return a.later(c, func(ctx context.Context, say func(string)) error { return p.Run(ctx, a.testHost(say)) })
 }
 
 // publishCoverage takes the properties of codecoverage.publish. The summary is
@@ -81,7 +80,9 @@ func publishCoverage(a *attempt, c command.Command) error {
 		tool = ""
 	}
 	p := testtasks.CoveragePublication{Tool: tool, Files: files, Platform: c.Property("platform"), Configuration: c.Property("config")}
-	a.later(c, func(ctx context.Context, say func(string)) error { return p.Run(ctx, a.testHost(say)) })
+	if err := a.later(c, func(ctx context.Context, say func(string)) error { return p.Run(ctx, a.testHost(say)) }); err != nil {
+		return err
+	}
 	a.uploadCoverage(c)
 	return nil
 }
@@ -124,7 +125,7 @@ func (a *attempt) testHost(say func(string)) testtasks.Host {
 			if a.summaries++; a.summaries > 1 { // one of the same name would take its place
 				name = fmt.Sprintf("TestResults_%d.md", a.summaries)
 			}
-			a.x.rep.Attach(a.node.record.ID, job.Attachment{Type: job.AttachmentSummary, Name: name, Content: masks.MaskBytes([]byte(markdown))})
+			a.x.rep.Attach(a.ctx, a.node.record.ID, job.Attachment{Type: job.AttachmentSummary, Name: name, Content: masks.MaskBytes([]byte(markdown))})
 		},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -43,6 +44,7 @@ type execution struct {
 	m      *job.Message
 	rep    Reporter
 	masks  *mask.Set
+	full   atomic.Bool // somebody was told that masks is full
 	vars   *vars.Store
 	hard   context.Context //nolint:containedctx // ends when a canceled job has used up its grace
 

@@ -40,14 +40,24 @@ func tooShort(secret string) string {
 		"With AZP_IGNORE_SECRETS_SHORTER_THAN=4 in its environment the agent leaves such values alone."
 }
 
+// tooMany warns that not every spelling of a secret is hidden any more.
+func tooMany(secret string) string {
+	return secret + " is hidden as it is and line by line only, not in every encoding, and so are all after it: " +
+		"the secrets of this job are so large that hiding more forms of them would take too much memory."
+}
+
 // registerSecrets adds every secret of the message to the masks, before
 // anything is written anywhere. It returns what is wrong with mask hints, and
 // which secrets are too short.
 func (x *execution) registerSecrets() []string {
 	var problems []string
 	add := func(value, format string, names ...any) {
-		if x.masks.Add(value) {
+		added := x.masks.Add(value)
+		if added.Short {
 			problems = append(problems, tooShort(fmt.Sprintf(format, names...)))
+		}
+		if added.Partial && !x.full.Swap(true) {
+			problems = append(problems, tooMany(fmt.Sprintf(format, names...)))
 		}
 	}
 	for _, s := range x.cfg.Secrets {

@@ -3,6 +3,7 @@ package runner
 import (
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 )
 
 // looseObject reads a JSON object whose members may be of any type. Anything
@@ -22,4 +23,15 @@ func toJSON(value any) string {
 		panic(fmt.Sprintf("runner: writing %T as JSON: %v", value, err)) // texts can always be written
 	}
 	return string(data)
+}
+
+// cut returns the first bytes of text, at most so many and no part of a character.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	for most > 0 && !utf8.RuneStart(text[most]) {
+		most--
+	}
+	return text[:most]
 }

@@ -213,5 +213,5 @@ func (e ends) UpdateRecord(r job.Record) {
 		e.note(r.Name + " " + string(r.Result))
 	}
 }
-func (ends) Attach(job.RecordID, job.Attachment) {}
-func (ends) WriteLine(job.RecordID, []byte)      {}
+func (ends) Attach(context.Context, job.RecordID, job.Attachment) {}
+func (ends) WriteLine(job.RecordID, []byte)                       {}

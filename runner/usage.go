@@ -150,6 +150,7 @@ func (a *attempt) judge(p program, err error, before uint64) error {
 	a.account.mu.Lock()
 	a.account.told = u.Kills
 	a.account.mu.Unlock()
+	before = min(before, u.Kills)
 	e := &memoryError{exit: exit, program: filepath.Base(p.path), kills: u.Kills - before, usage: u}
 	if uint64(len(u.Victims)) == u.Kills {
 		e.victims = u.Victims[before:] // of this process, not of one before it

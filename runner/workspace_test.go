@@ -18,10 +18,14 @@ func TestTheWorkspaceIsCleanedAsTheJobAsks(t *testing.T) {
 	fill := `for d in "$BUILD_SOURCESDIRECTORY" "$BUILD_ARTIFACTSTAGINGDIRECTORY" "$BUILD_BINARIESDIRECTORY" "$COMMON_TESTRESULTSDIRECTORY" "$AGENT_TEMPDIRECTORY" "$PIPELINE_WORKSPACE"; do touch "$d/left"; done; mkdir -p "$BUILD_BINARIESDIRECTORY/closed/in" && touch "$BUILD_BINARIESDIRECTORY/closed/in/file" && chmod 0555 "$BUILD_BINARIESDIRECTORY/closed/in"`
 	look := `cd "$PIPELINE_WORKSPACE"; find . .. -maxdepth 2 -name left -not -path '*/_tool/*' | sort -u | sed 's|\.\./1/|./|' | sort -u`
 	for clean, want := range map[string][]string{
-		"":          {"./b/left", "./left", "./s/left"},
-		"outputs":   {"./left", "./s/left"},
-		"resources": {"./b/left", "./left"},
-		"all":       nil,
+		"":                    {"./b/left", "./left", "./s/left"},
+		"outputs":             {"./left", "./s/left"},
+		"resources":           {"./b/left", "./left"},
+		"all":                 nil,
+		"build.clean outputs": {"./left", "./s/left"},
+		"build.clean src":     {"./b/left", "./left"},
+		"build.clean All":     nil,
+		"build.clean true":    {"./b/left", "./left", "./s/left"}, // of the checkout only
 	} {
 		t.Run("clean "+clean, func(t *testing.T) {
 			cfg := config(t)
@@ -29,7 +33,11 @@ func TestTheWorkspaceIsCleanedAsTheJobAsks(t *testing.T) {
 				t.Fatalf("filling: %s", out.Result)
 			}
 			m := message(script("look", look))
-			m.Workspace = &job.Workspace{Clean: clean}
+			if word, old := strings.CutPrefix(clean, "build.clean "); old {
+				m.Variables["build.clean"] = job.Variable{Value: word}
+			} else {
+				m.Workspace = &job.Workspace{Clean: clean}
+			}
 			rec, _ := run(t, cfg, m)
 			if diff := cmp.Diff(want, append([]string(nil), rec.output(t, "look")...)); diff != "" {
 				t.Errorf("what is left (-want +got):\n%s", diff)

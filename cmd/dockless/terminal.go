@@ -67,7 +67,7 @@ func (t *terminal) WriteLine(record job.RecordID, line []byte) {
 }
 
 // Attach drops attachments: what they say is in the outcome of the job.
-func (t *terminal) Attach(job.RecordID, job.Attachment) {}
+func (t *terminal) Attach(context.Context, job.RecordID, job.Attachment) {}
 
 // reported returns every record with its log, in the order of their creation.
 func (t *terminal) reported() []job.ReportRecord {

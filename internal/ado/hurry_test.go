@@ -93,12 +93,21 @@ func TestAHurriedReportKeepsNobodyWaiting(t *testing.T) {
 			defer close(done)
 			p.run(ctx)
 		}()
-		p.attach("S", job.Attachment{Content: make([]byte, attachmentBudget)})
+		p.attach(t.Context(), "S", job.Attachment{Content: make([]byte, attachmentBudget)})
 		started := time.Now()
 		time.AfterFunc(time.Minute, p.hurry)
-		p.attach("S", job.Attachment{Content: []byte("one more")})
+		p.attach(t.Context(), "S", job.Attachment{Content: []byte("one more")})
 		if took := time.Since(started); took < time.Minute+stallAfter || took > time.Minute+3*stallAfter || p.dropped != 1 {
 			t.Errorf("the second file waited for %s, %d dropped, want it dropped soon after the order", took, p.dropped)
+		}
+		// Nor does a step whose time is over.
+		step, endStep := context.WithTimeout(t.Context(), time.Minute)
+		defer endStep()
+		p.hurried = time.Time{}
+		started = time.Now()
+		p.attach(step, "S", job.Attachment{Content: []byte("another")})
+		if took := time.Since(started); took != time.Minute || p.dropped != 2 {
+			t.Errorf("the file of a step waited for %s, %d dropped, want it dropped with the step's end", took, p.dropped)
 		}
 		p.close()
 		cancel()

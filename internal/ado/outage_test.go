@@ -159,7 +159,7 @@ func TestNothingLeavesAfterClose(t *testing.T) {
 		for i := range 9 {
 			r.UpdateRecord(job.Record{ID: job.RecordID(fmt.Sprint("step", i)), State: job.Completed})
 		}
-		r.Attach("step1", job.Attachment{Type: "t", Name: "n", Content: line})
+		r.Attach(t.Context(), "step1", job.Attachment{Type: "t", Name: "n", Content: line})
 		time.Sleep(time.Minute)
 		if onDisk, _ := r.Spooled(); onDisk == 0 || n.Load() == 0 {
 			t.Fatalf("%d bytes are on the disk after %d requests, want some of both", onDisk, n.Load())

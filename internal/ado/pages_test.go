@@ -155,7 +155,7 @@ func TestARefusedPageIsGivenUp(t *testing.T) {
 	s := &store{err: &StatusError{Code: 413}}
 	p := openPages(t, s)
 	p.write("step", []byte("x"))
-	p.attach("step", job.Attachment{Type: "t", Name: "n", Content: []byte("c")})
+	p.attach(t.Context(), "step", job.Attachment{Type: "t", Name: "n", Content: []byte("c")})
 	if err := p.drain(t.Context()); err != nil || p.bytes != 0 {
 		t.Errorf("drain = %v with %d bytes left, want nil and none: logs never fail a job", err, p.bytes)
 	}

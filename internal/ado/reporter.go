@@ -114,8 +114,10 @@ func (r *Reporter) WriteLine(record job.RecordID, line []byte) {
 }
 
 // Attach queues a file of record. It waits while more than a few mebibytes of
-// attachments are queued.
-func (r *Reporter) Attach(record job.RecordID, a job.Attachment) { r.pages.attach(record, a) }
+// attachments are queued; when ctx ends first, the file is dropped.
+func (r *Reporter) Attach(ctx context.Context, record job.RecordID, a job.Attachment) {
+	r.pages.attach(ctx, record, a)
+}
 
 // Hurry says that the job was told to stop: from now on nobody waits for room in
 // the report for longer than ten seconds. A line or file that has none by then is

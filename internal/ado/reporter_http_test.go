@@ -71,7 +71,7 @@ func TestA22TheEventComesAfterEverythingElse(t *testing.T) {
 	r.UpdateRecord(job.Record{ID: "J", Type: job.TypeJob, State: job.InProgress})
 	r.UpdateRecord(job.Record{ID: "S", ParentID: "J", Type: job.TypeTask, State: job.InProgress})
 	r.WriteLine("S", []byte("hello"))
-	r.Attach("S", job.Attachment{Type: job.AttachmentSummary, Name: "a b.md", Content: []byte("# hi")})
+	r.Attach(t.Context(), "S", job.Attachment{Type: job.AttachmentSummary, Name: "a b.md", Content: []byte("# hi")})
 	r.UpdateRecord(job.Record{ID: "S", State: job.Completed, Result: job.Succeeded, Variables: map[string]job.Variable{"tag": {Value: "1"}}})
 	r.UpdateRecord(job.Record{ID: "J", State: job.Completed, Result: job.Succeeded})
 	if err := r.Complete(t.Context(), job.Succeeded); err != nil {
@@ -295,7 +295,7 @@ func TestARecordIsKnownBeforeItsAttachments(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	r.UpdateRecord(job.Record{ID: "S", ParentID: "J", Type: job.TypeTask, State: job.Pending})
-	r.Attach("S", job.Attachment{Type: job.AttachmentSummary, Name: "early.md", Content: []byte("# hi")})
+	r.Attach(t.Context(), "S", job.Attachment{Type: job.AttachmentSummary, Name: "early.md", Content: []byte("# hi")})
 	if err := r.Complete(t.Context(), job.Succeeded); err != nil {
 		t.Fatal(err)
 	}

@@ -58,11 +58,16 @@ func (p *pages) finish(record job.RecordID) {
 }
 
 // attach queues a file. It waits while others fill the budget, and drops the
-// file once closed.
-func (p *pages) attach(record job.RecordID, a job.Attachment) {
+// file when ctx ends, and once closed.
+func (p *pages) attach(ctx context.Context, record job.RecordID, a job.Attachment) {
+	defer p.wake(ctx)()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for !p.closed && p.bytes > 0 && p.bytes+len(a.Content) > attachmentBudget {
+		if ctx.Err() != nil {
+			p.drop()
+			return
+		}
 		if p.await(); p.given() {
 			p.drop()
 			return
@@ -75,6 +80,16 @@ func (p *pages) attach(record job.RecordID, a job.Attachment) {
 	p.open++
 	p.ready = append(p.ready, &upload{record: record, attachment: &a})
 	p.changed.Broadcast()
+}
+
+// wake lets those who wait look again when ctx ends; the function it returns ends
+// that.
+func (p *pages) wake(ctx context.Context) func() bool {
+	return context.AfterFunc(ctx, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.changed.Broadcast()
+	})
 }
 
 // hurry ends waits for room ten seconds from now.
@@ -94,7 +109,7 @@ func (p *pages) given() bool { return !p.hurried.IsZero() && time.Since(p.hurrie
 // drop counts what had no room. It is called with mu held.
 func (p *pages) drop() {
 	if p.dropped++; p.dropped == 1 {
-		p.log.Warn("lines or files of a job that was told to stop are dropped: the server does not take them")
+		p.log.Warn("lines or files of a job or step that was told to stop are dropped: the server does not take them")
 	}
 }
 
@@ -184,11 +199,7 @@ func (p *pages) over(u *upload) {
 // drain queues every page and waits until all is sent or refused. What waits for
 // another attempt gets one at once, and short pauses again: the time is short.
 func (p *pages) drain(ctx context.Context) error {
-	defer context.AfterFunc(ctx, func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.changed.Broadcast()
-	})()
+	defer p.wake(ctx)()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, log := range p.logs {

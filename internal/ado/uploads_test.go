@@ -73,8 +73,8 @@ func uploads(t *testing.T, answer func(u *upload, n int) error, test func(t *tes
 	})
 }
 
-func file(p *pages, record job.RecordID) {
-	p.attach(record, job.Attachment{Type: "t", Name: "n", Content: []byte("content")})
+func file(ctx context.Context, p *pages, record job.RecordID) {
+	p.attach(ctx, record, job.Attachment{Type: "t", Name: "n", Content: []byte("content")})
 }
 
 func TestAFailedUploadIsRepeatedWithGrowingPausesUntilItIsTaken(t *testing.T) {
@@ -84,7 +84,7 @@ func TestAFailedUploadIsRepeatedWithGrowingPausesUntilItIsTaken(t *testing.T) {
 		}
 		return nil
 	}, func(t *testing.T, p *pages, tries func(job.RecordID) []time.Duration) {
-		file(p, "a")
+		file(t.Context(), p, "a")
 		time.Sleep(5 * time.Minute)
 		if at := tries("a"); len(at) != 10 {
 			t.Errorf("attempts at %v, want ten", at)
@@ -106,7 +106,7 @@ func TestAnUploadComesBackWhenTheServerSaid(t *testing.T) {
 		}
 		return nil
 	}, func(t *testing.T, p *pages, tries func(job.RecordID) []time.Duration) {
-		file(p, "a")
+		file(t.Context(), p, "a")
 		time.Sleep(5 * time.Minute)
 		if at := tries("a"); len(at) != 2 || at[1] < 80*time.Second || at[1] > 100*time.Second {
 			t.Errorf("attempts at %v, want a second after 80 s and up to a quarter more", at)
@@ -166,7 +166,7 @@ func TestDrainingDoesNotWaitForAPause(t *testing.T) {
 		}
 		return errBroken
 	}, func(t *testing.T, p *pages, tries func(job.RecordID) []time.Duration) {
-		file(p, "a")
+		file(t.Context(), p, "a")
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		back.Store(true)
@@ -190,8 +190,8 @@ func TestClosingEndsEveryWaitAtOnce(t *testing.T) {
 			ended <- n
 		}()
 		go func() {
-			p.attach("step", job.Attachment{Content: make([]byte, attachmentBudget)})
-			p.attach("step", job.Attachment{Content: []byte("one too many")})
+			p.attach(t.Context(), "step", job.Attachment{Content: make([]byte, attachmentBudget)})
+			p.attach(t.Context(), "step", job.Attachment{Content: []byte("one too many")})
 			ended <- 0
 		}()
 		time.Sleep(time.Minute)

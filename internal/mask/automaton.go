@@ -45,10 +45,10 @@ func (a *automaton) grow(forms []string) {
 	a.first = make([]uint32, 0, states+1)
 	a.fail = make([]uint32, 1, states)
 	a.match = make(map[uint32]uint32, len(forms))
-	level := []span{{0, len(forms)}}
+	level, next := []span{{0, len(forms)}}, []span(nil)
 	for depth := 0; len(level) > 0; depth++ {
 		a.level = append(a.level, uint32(len(a.first))) //nolint:gosec // as below
-		next := make([]span, 0, len(level))
+		next = next[:0]
 		for _, s := range level {
 			a.first = append(a.first, uint32(len(a.label))) //nolint:gosec // as many states as bytes in memory
 			from := s.from
@@ -70,7 +70,7 @@ func (a *automaton) grow(forms []string) {
 				from = to
 			}
 		}
-		level = next
+		level, next = next, level
 	}
 	a.first = append(a.first, uint32(len(a.label))) //nolint:gosec // as above
 }

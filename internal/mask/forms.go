@@ -27,11 +27,49 @@ import (
 // A form is never empty and never only white space. Of a value longer than
 // 1 KiB, such as a key in a file, only the forms without quotes and blanks
 // around it are there, and those of the most usual encoders: a few dozen
-// instead of some hundred, and as few of each line.
-func Forms(value string) []string {
+// instead of some hundred, and as few of each line. Of one longer than 32 KiB
+// there are the value, with and without the blanks around it, its lines, and the
+// base64 of the whole, in one piece and wrapped. A [Set] that is full has fewer
+// forms of what comes then: see [Set.Add].
+func Forms(value string) []string { return formsIn(value, detailOf(value)) }
+
+// detail is how many forms of a value there are.
+type detail int
+
+const (
+	everyForm detail = iota
+	usualForms
+	wholeForms // the value and its lines as they are, and base64 of the whole
+	plainForms // the value and its lines as they are
+)
+
+// Lengths from which on the number of forms counts, in bytes: every byte of every
+// form costs about ten bytes of memory, so that a value of 32 KiB costs 25 MiB with
+// the usual forms, and one of 1 MiB 60 MiB with those of the whole.
+const (
+	longValue = 1 << 10
+	hugeValue = 32 << 10
+)
+
+func detailOf(value string) detail {
+	switch {
+	case len(value) > hugeValue:
+		return wholeForms
+	case len(value) > longValue:
+		return usualForms
+	}
+	return everyForm
+}
+
+// formsIn returns the forms of value in a detail, sorted and each once.
+func formsIn(value string, d detail) []string {
 	f := make(formSet)
+	if d >= wholeForms {
+		f.whole(value, d)
+		return slices.Sorted(maps.Keys(f))
+	}
 	use, bare := everyDialect, bareForms
-	if len(value) > longValue {
+	if d == usualForms {
 		use, bare = usualDialects, barest
 	}
 	for _, form := range append(bare(value), secretLines(value)...) {
@@ -56,6 +94,18 @@ func (f formSet) add(forms ...string) {
 	}
 }
 
+// whole adds value and its lines as they are, and base64 of the whole.
+func (f formSet) whole(value string, d detail) {
+	f.add(secretLines(value)...)
+	for _, form := range []string{value, strings.Trim(value, blanks)} {
+		f.add(form)
+		if d == wholeForms {
+			encoded := base64.StdEncoding.EncodeToString([]byte(form))
+			f.add(encoded, wrap(encoded, base64Line), wrap(encoded, opensslLine))
+		}
+	}
+}
+
 // spell adds form as encoders write it.
 func (f formSet) spell(form string, use dialects) {
 	f.add(form)
@@ -71,10 +121,6 @@ func (f formSet) spell(form string, use dialects) {
 		}
 	}
 }
-
-// longValue is the length from which on the number of forms counts: every byte
-// of every form costs about ten bytes of memory.
-const longValue = 1 << 10
 
 var lineEscapes = strings.NewReplacer("\r", "%0D", "\n", "%0A")
 
@@ -93,13 +139,16 @@ func commandForms(value string) []string {
 	return slices.DeleteFunc(slices.Compact(forms), func(form string) bool { return form == value })
 }
 
+// blanks are what scripts leave around a value.
+const blanks = "\r\n\t "
+
 // bareForms are form, form without quotes and form without blanks around it.
 func bareForms(form string) []string {
 	forms := []string{form}
 	if n := len(form); n > 2 && form[0] == form[n-1] && (form[0] == '"' || form[0] == '\'') {
 		forms = append(forms, form[1:n-1])
 	}
-	if trimmed := strings.Trim(form, "\r\n\t "); trimmed != form {
+	if trimmed := strings.Trim(form, blanks); trimmed != form {
 		forms = append(forms, trimmed)
 	}
 	return forms
@@ -189,9 +238,12 @@ func inAlphabet(encoded, alphabet string) string {
 
 func wrap(text string, width int) string {
 	var b strings.Builder
+	b.Grow(len(text) + len(text)/width)
 	for len(text) > width {
-		b.WriteString(text[:width] + "\n")
+		b.WriteString(text[:width])
+		b.WriteByte('\n')
 		text = text[width:]
 	}
-	return b.String() + text
+	b.WriteString(text)
+	return b.String()
 }

@@ -20,6 +20,7 @@ import (
 // as scheme://user:password@host.
 type Set struct {
 	minLength int
+	most      int                     // states, see mostStates
 	scanners  sync.Pool               // of *scanner, for Mask and MaskBytes
 	current   atomic.Pointer[matcher] // nil when forms or patterns changed since
 
@@ -28,6 +29,9 @@ type Set struct {
 	settled  []string            // forms, sorted, each once
 	recent   map[string]struct{} // forms added since
 	automata []*automaton        // of the settled
+	partial  map[string]struct{} // values with fewer forms than wanted
+
+	settledStates, recentStates int // that the forms make, at most
 }
 
 // Option changes how [NewSet] makes a [Set].
@@ -40,7 +44,7 @@ func MinLength(n int) Option { return func(s *Set) { s.minLength = n } }
 
 // NewSet returns a set that hides nothing but passwords in addresses.
 func NewSet(options ...Option) *Set {
-	s := &Set{recent: make(map[string]struct{})}
+	s := &Set{recent: make(map[string]struct{}), partial: make(map[string]struct{}), most: mostStates}
 	for _, option := range options {
 		option(s)
 	}
@@ -52,31 +56,82 @@ func NewSet(options ...Option) *Set {
 // all the time: as a number, in a word, in a path.
 const fewestCharacters = 4
 
+// mostStates bounds what a set compiles to: at nine bytes a state 64 MiB. While
+// secrets are added, the automata before and after are there at the same time.
+const mostStates = 64 << 20 / 9
+
+// Added is what is worth telling about secrets that were added.
+type Added struct {
+	// Short says that a text of fewer than four characters is hidden which was not
+	// before: words with holes will be in the output.
+	Short bool
+	// Partial says that the set is full, so that a value is hidden in fewer forms
+	// than [Forms] has: at least as it is, and its lines.
+	Partial bool
+}
+
 // Add registers values in every form described at [Forms]. A value that is
 // empty or only white space is ignored. Adding a known value again costs
 // little and changes nothing.
 //
-// It reports whether that hides a text of fewer than four characters which was
-// not hidden before, so that somebody can be told why words with holes are in
-// the output: once, however often the value comes.
-func (s *Set) Add(values ...string) (short bool) {
-	var fresh []string
-	for _, value := range values {
-		if strings.TrimSpace(value) != "" {
-			fresh = append(fresh, Forms(value)...)
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, form := range fresh {
-		if len(form) < s.minLength || s.knows(form) {
+// It reports what somebody should be told, once, however often the value comes.
+// A set whose forms would take more than 64 MiB is full: of what comes then there
+// are as many forms as fit, and the value and its lines always.
+func (s *Set) Add(values ...string) (added Added) {
+	for i, value := range values {
+		if strings.TrimSpace(value) == "" || slices.Contains(values[:i], value) || s.isPartial(value) {
 			continue
 		}
+		wanted := detailOf(value)
+		for d := wanted; ; {
+			short, ok := s.take(formsIn(value, d), d == plainForms)
+			if ok {
+				added.Short = added.Short || short
+				added.Partial = added.Partial || d > wanted
+				if d > wanted {
+					s.setPartial(value)
+				}
+				break
+			}
+			d = max(d+1, wholeForms)
+		}
+	}
+	return added
+}
+
+// take adds forms, which are sorted, unless the set has no room for them; always
+// takes them nevertheless. short is as [Added].
+func (s *Set) take(forms []string, always bool) (short, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fresh := slices.DeleteFunc(forms, func(form string) bool { return len(form) < s.minLength || s.knows(form) })
+	states := countBeginnings(fresh)
+	if !always && s.settledStates+s.recentStates+states > s.most {
+		return false, false
+	}
+	for _, form := range fresh {
 		s.recent[form] = struct{}{}
-		s.current.Store(nil)
 		short = short || utf8.RuneCountInString(form) < fewestCharacters
 	}
-	return short
+	if len(fresh) > 0 {
+		s.recentStates += states
+		s.current.Store(nil)
+	}
+	return short, true
+}
+
+// isPartial reports whether there are fewer forms of value than wanted.
+func (s *Set) isPartial(value string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, partial := s.partial[value]
+	return partial
+}
+
+func (s *Set) setPartial(value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.partial[value] = struct{}{}
 }
 
 // knows reports whether form was added before. The lock is held.
@@ -165,7 +220,7 @@ func (s *Set) matcher() *matcher {
 }
 
 const (
-	// settleAt is how many times more settled than recent forms there may be
+	// settleAt is how many times larger than the recent forms the settled may be
 	// without all being compiled anew: a step that registers hundreds of
 	// secrets, one after each line, would compile all of them as often, which
 	// takes seconds.
@@ -179,7 +234,7 @@ const (
 // compile makes the matcher. The lock is held.
 func (s *Set) compile() *matcher {
 	recent := slices.Sorted(maps.Keys(s.recent))
-	if len(recent)*settleAt >= len(s.settled) && len(recent) > 0 {
+	if s.recentStates*settleAt >= s.settledStates && len(recent) > 0 {
 		s.settled = append(s.settled, recent...)
 		slices.Sort(s.settled)
 		isShort := func(form string) bool { return len(form) < shortForm }
@@ -188,6 +243,7 @@ func (s *Set) compile() *matcher {
 			compiled(slices.DeleteFunc(slices.Clone(s.settled), isShort)),
 			compiled(slices.DeleteFunc(slices.Clone(s.settled), isLong)))
 		clear(s.recent)
+		s.settledStates, s.recentStates = s.settledStates+s.recentStates, 0
 		recent = nil
 	}
 	return &matcher{automata: slices.Concat(s.automata, compiled(recent)), patterns: slices.Clone(s.patterns)}

@@ -24,16 +24,16 @@ func TestAShortSecretIsReportedOnce(t *testing.T) {
 		{[]string{"a\nb"}, true},
 		{[]string{"  "}, false},
 	} {
-		if got := s.Add(test.values...); got != test.want {
-			t.Errorf("Add(%q) = %t, want %t", test.values, got, test.want)
+		if got := s.Add(test.values...); got.Short != test.want || got.Partial {
+			t.Errorf("Add(%q) = %+v, want short: %t", test.values, got, test.want)
 		}
 		_ = s.Mask("what was added is compiled")
 	}
 	s = mask.NewSet(mask.MinLength(3))
-	if s.Add("ab") {
+	if s.Add("ab").Short {
 		t.Error(`Add("ab") = true, though values of two bytes are ignored`)
 	}
-	if !s.Add("abc") {
+	if !s.Add("abc").Short {
 		t.Error(`Add("abc") = false, want true`)
 	}
 }

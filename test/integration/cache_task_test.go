@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
@@ -29,7 +30,7 @@ func (l *lines) WriteLine(_ job.RecordID, line []byte) {
 	l.all = append(l.all, string(line))
 }
 
-func (l *lines) Attach(job.RecordID, job.Attachment) {}
+func (l *lines) Attach(context.Context, job.RecordID, job.Attachment) {}
 
 // A node that was never here before finds what another one cached, in a registry
 // that asks for a password.

@@ -124,6 +124,26 @@ func TestAReadOnlyHostTellsOfKillsAndOfTheLimit(t *testing.T) {
 	}
 }
 
+// A job that removes its own group takes the kernel's count along.
+func TestKillsAreNotForgottenWithTheGroup(t *testing.T) {
+	h := delegated(t, nil)
+	j := Open(h, "agent", "job")
+	g := j.Step("step")
+	if len(g.dirs) == 0 {
+		t.Fatalf("there is no group: %v", j.Why())
+	}
+	write(t, filepath.Join(g.dirs[0], "memory.events"), "oom 2\noom_kill 2\n")
+	if got := g.Kills(); got != 2 {
+		t.Fatalf("Kills = %d, want 2", got)
+	}
+	if err := os.RemoveAll(g.dirs[0]); err != nil {
+		t.Fatal(err)
+	}
+	if got, u := g.Kills(), g.Usage(); got != 2 || u.Kills != 2 {
+		t.Errorf("without the group Kills = %d, Usage = %+v, want the 2 there were", got, u)
+	}
+}
+
 // readOnly makes dir one that nobody may write in, root neither.
 func readOnly(t *testing.T, dir string) {
 	t.Helper()

@@ -26,6 +26,7 @@ type Group struct {
 	spent   time.Duration // CPU time of what was waited for
 	largest uint64        // process, in bytes
 	blurred bool          // largest may be the agent's own size
+	kills   uint64        // the most there were
 	final   Usage
 }
 

@@ -83,7 +83,8 @@ func (g *Group) time() (time.Duration, bool) {
 
 // Kills returns how many processes of the step the kernel has ended for lack of
 // memory. Where it has no group, or not all are in it, those of the agent's own
-// group count since the step began: nothing else of size runs there.
+// group count since the step began: nothing else of size runs there. It never
+// falls, also when the job removes its own group, which takes the count along.
 func (g *Group) Kills() uint64 {
 	if g == nil || g.job == nil || g.job.memory == nil {
 		return 0
@@ -101,7 +102,10 @@ func (g *Group) Kills() uint64 {
 			kills += now - g.before
 		}
 	}
-	return kills
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.kills = max(g.kills, kills)
+	return g.kills
 }
 
 // kills returns how many processes of the group in dir were ended for lack of

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -177,16 +176,13 @@ var hostile = []string{
 	strings.Repeat("**/a*/", 60) + "b",
 }
 
+// A pattern that does would take longer than any test may.
 func TestNoPatternTakesForever(t *testing.T) {
 	names := []string{strings.Repeat("a", 250), strings.Repeat("a/", 250) + "a"}
-	started := time.Now()
 	for _, pattern := range hostile {
 		if got, err := match.Filter(names, []string{pattern}, "", match.Options{}); err != nil || len(got) != 0 {
 			t.Errorf("Filter(%.20q…) = %q, %v, want nothing", pattern, got, err)
 		}
-	}
-	if took := time.Since(started); took > 20*time.Second {
-		t.Errorf("the patterns took %s", took)
 	}
 }
 

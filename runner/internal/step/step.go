@@ -53,7 +53,8 @@ type Files interface {
 	Temp() string
 }
 
-// Log is the log of the step. Whatever is given to it is masked.
+// Log is the log of the step. Whatever is given to it is masked. Like Effects it
+// must not be used by what a logging command does beside the step.
 type Log interface {
 	// Print writes one line of the agent's own.
 	Print(line string)
@@ -65,6 +66,11 @@ type Log interface {
 }
 
 // Effects are what a step leaves behind besides files.
+//
+// They are for the built-in itself and take the lock of the step's record, with
+// which logging commands are carried out. So neither a command nor what it does
+// beside the step, such as an upload, may call them: the step may be waiting for
+// that with the lock, and Command would then never return.
 type Effects interface {
 	// SetVariable sets a plain variable for later steps, as task.setvariable does.
 	SetVariable(name, value string) error
