@@ -47,6 +47,9 @@ func (x *execution) checkoutDir(in inputs, r job.Repository) (string, error) {
 	if !filepath.IsLocal(name) || name == "." {
 		return "", fmt.Errorf("checking out %s: the name %q is no directory", r.Alias, name)
 	}
+	if link := linkBelow(x.folders.pipeline, filepath.Base(x.folders.sources)); link != "" {
+		return "", fmt.Errorf("checking out %s: the directory of the sources is the link %s, which may lead out of the workspace", r.Alias, link)
+	}
 	return filepath.Join(x.folders.sources, name), nil
 }
 

@@ -200,27 +200,37 @@ func TestACheckoutFollowsNoLinkOutOfTheWorkspace(t *testing.T) {
 	o := newOrigin(t)
 	for name, c := range map[string]struct {
 		link, path string
+		aliases    []string
 		want       job.Result
 	}{
-		"on the way":         {"link", "link/kept", job.Failed},
-		"at the destination": {"link", "link", job.Succeeded},
-		"the sources":        {"s", "", job.Succeeded},
+		"on the way":             {"link", "link/kept", []string{"self"}, job.Failed},
+		"at the destination":     {"link", "link", []string{"self"}, job.Succeeded},
+		"the sources":            {"s", "", []string{"self"}, job.Succeeded},
+		"the sources of several": {"s", "", []string{"self", "kept"}, job.Failed}, // into s/web-self and s/web-kept
 	} {
 		t.Run(name, func(t *testing.T) {
 			outside := t.TempDir()
 			precious := filepath.Join(outside, "kept", "file")
 			write(t, precious, "precious")
+			write(t, filepath.Join(outside, "web-self", "file"), "precious")
 			cfg := gitConfig(t)
 			m := func(steps ...job.Step) *job.Message {
 				m := message(steps...)
-				m.Resources.Repositories = []job.Repository{o.repository("self", "refs/heads/main", o.second)}
+				for _, alias := range c.aliases {
+					m.Resources.Repositories = append(m.Resources.Repositories, o.repository(alias, "refs/heads/main", o.second))
+				}
 				return m
 			}
 			if _, out := run(t, cfg, m(script("plant", `cd "$PIPELINE_WORKSPACE"; rm -rf "`+c.link+`"; ln -s "`+outside+`" "`+c.link+`"`))); out.Result != job.Succeeded {
 				t.Fatalf("planting the link: %s", out.Result)
 			}
-			rec, out := run(t, cfg, m(getSources("self", map[string]string{"path": c.path})))
-			if _, err := os.Stat(precious); err != nil || out.Result != c.want {
+			var steps []job.Step
+			for _, alias := range c.aliases {
+				steps = append(steps, getSources(alias, map[string]string{"path": c.path}))
+			}
+			rec, out := run(t, cfg, m(steps...))
+			_, err := os.Stat(precious)
+			if _, beside := os.Stat(filepath.Join(outside, "web-self", "file")); err != nil || beside != nil || out.Result != c.want {
 				t.Errorf("job %s, want %s; file outside: %v\n%s", out.Result, c.want, err, strings.Join(rec.log(t, "Checkout self"), "\n"))
 			}
 		})

@@ -28,7 +28,7 @@ type Config struct {
 	CacheDir    string `envconfig:"DOCKLESS_CACHE_DIR" desc:"directory of what Cache@2 keeps, which agents on one volume may share; empty is _caches in the work folder"`
 	CacheSize   string `envconfig:"DOCKLESS_CACHE_DIR_SIZE" default:"10GiB" desc:"what all caches in DOCKLESS_CACHE_DIR may take, for example 500MiB; those that were not used for longest are removed first"`
 	Node        string `envconfig:"DOCKLESS_NODE" default:"node" desc:"program of Node.js 16 or later that runs downloaded tasks; a name without a slash is looked for on PATH"`
-	TaskStore   string `envconfig:"DOCKLESS_TASK_STORE" desc:"folder in which agents with work folders of their own share the packages of downloaded tasks, kept by content; empty is none"`
+	TaskStore   string `envconfig:"DOCKLESS_TASK_STORE" desc:"folder of packages of tasks, kept by content, from which agents take what they would download; only dockless tasks fetch writes it, so mount it read-only for agents; empty is none"`
 	GitMirrors  string `envconfig:"DOCKLESS_GIT_MIRRORS" desc:"directory for copies of repositories, shared by the agents of one volume, from which a new workspace takes what the server does not have to send again; jobs can read it; empty keeps none"`
 
 	AgentName    string `ignored:"true"` // also the owner of a job's containers and processes

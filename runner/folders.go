@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/runner/internal/plainfile"
 )
 
 // folders are the directories of one job (protocol §8.16).
@@ -160,11 +162,7 @@ func (x *execution) pipelineKey() string {
 
 // replaceFile writes a file that is there whole or not at all.
 func replaceFile(path string, data []byte, mode fs.FileMode) error {
-	temporary := path + ".new"
-	if err := os.WriteFile(temporary, data, mode); err != nil {
-		return err
-	}
-	return os.Rename(temporary, path)
+	return plainfile.Replace(path+".new", path, bytes.NewReader(data), mode)
 }
 
 // open opens a file as far as the job may read it. Every file goes this way that

@@ -34,7 +34,8 @@ func newTasksCommand() *cobra.Command {
 		Short: "Keep the packages of pipeline tasks before a job needs them",
 		Long: `tasks deals with the packages of tasks that are not built in. Agents download one
 when the first job names it; kept in DOCKLESS_TASK_STORE, a folder on a volume or
-in an image, it is there for every agent at once.`,
+in an image, it is there for every agent at once. Agents only read that folder:
+mount it read-only for them, as jobs can write what their agent can.`,
 		Args: knownCommand,
 		RunE: showHelp,
 	}
@@ -199,6 +200,7 @@ func printKept(w io.Writer, output, store string, kept []keptTask) error {
 // keepBeside keeps the packages of DOCKLESS_TASKS while the agent starts. What it
 // cannot have is downloaded by the job that needs it, so a failure is only told.
 func keepBeside(ctx context.Context, a *agent.Agent, s *agentSettings, log *slog.Logger) {
+	s.warnOfTaskStore(ctx, log)
 	if len(s.job.Tasks) == 0 {
 		return
 	}
@@ -216,6 +218,21 @@ func keepBeside(ctx context.Context, a *agent.Agent, s *agentSettings, log *slog
 		return
 	}
 	log.InfoContext(ctx, "tasks are kept for later jobs", "kept", count)
+}
+
+// warnOfTaskStore tells of a task store that jobs can change.
+func (s *agentSettings) warnOfTaskStore(ctx context.Context, log *slog.Logger) {
+	if s.runner.TaskStore == "" {
+		return
+	}
+	const advice = "fill it with dockless tasks fetch, and mount it read-only for agents"
+	dir, err := s.runner.WritableTaskStore()
+	switch {
+	case err != nil:
+		log.WarnContext(ctx, "the task store cannot be looked at", "error", err, "hint", advice)
+	case dir != "":
+		log.WarnContext(ctx, "jobs can change the packages in the task store", "folder", dir, "hint", advice)
+	}
 }
 
 var _ runner.TaskSource = (*ado.TaskClient)(nil)

@@ -14,13 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
-
-	"github.com/dockless-ci/dockless/internal/retry"
+	"github.com/dockless-ci/dockless/runner/internal/plainfile"
 )
-
-// lockPause is how often a lock that somebody else holds is asked for.
-const lockPause = 100 * time.Millisecond
 
 // Mirrors is a directory with a copy of each repository that was checked out
 // through it. It may be used by several processes at once, and nothing is
@@ -107,6 +102,9 @@ func (s *Source) seed(ctx context.Context) (blamed func(context.Context), err er
 	case err != nil:
 		m.unused(err)
 	}
+	if errors.Is(err, errBroken) {
+		m.discard(ctx)
+	}
 	if errors.Is(err, errFetch) {
 		blamed = m.test
 	}
@@ -158,26 +156,13 @@ func (m *mirror) patient(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeoutCause(ctx, wait, fmt.Errorf("another agent has been working on it for %s", wait))
 }
 
-// locked runs do with the lock of the mirror that ends in suffix. The kernel takes
-// the lock back from a process that dies. Its file stays: whoever removed it would
-// leave two processes with a lock on two files of one name.
+// locked runs do with the lock of the mirror that ends in suffix.
 func (m *mirror) locked(ctx context.Context, suffix string, shared bool, do func() error) error {
-	lock := flock.New(m.dir + suffix)
-	try := lock.TryLock
-	if shared {
-		try = lock.TryRLock
+	release, err := plainfile.Lock{Path: m.dir + suffix, Shared: shared}.Take(ctx)
+	if err != nil {
+		return err
 	}
-	for {
-		switch ok, err := try(); {
-		case err != nil:
-			return errors.Join(fmt.Errorf("locking it: %w", err), lock.Close())
-		case ok:
-			return errors.Join(do(), lock.Close())
-		}
-		if err := retry.Wait(ctx, lockPause); err != nil {
-			return errors.Join(err, lock.Close())
-		}
-	}
+	return errors.Join(do(), release())
 }
 
 // copyTo fetches from the mirror into the checkout what is going to be fetched from

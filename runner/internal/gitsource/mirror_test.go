@@ -11,11 +11,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/gofrs/flock"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/dockless-ci/dockless/runner/internal/plainfile"
 )
 
 // mirrored returns a source that uses the mirrors in dir.
@@ -150,7 +152,21 @@ func TestAMirrorThatAJobChangedHarmsNobody(t *testing.T) {
 			if err := os.Symlink("/dev/zero", file); err != nil {
 				t.Fatal(err)
 			}
-		}, "is not used"},
+		}, "has been removed"},
+		"refs are a pipe": {func(t *testing.T, _, mirror string) { instead(t, filepath.Join(mirror, "packed-refs"), pipe) }, "has been removed"},
+		"refs are a directory": {func(t *testing.T, _, mirror string) {
+			instead(t, filepath.Join(mirror, "packed-refs"), func(path string) error { return os.MkdirAll(filepath.Join(path, "x"), 0o750) })
+		}, "has been removed"},
+		"objects are a file": {func(t *testing.T, _, mirror string) {
+			instead(t, filepath.Join(mirror, "objects"), func(path string) error { return os.WriteFile(path, nil, 0o600) })
+		}, "has been removed"},
+		"objects are a link": {func(t *testing.T, _, mirror string) {
+			instead(t, filepath.Join(mirror, "objects"), func(path string) error { return os.Symlink(t.TempDir(), path) })
+		}, "has been removed"},
+		"a pack is a pipe": {func(t *testing.T, _, mirror string) { instead(t, packs(t, mirror, "*.idx")[0], pipe) }, "has been removed"},
+		"other objects are in a pipe": {func(t *testing.T, _, mirror string) {
+			instead(t, filepath.Join(mirror, "objects", "info", "alternates"), pipe)
+		}, "has been removed"},
 		"it has a configuration and hooks": {func(t *testing.T, _, mirror string) {
 			write(t, filepath.Join(mirror, "config"), "[core]\n\thooksPath = "+mirror+"\n\tfsmonitor = "+mirror+"/post-checkout\n[uploadpack]\n\tpackObjectsHook = "+mirror+"/post-checkout\n")
 			for _, hook := range []string{"reference-transaction", "post-checkout", "hooks/reference-transaction"} {
@@ -187,6 +203,16 @@ func TestAMirrorThatAJobChangedHarmsNobody(t *testing.T) {
 		})
 	}
 }
+
+// instead puts something else in the place of a file or directory.
+func instead(t *testing.T, path string, put func(path string) error) {
+	t.Helper()
+	if err := errors.Join(os.RemoveAll(path), put(path)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func pipe(path string) error { return syscall.Mkfifo(path, 0o600) }
 
 func packs(t *testing.T, mirror, pattern string) []string {
 	t.Helper()
@@ -227,18 +253,34 @@ func TestAMirrorThatIsLockedIsNotWaitedForEndlessly(t *testing.T) {
 	origin := repository(t, "file", "one")
 	mirrors := t.TempDir()
 	for _, suffix := range []string{".lock", ".use"} {
-		lock := flock.New(filepath.Join(mirrors, mirrorName("file://"+origin)+suffix))
-		if ok, err := lock.TryLock(); !ok || err != nil {
-			t.Fatal(ok, err)
+		release, err := plainfile.Lock{Path: filepath.Join(mirrors, mirrorName("file://"+origin)+suffix)}.Take(t.Context())
+		if err != nil {
+			t.Fatal(err)
 		}
 		r := mirrored(t, "file://"+origin, mirrors)
 		r.Mirrors.Wait = 10 * time.Millisecond
 		r.mustCheckout(t)
 		r.mustHave(t, "file", "one")
 		r.mustSay(t, "is not used: another agent has been working on it for 10ms")
-		if err := lock.Unlock(); err != nil {
+		if err := release(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Whoever opens a pipe waits for a writer, unless he says that he will not.
+func TestAPipeForALockOfAMirrorIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	for _, suffix := range []string{".lock", ".use"} {
+		origin := repository(t, "file", "one")
+		mirrors := t.TempDir()
+		mirrored(t, "file://"+origin, mirrors).mustCheckout(t)
+		lock := theMirror(t, mirrors) + suffix
+		instead(t, lock, pipe)
+		r := mirrored(t, "file://"+origin, mirrors)
+		r.mustCheckout(t)
+		r.mustHave(t, "file", "one")
+		r.mustSay(t, "is not used: opening "+lock+": it is no plain file")
 	}
 }
 

@@ -1,6 +1,7 @@
 package gitsource
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
+
+	"github.com/dockless-ci/dockless/runner/internal/plainfile"
 )
 
 const (
@@ -22,6 +26,7 @@ const (
 var (
 	// errFetch says that the update of a mirror failed in git.
 	errFetch  = errors.New("fetching into the mirror failed")
+	errBroken = errors.New("its files are not what they were") // a wrapped one says what is wrong
 	errUpdate = fmt.Errorf("its update took longer than %s", updateTimeout)
 	errBusy   = errors.New("another agent reads it")
 )
@@ -30,7 +35,7 @@ var (
 func (m *mirror) update(ctx context.Context) error {
 	for _, dir := range []string{"pack", "info"} {
 		if err := os.MkdirAll(filepath.Join(m.dir, "objects", dir), 0o755); err != nil { //nolint:gosec // other agents read it as other users
-			return err
+			return m.broken(err)
 		}
 	}
 	wait, cancel := m.patient(ctx)
@@ -84,7 +89,10 @@ const frontConfig = `[core]
 func (m *mirror) front() error {
 	refs, err := m.read(filepath.Join(m.dir, "packed-refs"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return m.broken(err)
+	}
+	if err := onlyPlain(filepath.Join(m.dir, "objects")); err != nil {
+		return m.broken(err)
 	}
 	return errors.Join(
 		os.Mkdir(filepath.Join(m.scratch, "refs"), 0o700),
@@ -103,10 +111,38 @@ func (m *mirror) keepRefs() error {
 		return fmt.Errorf("keeping the refs: %w", err)
 	}
 	file := filepath.Join(m.dir, "packed-refs")
-	if err := replaceFile(file+".new", file, onlyRefs(refs), 0o644); err != nil {
-		return fmt.Errorf("keeping the refs: %w", err)
+	if err := plainfile.Replace(file+".new", file, bytes.NewReader(onlyRefs(refs)), 0o644); err != nil {
+		return fmt.Errorf("keeping the refs: %w", m.broken(err))
 	}
 	return nil
+}
+
+// broken says that err is the fault of a mirror that is there, and not of a disk
+// that is full or not ours to write.
+func (m *mirror) broken(err error) error {
+	for _, of := range []error{syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, of) {
+			return err
+		}
+	}
+	if !there(m.dir) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errBroken, err)
+}
+
+// onlyPlain looks for what is neither a file nor a directory below dir. Git would
+// wait for a pipe, in the place of a pack or of a list of other repositories.
+func onlyPlain(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // a pack that another agent has just joined
+		case err == nil && !d.IsDir() && !d.Type().IsRegular():
+			return fmt.Errorf("%s is no plain file", path)
+		}
+		return err
+	})
 }
 
 // sweep removes what a killed git left half written. The mirror is locked.

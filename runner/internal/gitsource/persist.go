@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
+
+	"github.com/dockless-ci/dockless/runner/internal/plainfile"
 )
 
 // The credentials of a persistent checkout are written between these lines, by
@@ -80,29 +81,10 @@ func withoutCredentials(data []byte) []byte {
 	return bytes.Join(out, nil)
 }
 
-// replace writes the configuration. An earlier job may have left a link in the
-// place of the temporary file, to get at the credentials.
+// replace writes the configuration.
 func (s *Source) replace(data []byte, mode fs.FileMode) error {
-	temporary := s.configFile() + ".new"
-	if err := replaceFile(temporary, s.configFile(), data, mode); err != nil {
+	if err := plainfile.Replace(s.configFile()+".new", s.configFile(), bytes.NewReader(data), mode); err != nil {
 		return fmt.Errorf("writing the configuration of the repository: %w", err)
 	}
 	return nil
-}
-
-// replaceFile writes a file that is there whole or not at all, by way of a new
-// one that is no link.
-func replaceFile(temporary, path string, data []byte, mode fs.FileMode) error {
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temporary, path)
 }

@@ -14,6 +14,11 @@ import (
 func (s *Source) prepare(ctx context.Context) error {
 	why, ok := s.reusable()
 	if ok {
+		if err := s.disarm(); err != nil {
+			why, ok = "The repository cannot be used again: "+err.Error(), false
+		}
+	}
+	if ok {
 		if err := s.clearLocks(); err != nil {
 			return err
 		}
@@ -50,6 +55,9 @@ func (s *Source) reusable() (why string, ok bool) {
 	// would ask the server for what is missing, without credentials.
 	if filter, _ := setting(data, `remote "origin"`, "partialclonefilter"); (filter == "") != (s.Filter == "") {
 		return "The repository was fetched with another filter", false
+	}
+	if branches, _ := setting(data, `remote "origin"`, "fetch"); branches != everyBranch {
+		return "The repository is set to fetch other branches", false
 	}
 	return "", true
 }

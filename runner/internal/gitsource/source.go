@@ -128,7 +128,8 @@ func (s *Source) damaged(ctx context.Context, whose blame) bool {
 	case disk:
 		return true
 	case anyone:
-		args := []string{"ls-remote", "--exit-code", s.URL}
+		// With no repository at all: a job may have left one around Dir, too.
+		args := []string{"--git-dir=" + os.DevNull, "ls-remote", "--exit-code", s.URL}
 		if s.Ref != "" {
 			args = append(args, s.Ref)
 		} else {

@@ -46,7 +46,7 @@ func TestTheHeaderGoesToOneServerOnly(t *testing.T) {
 	}
 }
 
-const clean = "[core]\n\tbare = false\n[remote \"origin\"]\n\turl = https://host/r\n"
+const clean = "[core]\n\tbare = false\n[remote \"origin\"]\n\turl = https://host/r\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
 
 func TestPersistedCredentialsAreForgotten(t *testing.T) {
 	dir := t.TempDir()

@@ -2,6 +2,7 @@ package taskstore
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,9 +14,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/runner/internal/plainfile"
 )
 
 // The folder that agents share keeps archives by their content, so that one which
@@ -24,8 +27,13 @@ import (
 //	<Shared>/sha256/<digest>            the archive, as it was downloaded
 //	<Shared>/tasks/<id>/<version>.json  which archive a version is
 //
-// Both are written under another name first. Two agents that fetch one version at
-// the same time write the same two files; nobody waits for anybody.
+// The digest does not say whose archive it is: whoever can write the folder can put
+// another one there. So those who run jobs only read it, and it is filled by a
+// command that runs none. Both files are written under another name first. Two that
+// fetch one version at the same time write the same two files; nobody waits.
+
+// maxEntry bounds an entry, in bytes. Ours have about two hundred.
+const maxEntry = 4 << 10
 
 // entry says which archive a version of a task is.
 type entry struct {
@@ -57,7 +65,7 @@ func (s *Store) take(ctx context.Context, p place, path string) bool {
 }
 
 func (s *Store) copyOut(ctx context.Context, ref job.TaskReference, path string) error {
-	text, err := os.ReadFile(s.entryFile(ref))
+	text, err := plainfile.Read(s.entryFile(ref), maxEntry)
 	if err != nil {
 		return err
 	}
@@ -65,7 +73,7 @@ func (s *Store) copyOut(ctx context.Context, ref job.TaskReference, path string)
 	if err := json.Unmarshal(text, &e); err != nil || !digestForm.MatchString(e.SHA256) {
 		return errors.New("its entry cannot be read")
 	}
-	from, err := os.Open(s.blobFile(e.SHA256))
+	from, err := plainfile.Open(s.blobFile(e.SHA256))
 	if err != nil {
 		return err
 	}
@@ -83,24 +91,14 @@ func (s *Store) copyOut(ctx context.Context, ref job.TaskReference, path string)
 	if n != e.Bytes || hex.EncodeToString(sum.Sum(nil)) != e.SHA256 {
 		return fmt.Errorf("it is not the archive with the digest sha256:%s", e.SHA256)
 	}
-	// Whoever clears the folder up by age sees what is in use. A folder that is
-	// mounted read-only has no such times.
-	now := time.Now()
-	_ = os.Chtimes(from.Name(), now, now)
+	if s.Fill { // whoever clears the folder up by age sees what is wanted
+		now := time.Now()
+		return os.Chtimes(from.Name(), now, now)
+	}
 	return nil
 }
 
-// share puts the archive at path into the shared folder. Without that the next
-// agent downloads it, too, so a failure is told and no more.
-func (s *Store) share(p place, path string) {
-	if s.Shared == "" {
-		return
-	}
-	if err := s.copyIn(p.ref, path); err != nil {
-		s.Warn(fmt.Sprintf("The package of task %s (%s) was not shared with other agents: %v", p.ref.Name, p.ref.Version, err))
-	}
-}
-
+// copyIn puts the archive at path into the shared folder.
 func (s *Store) copyIn(ref job.TaskReference, path string) error {
 	from, err := os.Open(path)
 	if err != nil {
@@ -127,22 +125,41 @@ func (s *Store) copyIn(ref job.TaskReference, path string) error {
 }
 
 // replace writes a file that others see whole or not at all.
-func replace(path string, content io.Reader) (err error) {
+func replace(path string, content io.Reader) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // agents of other users read it
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
+	return plainfile.Replace(filepath.Join(filepath.Dir(path), ".new-"+rand.Text()), path, content, 0o644)
+}
+
+// Writable returns a folder of the shared folder dir that this process can write,
+// and so its jobs, or "". Who owns a folder can allow himself to, unless the file
+// system is mounted read-only; one that is not there can be made in its parent.
+func Writable(dir string) (string, error) {
+	for _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir); _, err = os.Stat(dir) {
+		dir = filepath.Dir(dir)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(file.Name()))
+	for _, dir := range []string{dir, filepath.Join(dir, "sha256"), filepath.Join(dir, "tasks")} {
+		info, err := os.Stat(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
-	}()
-	_, err = io.Copy(file, content)
-	if err := errors.Join(err, file.Chmod(0o644), file.Sync(), file.Close()); err != nil {
-		return err
+		if err != nil {
+			return "", err
+		}
+		var on syscall.Statfs_t
+		if err := syscall.Statfs(dir, &on); err != nil {
+			return "", fmt.Errorf("asking how %s is mounted: %w", dir, err)
+		}
+		const readOnly = 1 // ST_RDONLY
+		if on.Flags&readOnly != 0 {
+			continue
+		}
+		own, ok := info.Sys().(*syscall.Stat_t)
+		const write = 2 // W_OK
+		if ok && int(own.Uid) == os.Geteuid() || syscall.Access(dir, write) == nil {
+			return dir, nil
+		}
 	}
-	return os.Rename(file.Name(), path)
+	return "", nil
 }

@@ -13,6 +13,7 @@
 package taskstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/retry"
+	"github.com/dockless-ci/dockless/runner/internal/plainfile"
 	"github.com/dockless-ci/dockless/runner/internal/taskdef"
 )
 
@@ -40,13 +42,8 @@ const (
 	longest   = 30 * time.Second
 )
 
-const (
-	// lockPause is how often a lock that somebody else holds is asked for.
-	lockPause = 100 * time.Millisecond
-	// quiet is how long it is waited for without a word: a small package takes
-	// less, and then nobody wonders.
-	quiet = time.Second
-)
+// maxMarker bounds a marker, in bytes. Ours has about forty.
+const maxMarker = 4 << 10
 
 var errSlow = fmt.Errorf("the package did not arrive within %s", timeLimit)
 
@@ -58,9 +55,11 @@ var ErrPackage = errors.New("the package cannot be used")
 // several processes.
 type Store struct {
 	Dir string
-	// Shared is a folder that agents with work folders of their own keep archives
-	// in; empty: there is none.
+	// Shared is a folder of archives for agents with work folders of their own;
+	// empty: there is none. It is only read, unless Fill is set.
 	Shared string
+	// Fill puts what is downloaded into Shared.
+	Fill bool
 	// Fetch writes the zip of a task to a file. An error with a method
 	// Temporary() bool that says no ends the attempts.
 	Fetch func(ctx context.Context, ref job.TaskReference, to io.Writer) error
@@ -93,11 +92,12 @@ func (s *Store) Ensure(ctx context.Context, ref job.TaskReference) (Task, error)
 	ctx, cancel := context.WithTimeoutCause(ctx, timeLimit, errSlow)
 	defer cancel()
 	name := ref.Name + " (" + ref.Version + ")"
-	unlock, err := lock(ctx, p.dir+".lock", func() { s.Say("Waiting for another agent that downloads task: " + name) })
+	lock := plainfile.Lock{Path: p.dir + ".lock", Waiting: func() { s.Say("Waiting for another agent that downloads task: " + name) }}
+	release, err := lock.Take(ctx)
 	if err != nil {
 		return Task{}, fmt.Errorf("waiting for another agent that fetches the same task: %w", err)
 	}
-	defer unlock()
+	defer release() //nolint:errcheck // nothing was written
 	if t, ok := p.ready(); ok {
 		return t, nil // made while we waited
 	}
@@ -141,11 +141,14 @@ func (s *Store) unshare(ctx context.Context, p place) (Task, bool) {
 	return t, err == nil
 }
 
-var errNotShared = errors.New("no agent has shared the package")
+var (
+	errNotShared = errors.New("the shared folder does not have the package")
+	errFill      = errors.New("writing the package into the shared folder")
+)
 
 // final reports whether another attempt cannot help.
 func final(err error) bool {
-	if errors.Is(err, ErrPackage) {
+	if errors.Is(err, ErrPackage) || errors.Is(err, errFill) {
 		return true
 	}
 	var t interface{ Temporary() bool }
@@ -194,7 +197,7 @@ func (p place) marker() string { return p.dir + ".completed" }
 // ready returns the package if it is there whole. One whose marker is not ours,
 // because another agent made it, is taken as it is.
 func (p place) ready() (Task, bool) {
-	text, err := os.ReadFile(p.marker())
+	text, err := plainfile.Read(p.marker(), maxMarker)
 	if err != nil {
 		return Task{}, false
 	}
@@ -231,9 +234,12 @@ func (p place) open(dir string) (Task, error) {
 	refuse := func(format string, args ...any) (Task, error) {
 		return Task{}, fmt.Errorf("%w: "+format, append([]any{ErrPackage}, args...)...)
 	}
-	file, err := os.Open(filepath.Join(dir, taskdef.FileName))
+	file, err := plainfile.Open(filepath.Join(dir, taskdef.FileName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return refuse("it has no %s", taskdef.FileName)
+	}
+	if errors.Is(err, plainfile.ErrNotPlain) {
+		return refuse("its %s is no plain file", taskdef.FileName)
 	}
 	if err != nil {
 		return Task{}, fmt.Errorf("reading %s: %w", taskdef.FileName, err)
@@ -271,7 +277,8 @@ func (p place) clear() error {
 }
 
 // make gets and unpacks the package beside its place, then moves it there
-// and marks it. One that is fresh is shared. The lock is held.
+// and marks it. One that is fresh goes into the shared folder, if
+// that is to be filled. The lock is held.
 func (s *Store) make(ctx context.Context, p place, fresh bool, get func(ctx context.Context, p place, zip string) error) (_ Task, err error) {
 	if err := p.clear(); err != nil {
 		return Task{}, fmt.Errorf("removing what is left of an earlier download: %w", err)
@@ -302,8 +309,10 @@ func (s *Store) make(ctx context.Context, p place, fresh bool, get func(ctx cont
 	if err := p.mark(m, filepath.Join(work, "completed")); err != nil {
 		return Task{}, fmt.Errorf("marking the package complete: %w", err)
 	}
-	if fresh {
-		s.share(p, zip)
+	if fresh && s.Fill {
+		if err := s.copyIn(p.ref, zip); err != nil {
+			return Task{}, fmt.Errorf("%w: %w", errFill, err)
+		}
 	}
 	return t, nil
 }
@@ -316,22 +325,13 @@ func (s *Store) download(ctx context.Context, p place, zip string) error {
 	return nil
 }
 
-// mark writes the marker under another name first. It is flushed to the disk
-// before it gets its own, so that it is never there without its content.
+// mark writes the marker, under another name first.
 func (p place) mark(m marker, temporary string) error {
 	text, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // as the package
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(text)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temporary, p.marker())
+	return plainfile.Replace(temporary, p.marker(), bytes.NewReader(text), 0o644)
 }
 
 func (s *Store) fetch(ctx context.Context, ref job.TaskReference, to string) (err error) {
