@@ -139,6 +139,10 @@ func (s *Server) Close() error {
 	return err
 }
 
+// stopTimeout bounds the end of a server. A connection on which nothing was asked
+// yet counts as busy for its first five seconds, and clients open some in reserve.
+const stopTimeout = 10 * time.Second
+
 // Serve answers on ln and runs the clock until ctx ends, then ends held polls
 // and returns when every call was answered. It closes ln and s.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
@@ -159,7 +163,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		<-ctx.Done()
 		err := s.Close()
 		// Held polls end with Close, so only a body in transit can take this long.
-		stop, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), 5*time.Second, errors.New("calls still open after 5s"))
+		stop, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), stopTimeout, fmt.Errorf("calls still open after %s", stopTimeout))
 		defer cancel()
 		if serr := srv.Shutdown(stop); serr != nil {
 			err = errors.Join(err, context.Cause(stop), srv.Close())

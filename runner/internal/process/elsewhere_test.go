@@ -57,7 +57,7 @@ func TestALadderEndsAProcessElsewhere(t *testing.T) {
 	stop := errors.New("told to stop")
 	out := newBuffer("ready")
 	go func() { <-out.seen; cancel(stop) }()
-	c := bash(`trap 'echo int' INT; trap 'echo term; exit 1' TERM; echo ready; while :; do sleep 0.01; done 2>/dev/null`, out)
+	c := bash(`trap 'echo int' INT; trap 'echo term; exit 1' TERM; echo ready; while :; do sleep 600 >/dev/null 2>&1 & wait; done`, out)
 	c.Ladder = func() process.Ladder {
 		return process.Ladder{Interrupt: 100 * time.Millisecond, Terminate: time.Minute}
 	}

@@ -109,8 +109,8 @@ func TestALadderEndsTheProcess(t *testing.T) {
 		script, want         string
 		interrupt, terminate time.Duration
 	}{
-		"at the first signal":  {interrupt: never, terminate: never, script: `trap 'echo int; exit 1' INT; echo ready; while :; do sleep 0.01; done`, want: "ready\nint\n"},
-		"at the second signal": {interrupt: soon, terminate: never, script: `trap 'echo int' INT; trap 'echo term; exit 1' TERM; echo ready; while :; do sleep 0.01; done 2>/dev/null`, want: "ready\nint\nterm\n"},
+		"at the first signal":  {interrupt: never, terminate: never, script: `trap 'echo int; exit 1' INT; echo ready; while :; do sleep 600 >/dev/null 2>&1 & wait; done`, want: "ready\nint\n"},
+		"at the second signal": {interrupt: soon, terminate: never, script: `trap 'echo int' INT; trap 'echo term; exit 1' TERM; echo ready; while :; do sleep 600 >/dev/null 2>&1 & wait; done`, want: "ready\nint\nterm\n"},
 		"only when killed":     {interrupt: soon, terminate: soon, script: `trap '' INT TERM; echo ready; while :; do sleep 0.01; done`, want: "ready\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
