@@ -11,17 +11,18 @@ import (
 
 // DownOptions says how [Client.Down] removes a project.
 type DownOptions struct {
+	Owner    Owner          // remove only what is this owner's; zero: everybody's
 	force    bool           // remove containers of others from the networks
 	Volumes  bool           // remove the project's named volumes too
 	Timeout  *time.Duration // time between SIGTERM and SIGKILL instead of each service's own; nil keeps those
 	Progress func(Event)    // told what is removed, one event at a time; may be nil
 }
 
-// Down stops and removes everything that carries the project's label: all
+// Down stops and removes everything that carries the labels of the project and the owner: all
 // containers at once, then the networks and, if asked, the volumes. Removing a
 // project that does not exist is no error.
 func (c *Client) Down(ctx context.Context, project string, o DownOptions) error {
-	_, err := c.removeLabelled(ctx, map[string]string{LabelProject: project}, o)
+	_, err := c.removeLabelled(ctx, ownedBy(o.Owner, project, nil), o)
 	return err
 }
 

@@ -86,6 +86,10 @@ func (c *Client) ensureImage(ctx context.Context, p pullRequest, dockerConfig st
 	}
 	name, err := c.pull(ctx, p, dockerConfig, progress)
 	if err != nil {
+		if exists, eerr := c.ImageExists(ctx, p.image); eerr == nil && exists {
+			err = hint.With(fmt.Errorf("%w; Podman's storage has an image of this name, which may be old", err),
+				"write localImage: true, or in a compose file pull_policy: missing, to use the image that is there")
+		}
 		return nil, err
 	}
 	return c.inspectImage(ctx, name)

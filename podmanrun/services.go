@@ -25,7 +25,7 @@ type Service struct {
 	Volumes    []string // as docker takes them: name:/path, /host:/path:ro, /path
 	Options    string   // options of "docker create", split like a shell would
 	Command    []string // instead of the image's
-	LocalImage bool     // never pull the image
+	LocalImage bool     // take the image from Podman's storage and never pull it; otherwise it is always pulled
 	Login      Login    // at the registry of the image; zero: what [UpOptions].DockerConfig has for it
 	Keeper     *Keeper  // what runs in the container instead of what the image starts; nil: that
 }
@@ -85,6 +85,8 @@ func service(name string, from Service) (s types.ServiceConfig, warnings []strin
 	for k, v := range from.Env {
 		s.Environment[k] = &v
 	}
+	// What is in the storage under that name may be old, or another job's.
+	s.PullPolicy = types.PullPolicyAlways
 	if from.LocalImage {
 		s.PullPolicy = types.PullPolicyNever
 	}

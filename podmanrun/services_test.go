@@ -10,6 +10,14 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
+func TestAServiceIsPulledUnlessItsImageIsLocal(t *testing.T) {
+	for policy, local := range map[string]bool{"always": false, "never": true} {
+		if got := yamlOf(t, podmanrun.Service{Image: "x", LocalImage: local}); !strings.Contains(got, "pull_policy: "+policy+"\n") {
+			t.Errorf("with localImage: %t:\n%s", local, got)
+		}
+	}
+}
+
 // yamlOf returns a project with one service db as compose would write it.
 func yamlOf(t *testing.T, s podmanrun.Service) string {
 	t.Helper()

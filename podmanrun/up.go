@@ -28,7 +28,7 @@ var errCleanupTimeout = fmt.Errorf("removing a failed stack took longer than %s"
 
 // UpOptions says how [Client.Up] starts a project.
 type UpOptions struct {
-	Owner         Owner
+	Owner         Owner         // of what is made; what another owner has in a project of the same name is left alone
 	WaitTimeout   time.Duration // longest time from the first container's start to all healthy; zero leaves it to ctx
 	DockerConfig  string        // directory of the Docker configuration with registry credentials; empty is none
 	RemoveOrphans bool          // remove containers of services the project no longer has, instead of a warning
@@ -87,7 +87,7 @@ func (u *up) emit(e Event) {
 
 // prepare looks at what exists and makes the units, before anything is changed.
 func (u *up) prepare(ctx context.Context) (err error) {
-	u.before, err = u.client.listContainers(ctx, map[string]string{LabelProject: u.project.Name})
+	u.before, err = u.client.listContainers(ctx, ownedBy(u.options.Owner, u.project.Name, nil))
 	if err != nil {
 		return err
 	}
@@ -283,7 +283,7 @@ func (u *up) external(ctx context.Context, what, name, path string) error {
 func (u *up) undo(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cleanupTimeout, errCleanupTimeout)
 	defer cancel()
-	list, err := u.client.listContainers(ctx, map[string]string{LabelProject: u.project.Name})
+	list, err := u.client.listContainers(ctx, ownedBy(u.options.Owner, u.project.Name, nil))
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/runner/internal/command"
 	"github.com/dockless-ci/dockless/runner/internal/jobcache"
@@ -75,7 +74,7 @@ func (a *attempt) caches() (*jobcache.Cache, error) {
 	if a.x.cfg.CacheRepo == "" {
 		return c, nil
 	}
-	auth, err := imagebuild.LoadAuth(a.x.dockerConfig())
+	auth, err := a.x.credentials(a.x.dockerConfig())
 	if err != nil {
 		a.node.warning(fmt.Sprintf("The registry of caches is left out: %v", err))
 		return c, nil

@@ -83,6 +83,17 @@ func (x *execution) pack(ctx context.Context) error {
 	return kit.Node(ctx, x.nodejs.path, filepath.Join(externals, "node"), path.Join(insideLauncher, launcherName), x.veil)
 }
 
+// blameTools adds what to do when Podman cannot have the folder of tools, which is
+// the only one of the table that the operator may have put outside the work folder.
+// Podman tells it by nothing but the path in its message.
+func (x *execution) blameTools(err error) error {
+	below, rerr := filepath.Rel(x.folders.work, x.folders.tools)
+	if rerr == nil && filepath.IsLocal(below) || !strings.Contains(err.Error(), x.folders.tools) {
+		return err
+	}
+	return hint.With(err, "AGENT_TOOLSDIRECTORY names %s, outside the work folder: let Podman see it under the same path, or unset the variable", x.folders.tools)
+}
+
 // prospect is a container that is going to be one of the job's.
 type prospect struct {
 	container

@@ -66,10 +66,8 @@ func runDocker(ctx context.Context, a *attempt) (err error) {
 			a.x.docker.insecure = append(a.x.docker.insecure, r.host)
 		}
 	}
-	if d.config != "" {
-		if d.auth, err = imagebuild.LoadAuth(d.config); err != nil {
-			return fmt.Errorf("reading registry credentials: %w", err)
-		}
+	if d.auth, err = a.x.credentials(d.config); err != nil {
+		return fmt.Errorf("finding registry credentials: %w", err)
 	}
 	if err := d.run(ctx, what); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/job"
 )
 
@@ -152,6 +153,22 @@ func authKey(host string) string {
 // login, the job's, or the agent's.
 func (x *execution) dockerConfig() string {
 	return cmp.Or(x.docker.dir, x.socket.config, x.cfg.DockerConfig)
+}
+
+// credentials are those of the Docker configuration in dir, which the job may have
+// written.
+func (x *execution) credentials(dir string) (*imagebuild.Auth, error) {
+	if dir == "" {
+		return nil, nil //nolint:nilnil // no directory is no credentials
+	}
+	text, err := x.readFile(filepath.Join(dir, "config.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		text, err = []byte("{}"), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the Docker configuration: %w", err)
+	}
+	return imagebuild.ReadAuth(text, x.cfg.DockerConfig)
 }
 
 // login keeps a registry's credentials for the steps that follow.

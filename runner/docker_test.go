@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -59,6 +60,26 @@ func TestALoginLastsUntilTheLogout(t *testing.T) {
 	}
 	if got := rec.output(t, "gone")[:2]; got[0] != filepath.Join(cfg.Work, "_temp", "docker") || got[1] != "0" {
 		t.Errorf("after the logout DOCKER_CONFIG is %s with %s directories left", got[0], got[1])
+	}
+}
+
+// The agent would run it, and it could read what the agent hides from steps. The
+// docker program, which is a step's, may.
+func TestACredentialHelperOfTheJobDoesNotRun(t *testing.T) {
+	dir := t.TempDir()
+	ran := filepath.Join(dir, "ran")
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	cfg := config(t)
+	cfg.DockerConfig = t.TempDir()
+	m := of("refs/heads/main", nil,
+		script("plant", `d=`+dir+`; printf '#!/bin/sh\n[ $PPID != %s ] || : > %s\n' `+strconv.Itoa(os.Getpid())+` "$d/ran" > "$d/docker-credential-evil"; chmod +x "$d/docker-credential-evil"
+printf '{"credsStore":"evil","credHelpers":{"127.0.0.1:1":"evil"}}' > "$DOCKER_CONFIG/config.json"`),
+		cacheStep(), dockerStep("push", "push", "repository", "127.0.0.1:1/web", "tags", "1"),
+	)
+	cfg.CacheRepo, cfg.CacheSize = "127.0.0.1:1/cache", "1MiB"
+	rec, _ := run(t, cfg, m)
+	if _, err := os.Stat(ran); !os.IsNotExist(err) {
+		t.Errorf("the job's helper ran (%v): %q", err, rec.log(t, "Cache"))
 	}
 }
 

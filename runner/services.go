@@ -3,6 +3,7 @@ package runner
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,9 +18,12 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
-// project returns the name of the stack of the job's services.
+// project returns the name of the stack of the job's services. A job of a pipeline
+// has the same id in every run, so agent and plan are in it, too: several agents
+// may share one Podman.
 func (x *execution) project() string {
-	return "job-" + strings.ToLower(string(x.m.JobID))
+	sum := sha256.Sum256([]byte(x.cfg.AgentName + "\n" + strings.ToLower(string(x.m.Plan.PlanID))))
+	return fmt.Sprintf("job-%.36s-%x", strings.ToLower(string(x.m.JobID)), sum[:6])
 }
 
 func (x *execution) owner() podmanrun.Owner {
@@ -60,7 +64,7 @@ func (x *execution) startContainers(ctx context.Context, a *attempt) error {
 				a.node.print(details)
 			}
 		}
-		return fmt.Errorf("starting the containers of the job: %w", err)
+		return x.blameTools(fmt.Errorf("starting the containers of the job: %w", err))
 	}
 	x.watchServices(stack)
 	if err := x.publish(a, stack, services); err != nil {
@@ -200,7 +204,9 @@ func (x *execution) stopContainers(ctx context.Context, a *attempt) error {
 	if x.stopWatching != nil {
 		x.stopWatching()
 	}
-	err := x.cfg.Podman.Down(ctx, x.project(), podmanrun.DownOptions{Volumes: true, Progress: func(e podmanrun.Event) { a.event(e) }})
+	err := x.cfg.Podman.Down(ctx, x.project(), podmanrun.DownOptions{
+		Owner: x.owner(), Volumes: true, Progress: func(e podmanrun.Event) { a.event(e) },
+	})
 	if err != nil {
 		return fmt.Errorf("stopping the containers of the job: %w", err)
 	}

@@ -65,7 +65,7 @@ type call struct {
 
 var versionPart = regexp.MustCompile(`^v[0-9]+(\.[0-9]+)*$`)
 
-// newCall takes a request apart. Paths that a router could read in two ways are
+// newCall takes a request apart. Paths and queries that could be read in two ways are
 // refused, because what is judged here must be what Podman carries out.
 func newCall(w http.ResponseWriter, r *http.Request) (*call, error) {
 	c := &call{w: w, r: r}
@@ -89,12 +89,9 @@ func newCall(w http.ResponseWriter, r *http.Request) (*call, error) {
 	if len(c.parts) == 0 {
 		return nil, &refusal{http.StatusNotFound, "page not found"}
 	}
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, &refusal{http.StatusBadRequest, "the query cannot be read"}
-	}
-	c.query = query
-	return c, nil
+	var err error
+	c.query, err = parseQuery(r.URL.RawQuery)
+	return c, err
 }
 
 // is reports whether the request is method on the path parts; "*" stands for

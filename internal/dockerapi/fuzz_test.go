@@ -70,6 +70,36 @@ func FuzzCall(f *testing.F) {
 	})
 }
 
+// FuzzQuery holds that a query has one reading, in whatever case Podman looks, and
+// goes on as it was read.
+func FuzzQuery(f *testing.F) {
+	for _, seed := range []string{"container=a&Container=b", "force=0&force=1", "NETWORKMODE=x", "networ%E2%84%AAmode=x", "t=a&t=b", "a;b", "%", "images=a&images=b"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		query, err := parseQuery(raw)
+		if err != nil {
+			return
+		}
+		for name, values := range query {
+			for other := range query {
+				if other != name && strings.EqualFold(other, name) {
+					t.Errorf("%q goes on with %q and %q", raw, name, other)
+				}
+			}
+			for known, several := range judged {
+				if strings.EqualFold(known, name) && (known != name || !several && values[len(values)-1] != query.Get(known)) {
+					t.Errorf("%q goes on with %s = %q, and %q was judged", raw, name, values, query.Get(known))
+				}
+			}
+		}
+		again, err := parseQuery(query.Encode())
+		if err != nil || again.Encode() != query.Encode() {
+			t.Errorf("%q goes on as %q, which is read as %v, %v", raw, query.Encode(), again, err)
+		}
+	})
+}
+
 // FuzzFilters holds that filters are refused or keep their names.
 func FuzzFilters(f *testing.F) {
 	for _, seed := range []string{`{"label":["a=b"]}`, `{"label":{"a=b":true,"c":false}}`, `{}`, `[]`, `{"a":null}`, `{"a":1}`, ``} {

@@ -3,13 +3,20 @@ package dockerapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
+	"github.com/dockless-ci/dockless/internal/retry"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
+
+// healthPause is the time between a failed question for a container's health and the
+// next one: a Podman that is restarted is back within seconds.
+const healthPause = time.Second
 
 // healthBook knows how the followed containers are. Its methods may be called
 // concurrently.
@@ -89,13 +96,29 @@ func (b *healthBook) listen() (turns chan healthEvent, stop func()) {
 // it is gone or the job ends.
 func (s *Server) followHealth(ctx context.Context, id string) {
 	t, err := s.look(ctx, "containers", id)
-	if err != nil {
-		return // it has gone already
+	for err != nil {
+		if errors.Is(err, errAbsent) || retry.Wait(ctx, healthPause) != nil {
+			return // it has gone already, or the job has
+		}
+		t, err = s.look(ctx, "containers", id)
 	}
 	t.Name = strings.TrimPrefix(t.Name, "/")
-	err = s.podman.FollowHealth(ctx, id, func(h podmanrun.Health) { s.health.turn(healthEvent{t, h}) })
-	if err != nil && ctx.Err() == nil {
-		s.log.WarnContext(ctx, "health of a container is no longer followed", "container", t.Name, "error", err)
+	again := false
+	for {
+		err := s.podman.FollowHealth(ctx, id, func(h podmanrun.Health) {
+			if !again { // it starts to be followed again, not to be
+				s.health.turn(healthEvent{t, h})
+			}
+			again = false
+		})
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		s.log.WarnContext(ctx, "asking for the health of a container failed", "container", t.Name, "retry_after", healthPause, "error", err)
+		again = true
+		if retry.Wait(ctx, healthPause) != nil {
+			return
+		}
 	}
 }
 

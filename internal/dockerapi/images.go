@@ -56,9 +56,9 @@ func (s *Server) removable(c *call, image string) error {
 	if !truth(c.query.Get("force")) {
 		return nil
 	}
-	ask, prefix := s.ask, ""
+	ask := s.ask
 	if !c.libpod {
-		ask, prefix = s.askDocker, "sha256:" // the two APIs read short names differently
+		ask = s.askDocker // the two APIs read short names differently
 	}
 	var found thing
 	status, err := ask(c.r.Context(), http.MethodGet, "/images/"+url.PathEscape(image)+"/json", nil, nil, &found)
@@ -77,7 +77,7 @@ func (s *Server) removable(c *call, image string) error {
 		return fmt.Errorf("podman answered %d when it was asked who uses image %s", status, image)
 	}
 	uses := func(t thing) bool {
-		return t.ImageID == strings.TrimPrefix(found.ID, prefix) && !s.owner.Owns(t.Labels)
+		return t.ImageID == strings.TrimPrefix(found.ID, "sha256:") && !s.owner.Owns(t.Labels)
 	}
 	if slices.ContainsFunc(all, uses) {
 		return &refusal{http.StatusConflict, "image " + image + " is used by a container of another job"}

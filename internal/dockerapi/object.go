@@ -83,6 +83,22 @@ func (o object) object(name string) (object, error) {
 	return inner, nil
 }
 
+// objects returns a member that is a list of objects; none when it is not there.
+func (o object) objects(name string) ([]object, error) {
+	var list []json.RawMessage
+	if err := o.read(name, &list); err != nil {
+		return nil, err
+	}
+	objects := make([]object, len(list))
+	for i, data := range list {
+		var err error
+		if objects[i], err = parseObject(data); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return objects, nil
+}
+
 // text returns a member that is a text; empty when it is none.
 func (o object) text(name string) string {
 	var text string

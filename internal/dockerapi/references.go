@@ -79,16 +79,7 @@ func isMode(mode string) bool {
 // dockerVolumes checks what HostConfig mounts.
 func (s *Server) dockerVolumes(ctx context.Context, host object) error {
 	var from, binds []string
-	var mounts []struct {
-		Type, Source  string
-		VolumeOptions struct {
-			DriverConfig struct {
-				Name    string
-				Options map[string]string
-			}
-		}
-	}
-	for member, into := range map[string]any{"VolumesFrom": &from, "Binds": &binds, "Mounts": &mounts} {
+	for member, into := range map[string]any{"VolumesFrom": &from, "Binds": &binds} {
 		if err := host.read(member, into); err != nil {
 			return &refusal{http.StatusBadRequest, "reading the request: " + err.Error()}
 		}
@@ -96,7 +87,14 @@ func (s *Server) dockerVolumes(ctx context.Context, host object) error {
 	if err := s.volumesFrom(ctx, host, "VolumesFrom", from); err != nil {
 		return err
 	}
-	if err := s.mapSocket(host, binds); err != nil {
+	for i, bind := range binds {
+		if source, rest, ok := strings.Cut(bind, ":"); ok && isDaemon(source) {
+			binds[i] = s.socket + ":" + rest
+			host.set("Binds", binds)
+		}
+	}
+	mounts, err := s.mounts(host, "Mounts")
+	if err != nil {
 		return err
 	}
 	for _, bind := range binds {
@@ -107,37 +105,46 @@ func (s *Server) dockerVolumes(ctx context.Context, host object) error {
 		}
 	}
 	for _, m := range mounts {
-		if m.Type == "volume" && isVolumeName(m.Source) {
-			driver := m.VolumeOptions.DriverConfig
-			if err := s.ensureVolume(ctx, m.Source, &volumeRequest{Driver: driver.Name, Options: driver.Options}); err != nil {
-				return err
+		name := m.text("Source")
+		if m.text("Type") != "volume" || !isVolumeName(name) {
+			continue
+		}
+		request := &volumeRequest{}
+		options, err := m.object("VolumeOptions")
+		if err == nil {
+			var driver object
+			if driver, err = options.object("DriverConfig"); err == nil {
+				request.Driver = driver.text("Name")
+				err = driver.read("Options", &request.Options)
 			}
+		}
+		if err != nil {
+			return &refusal{http.StatusBadRequest, "reading the request: " + err.Error()}
+		}
+		if err := s.ensureVolume(ctx, name, request); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// mapSocket makes a container that asks for the socket of a Docker daemon get the
-// job's own: there is no daemon.
-func (s *Server) mapSocket(host object, binds []string) error {
-	isDaemon := func(path string) bool { return path == "/var/run/docker.sock" || path == "/run/docker.sock" }
-	for i, bind := range binds {
-		if source, rest, ok := strings.Cut(bind, ":"); ok && isDaemon(source) {
-			binds[i] = s.socket + ":" + rest
-			host.set("Binds", binds)
-		}
-	}
-	var mounts []object
-	if err := host.read("Mounts", &mounts); err != nil {
-		return &refusal{http.StatusBadRequest, "reading the request: " + err.Error()}
+// isDaemon reports whether path is where a Docker daemon has its socket.
+func isDaemon(path string) bool { return path == "/var/run/docker.sock" || path == "/run/docker.sock" }
+
+// mounts reads the mounts in a member of o. One that asks for the socket of a Docker
+// daemon gets the job's own: there is no daemon.
+func (s *Server) mounts(o object, member string) ([]object, error) {
+	mounts, err := o.objects(member)
+	if err != nil {
+		return nil, &refusal{http.StatusBadRequest, "reading the request: " + err.Error()}
 	}
 	for _, m := range mounts {
 		if m.text("Type") == "bind" && isDaemon(m.text("Source")) {
 			m.set("Source", s.socket)
-			host.set("Mounts", mounts)
+			o.set(member, mounts)
 		}
 	}
-	return nil
+	return mounts, nil
 }
 
 // volumesFrom checks the containers whose volumes are used, as in "web:ro".
@@ -164,37 +171,32 @@ func isVolumeName(source string) bool { return source != "" && !strings.Contains
 // libpodReferences checks what a container or pod of libpod's API refers to, and
 // makes the volumes that it names.
 func (s *Server) libpodReferences(ctx context.Context, body object) error {
-	type namespace struct {
-		Mode  string `json:"nsmode"`
-		Value string `json:"value,omitempty"`
+	for _, member := range []string{"secrets", "secret_env"} {
+		if value := string(body.raw(member)); value != "" && value != "[]" && value != "{}" {
+			return &refusal{http.StatusForbidden, member + " are the operator's, which jobs are not offered"}
+		}
 	}
 	var from []string
-	var volumes []struct {
-		Name        string
-		IsAnonymous bool
-	}
 	var networks map[string]any
-	var mounts []struct{ Type, Source string }
-	spaces := map[string]*namespace{"netns": {}, "pidns": {}, "ipcns": {}, "utsns": {}, "userns": {}, "cgroupns": {}}
-	members := map[string]any{"volumes_from": &from, "volumes": &volumes, "Networks": &networks, "mounts": &mounts}
-	for member, space := range spaces {
-		members[member] = space
-	}
-	for member, into := range members {
+	for member, into := range map[string]any{"volumes_from": &from, "Networks": &networks} {
 		if err := body.read(member, into); err != nil {
 			return &refusal{http.StatusBadRequest, "reading the request: " + err.Error()}
 		}
 	}
-	for member, space := range spaces {
-		kind := map[string]string{"container": "containers", "pod": "pods"}[space.Mode]
-		if kind == "" || space.Value == "" {
+	for _, member := range []string{"netns", "pidns", "ipcns", "utsns", "userns", "cgroupns"} {
+		space, err := body.object(member)
+		if err != nil {
+			return &refusal{http.StatusBadRequest, "reading the request: " + err.Error()}
+		}
+		kind := map[string]string{"container": "containers", "pod": "pods"}[space.text("nsmode")]
+		if kind == "" || space.text("value") == "" {
 			continue
 		}
-		id, err := s.ownID(ctx, kind, space.Value)
+		id, err := s.ownID(ctx, kind, space.text("value"))
 		if err != nil {
 			return err
 		}
-		space.Value = id
+		space.set("value", id)
 		body.set(member, space)
 	}
 	if pod := body.text("pod"); pod != "" {
@@ -212,19 +214,32 @@ func (s *Server) libpodReferences(ctx context.Context, body object) error {
 	if err := s.volumesFrom(ctx, body, "volumes_from", from); err != nil {
 		return err
 	}
+	mounts, err := s.mounts(body, "mounts")
+	if err != nil {
+		return err
+	}
+	volumes, err := body.objects("volumes")
+	if err != nil {
+		return &refusal{http.StatusBadRequest, "reading the request: " + err.Error()}
+	}
+	var names []string
 	for _, m := range mounts {
-		if m.Type == "volume" && isVolumeName(m.Source) {
-			volumes = append(volumes, struct {
-				Name        string
-				IsAnonymous bool
-			}{Name: m.Source})
+		if m.text("Type") == "volume" && isVolumeName(m.text("Source")) {
+			names = append(names, m.text("Source"))
 		}
 	}
 	for _, v := range volumes {
-		if v.Name != "" && !v.IsAnonymous {
-			if err := s.ensureVolume(ctx, v.Name, &volumeRequest{}); err != nil {
-				return err
-			}
+		var anonymous bool
+		if err := v.read("IsAnonymous", &anonymous); err != nil {
+			return &refusal{http.StatusBadRequest, "reading the request: " + err.Error()}
+		}
+		if name := v.text("Name"); name != "" && !anonymous {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		if err := s.ensureVolume(ctx, name, &volumeRequest{}); err != nil {
+			return err
 		}
 	}
 	return nil

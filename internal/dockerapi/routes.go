@@ -267,6 +267,11 @@ func (s *Server) volumes(c *call) error {
 	if whose != own && !t.Anonymous && c.r.Method != http.MethodGet {
 		return &refusal{http.StatusForbidden, "volume " + t.Name + " does not belong to this job"}
 	}
+	if whose != own {
+		// An anonymous volume has no label. It may be another job's, whose container
+		// would be removed with it.
+		c.query.Del("force")
+	}
 	return s.forward(c, nil)
 }
 

@@ -88,6 +88,38 @@ func TestAContainerThatMountsTheDaemonsSocketGetsTheJobsOwn(t *testing.T) {
 	}
 }
 
+func TestAContainerOfLibpodThatMountsTheDaemonsSocketGetsTheJobsOwn(t *testing.T) {
+	u := newUpstream()
+	c := open(t, u)
+	body := `{"image":"x","secrets":[],"secret_env":{},"mounts":[{"type":"bind","source":"/var/run/docker.sock","destination":"/s"},{"type":"bind","source":"/etc","destination":"/e"}]}`
+	if code, answer := c.do(t, http.MethodPost, "/v5.0.0/libpod/containers/create", body); code != http.StatusOK {
+		t.Fatalf("status = %d: %s", code, answer)
+	}
+	want := []any{
+		map[string]any{"type": "bind", "source": c.socket, "destination": "/s"},
+		map[string]any{"type": "bind", "source": "/etc", "destination": "/e"},
+	}
+	if diff := cmp.Diff(want, u.body(t, "POST /v5.0.0/libpod/containers/create")["mounts"]); diff != "" {
+		t.Errorf("mounts (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnAnonymousVolumeIsNotForcedAway(t *testing.T) {
+	u := newUpstream()
+	u.mux.HandleFunc("GET /v4.0.0/libpod/volumes/{name}/json", func(w http.ResponseWriter, r *http.Request) {
+		reply(w, map[string]any{"Name": r.PathValue("name"), "Anonymous": true})
+	})
+	c := open(t, u)
+	for _, path := range []string{"/v1.41/volumes/a1?force=1", "/v5.0.0/libpod/volumes/a1?Force=true"} {
+		if code, answer := c.do(t, http.MethodDelete, path, ""); code != http.StatusOK {
+			t.Errorf("DELETE %s = %d %s", path, code, answer)
+		}
+	}
+	if diff := cmp.Diff([]string{"DELETE /v1.41/volumes/a1", "DELETE /v5.0.0/libpod/volumes/a1"}, u.requests()); diff != "" {
+		t.Errorf("requests at Podman (-want +got):\n%s", diff)
+	}
+}
+
 // TestAnotherJobsThingsDoNotExist is the law of the package: whatever way a
 // request names what is another job's, Podman never hears of it.
 func TestAnotherJobsThingsDoNotExist(t *testing.T) {
@@ -112,8 +144,21 @@ func TestAnotherJobsThingsDoNotExist(t *testing.T) {
 		`POST /v5.0.0/libpod/containers/create {"pod":"apart"}`, `POST /v5.0.0/libpod/containers/create {"Networks":{"back":{}}}`,
 		`POST /v5.0.0/libpod/containers/create {"volumes":[{"Name":"precious","Dest":"/x"}]}`, `POST /v5.0.0/libpod/containers/create {"volumes_from":["other"]}`,
 		`POST /v1.41/volumes/create {"Name":"precious"}`,
+		`POST /v5.0.0/libpod/containers/create {"mounts":[{"type":"volume","source":"precious"}]}`,
+		// The operator's secrets.
+		`POST /v5.0.0/libpod/containers/create {"secrets":[{"Source":"s"}]}`, `POST /v5.0.0/libpod/containers/create {"Secret_Env":{"A":"s"}}`,
 		// Two spellings of one member, of which Podman could take the other one.
+		create + `{"HostConfig":{"Mounts":[{"Type":"volume","Source":"data","source":"precious"}]}}`,
+		`POST /v5.0.0/libpod/containers/create {"netns":{"nsmode":"host","NSMode":"container","value":"other"}}`,
+		`POST /v5.0.0/libpod/containers/create {"volumes":[{"Name":"data","name":"precious"}]}`,
 		create + `{"HostConfig":{},"hostConfig":{"PidMode":"container:other"}}`, create + `{"Labels":{},"label\u017f":{}}`,
+		// Two spellings of one parameter, several values, and one in another case.
+		"POST /v1.41/commit?container=web&Container=other", "POST /v1.41/commit?container=web&container=other", "POST /v1.41/commit?CONTAINER=other",
+		"DELETE /v1.41/images/image1?force=0&Force=1", "DELETE /v1.41/images/image1?force=0&force=1", "DELETE /v5.0.0/libpod/images/remove?images=a&Images=b&force=true",
+		"POST /v1.41/build?networkmode=host&networkmode=container:other", "POST /v1.41/build?networkmode=host&NetworkMode=container:other",
+		"POST /v1.41/build?networ%E2%84%AAmode=container:other",
+		"POST /v5.0.0/libpod/containers/web/restore?Import=true", "DELETE /v5.0.0/libpod/images/remove?ALL=true",
+		"GET /v5.0.0/libpod/containers/stats?Containers=other", "GET /v1.41/containers/json?all=1;x",
 		// Paths that a router reads in its own way, and what no job is offered.
 		"GET /v1.41/containers//json", "GET /v1.41/containers/web/../other/json", "GET /v1.41/containers/%2e%2e/json", "GET /v1.41//containers/other/json",
 		"POST /v5.0.0/libpod/play/kube", "POST /v5.0.0/libpod/kube/apply", "GET /v5.0.0/libpod/secrets/json", "POST /v5.0.0/libpod/system/prune", "POST /v5.0.0/libpod/pods/prune",
@@ -253,7 +298,9 @@ func TestAnImageIsNotForcedAwayFromAnotherJob(t *testing.T) {
 	}
 	c := open(t, u)
 	for request, want := range map[string]int{
-		"DELETE /v1.41/images/image1?force=1": http.StatusConflict, "DELETE /v1.41/images/image1": http.StatusOK, "DELETE /v1.41/images/image2?force=true": http.StatusOK,
+		"DELETE /v1.41/images/image1?force=1": http.StatusConflict, "DELETE /v1.41/images/image1?Force=1": http.StatusConflict,
+		"DELETE /v5.0.0/libpod/images/remove?Images=image2&images=image1&force=1": http.StatusBadRequest, "DELETE /v5.0.0/libpod/images/remove?Images=image2&Images=image1&FORCE=1": http.StatusConflict,
+		"DELETE /v1.41/images/image2?Force=1&Force=1": http.StatusOK, "DELETE /v1.41/images/image1": http.StatusOK, "DELETE /v1.41/images/image2?force=true": http.StatusOK,
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		if code, answer := c.do(t, method, path, ""); code != want {

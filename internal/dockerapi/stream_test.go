@@ -216,6 +216,7 @@ func TestWhatIsBeingCreatedIsWaitedForAtTheEnd(t *testing.T) {
 // healthcheck plays a container with a healthcheck whose result the test sets.
 type healthcheck struct {
 	passes, gone atomic.Bool
+	fails        atomic.Int32 // how many questions get no answer
 }
 
 func (h *healthcheck) serve(u *upstream) {
@@ -233,6 +234,10 @@ func (h *healthcheck) serve(u *upstream) {
 	u.mux.HandleFunc("GET /v4.0.0/libpod/containers/{name}/json", container)
 	u.mux.HandleFunc("GET /v1.41/containers/{name}/json", container)
 	u.mux.HandleFunc("GET /v4.0.0/libpod/containers/{name}/healthcheck", func(w http.ResponseWriter, _ *http.Request) {
+		if h.fails.Add(-1) >= 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		status := "unhealthy"
 		if h.passes.Load() {
 			status = "healthy"
@@ -299,6 +304,7 @@ func TestTheHealthOfAContainerIsDrivenAndShown(t *testing.T) {
 	h.passes.Store(true)
 	expect("health_status: healthy")
 	shown("healthy", "healthy")
+	h.fails.Store(1) // Podman is restarted, say: what follows is still told
 	h.passes.Store(false)
 	expect("health_status: unhealthy")
 	h.gone.Store(true)

@@ -1,16 +1,22 @@
 package imagebuild
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/config/configfile"
+	"github.com/docker/cli/cli/config/types"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/auth"
@@ -24,8 +30,9 @@ import (
 // config.json of one directory and with the credential helpers it names. A nil
 // *Auth has none. It may be used concurrently.
 type Auth struct {
-	file *configfile.ConfigFile
-	seed []byte
+	file    *configfile.ConfigFile
+	helpers *configfile.ConfigFile // asked for what file has not; nil: nobody is
+	seed    []byte
 }
 
 // LoadAuth reads the Docker configuration in dir. A directory without one has no
@@ -38,7 +45,49 @@ func LoadAuth(dir string) (*Auth, error) {
 	if err != nil {
 		return nil, hint.With(fmt.Errorf("reading the Docker configuration: %w", err), "repair config.json in %s, or set DOCKER_CONFIG to another directory", dir)
 	}
-	a := &Auth{file: file, seed: make([]byte, 32)}
+	return newAuth(file, nil)
+}
+
+// ReadAuth takes the registries in auths from the text of a config.json, and
+// nothing else: who wrote it could name a program of his own as a credential
+// helper. The helpers are those of the configuration in the directory trusted, for
+// registries that auths has nothing for; empty names none.
+func ReadAuth(text []byte, trusted string) (*Auth, error) {
+	var written struct {
+		Auths json.RawMessage `json:"auths"`
+	}
+	file := configfile.New("")
+	err := json.Unmarshal(text, &written)
+	if err == nil && written.Auths != nil {
+		var auths []byte
+		if auths, err = json.Marshal(written); err == nil {
+			err = file.LoadFromReader(bytes.NewReader(auths))
+		}
+	}
+	if err != nil {
+		// The content may be credentials, so the parser's message is not quoted.
+		return nil, errors.New("reading the Docker configuration: config.json is no JSON, or its auths cannot be read")
+	}
+	if trusted == "" {
+		return newAuth(file, nil)
+	}
+	operators, err := config.Load(trusted)
+	if err != nil {
+		return nil, hint.With(fmt.Errorf("reading the Docker configuration: %w", err), "repair config.json in %s, or set DOCKER_CONFIG to another directory", trusted)
+	}
+	helpers := configfile.New("")
+	helpers.CredentialsStore, helpers.CredentialHelpers = operators.CredentialsStore, operators.CredentialHelpers
+	for _, name := range append(slices.Collect(maps.Values(helpers.CredentialHelpers)), helpers.CredentialsStore) {
+		if strings.ContainsAny(name, `/\`) || strings.Contains(name, "..") {
+			return nil, hint.With(fmt.Errorf("the credential helper %q of the Docker configuration is a path", name),
+				"put docker-credential-<name> on PATH, and that name into config.json in %s", trusted)
+		}
+	}
+	return newAuth(file, helpers)
+}
+
+func newAuth(file, helpers *configfile.ConfigFile) (*Auth, error) {
+	a := &Auth{file: file, helpers: helpers, seed: make([]byte, 32)}
 	if _, err := rand.Read(a.seed); err != nil {
 		return nil, fmt.Errorf("drawing a seed: %w", err)
 	}
@@ -55,6 +104,9 @@ func (a *Auth) Resolve(target authn.Resource) (authn.Authenticator, error) {
 		host = authprovider.DockerHubConfigfileKey
 	}
 	c, err := a.file.GetAuthConfig(host)
+	if err == nil && a.helpers != nil && !holds(c) {
+		c, err = a.helpers.GetAuthConfig(host)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("finding credentials for %s: %w", target.RegistryStr(), err)
 	}
@@ -68,11 +120,32 @@ func (a *Auth) Resolve(target authn.Resource) (authn.Authenticator, error) {
 	return authn.FromConfig(conf), nil
 }
 
+// holds reports whether there are credentials in c.
+func holds(c types.AuthConfig) bool {
+	return c.Username+c.Password+c.Auth+c.IdentityToken+c.RegistryToken != ""
+}
+
+// provider finds credentials for BuildKit.
+func (a *Auth) provider() authprovider.AuthConfigProvider {
+	written := authprovider.LoadAuthConfig(a.file)
+	if a.helpers == nil {
+		return written
+	}
+	helped := authprovider.LoadAuthConfig(a.helpers)
+	return func(ctx context.Context, host string, scopes []string, expired authprovider.ExpireCachedAuthCheck) (types.AuthConfig, error) {
+		c, err := written(ctx, host, scopes, expired)
+		if err != nil || holds(c) {
+			return c, err
+		}
+		return helped(ctx, host, scopes, expired)
+	}
+}
+
 // attachable answers BuildKit's questions for credentials during a solve.
 func (a *Auth) attachable() (session.Attachable, error) {
 	conf := authprovider.DockerAuthProviderConfig{}
 	if a != nil {
-		conf.AuthConfigProvider = authprovider.LoadAuthConfig(a.file)
+		conf.AuthConfigProvider = a.provider()
 	}
 	inner, ok := authprovider.NewDockerAuthProvider(conf).(auth.AuthServer)
 	if !ok {

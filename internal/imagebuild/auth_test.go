@@ -1,6 +1,10 @@
 package imagebuild
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -38,6 +42,81 @@ func TestCredentialsComeFromTheGivenDirectory(t *testing.T) {
 	if _, err := LoadAuth(contextDir(t, map[string]string{"config.json": "{"})); err == nil || len(hint.All(err)) == 0 {
 		t.Errorf("LoadAuth of a broken file = %v, want an error with a hint", err)
 	}
+}
+
+// helper puts a credential helper on PATH that notes that it ran.
+func helper(t *testing.T, name string) (ran string) {
+	t.Helper()
+	dir := t.TempDir()
+	ran = filepath.Join(dir, "ran")
+	text := "#!/bin/sh\n: > " + ran + "\necho '{\"Username\":\"" + name + "\",\"Secret\":\"s\"}'\n"
+	if err := os.WriteFile(filepath.Join(dir, "docker-credential-"+name), []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return ran
+}
+
+func TestOnlyATrustedConfigurationNamesHelpers(t *testing.T) {
+	evil, good := helper(t, "evil"), helper(t, "good")
+	trusted := contextDir(t, map[string]string{"config.json": `{"auths":{"reg.example":{"auth":"b2xkOm9sZA=="}},"credsStore":"good"}`})
+	slashed := strings.Repeat("../", 20) + filepath.Dir(evil)[1:] + "/docker-credential-evil"
+	for what, c := range map[string]struct{ text, trusted, host, want string }{
+		"a helper of the job's":      {`{"credsStore":"evil","credHelpers":{"reg.example":"evil"}}`, "", "reg.example", ""},
+		"one beside the operator's":  {`{"credsStore":"evil","credHelpers":{"reg.example":"evil"}}`, trusted, "reg.example", "good"},
+		"credentials of the job's":   {`{"auths":{"reg.example":{"auth":"bWU6c2VjcmV0"}},"credsStore":"evil"}`, trusted, "reg.example", "me"},
+		"a path":                     {`{"credsStore":"` + slashed + `"}`, "", "reg.example", ""},
+		"no file of the operator's":  {`{"credsStore":"evil"}`, t.TempDir(), "reg.example", ""},
+		"Docker Hub by its old name": {`{"auths":{"https://index.docker.io/v1/":{"auth":"aHViOnB3"}}}`, trusted, "index.docker.io", "hub"},
+	} {
+		a, err := ReadAuth([]byte(c.text), c.trusted)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		reg, err := name.NewRegistry(c.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := a.Resolve(reg)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		conf, err := authn.Authorization(t.Context(), found)
+		if err != nil || conf.Username != c.want {
+			t.Errorf("%s: %s is entered by %q, %v, want %q", what, c.host, conf.Username, err, c.want)
+		}
+		if c.host != "reg.example" {
+			continue
+		}
+		if given, err := a.provider()(t.Context(), c.host, nil, nil); err != nil || given.Username != c.want {
+			t.Errorf("%s: BuildKit gets %q, %v, want %q", what, given.Username, err, c.want)
+		}
+	}
+	if _, err := os.Stat(evil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the planted helper ran: %v", err)
+	}
+	if _, err := os.Stat(good); err != nil {
+		t.Errorf("the operator's helper did not run: %v", err)
+	}
+	if _, err := ReadAuth([]byte(`{}`), contextDir(t, map[string]string{"config.json": `{"credHelpers":{"a":"x/../../y"}}`})); err == nil || len(hint.All(err)) == 0 {
+		t.Errorf("a helper that is a path = %v, want an error with a hint", err)
+	}
+	for _, text := range []string{"", "{", `{"auths":"se-cret"}`, `{"auths":{"a":{"auth":"se-cret"}}}`} {
+		if _, err := ReadAuth([]byte(text), ""); err == nil || strings.Contains(err.Error(), "se-cret") {
+			t.Errorf("ReadAuth(%q) = %v, want an error that quotes nothing", text, err)
+		}
+	}
+}
+
+func FuzzReadAuth(f *testing.F) {
+	f.Add([]byte(`{"auths":{"reg.example":{"auth":"bWU6c2VjcmV0"}},"credsStore":"evil"}`))
+	f.Add([]byte(`{"auths":null,"credHelpers":{"a":"b"}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		a, err := ReadAuth(text, "")
+		if err == nil && (a.file.CredentialsStore != "" || len(a.file.CredentialHelpers) > 0 || a.helpers != nil) {
+			t.Errorf("%q names a helper", text)
+		}
+	})
 }
 
 func TestBuildkitdKnowsTheHolderOfCredentialsAgain(t *testing.T) {

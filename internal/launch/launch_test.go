@@ -147,7 +147,7 @@ func TestSignalsReachTheWholeGroup(t *testing.T) {
 		t.Errorf("after SIGTERM: %q, %v", out, err)
 	}
 	p = start(t, serve(t), sh("kill -9 $$"))
-	if exit, err := p.Wait(); err != nil || exit != (launch.Exit{Code: 137}) {
+	if exit, err := p.Wait(); err != nil || exit.Code != 137 || exit.OutOfMemory {
 		t.Errorf("a killed process ended with %+v, %v, want code 137", exit, err)
 	}
 }

@@ -28,30 +28,66 @@ func Serve(socket string, env []string) error {
 	if err := os.Chmod(socket, 0o600); err != nil {
 		return fmt.Errorf("listening for processes: %w", err)
 	}
-	s := &server{env: env, children: make(map[int]chan end)}
+	s := &server{env: env, patience: answerTimeout, children: make(map[int]chan end)}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGINT)
-	go func() {
-		for {
-			conn, err := listener.AcceptUnix()
-			if err != nil {
-				return
+	done := make(chan struct{})
+	failed := make(chan error, 1)
+	go func() { failed <- s.accept(listener.AcceptUnix, done) }()
+	for {
+		select {
+		case received := <-signals:
+			if received == syscall.SIGCHLD {
+				s.reap()
+				continue
 			}
-			go s.serve(conn)
+			close(done)
+			return listener.Close() // the first process takes all others of the container along
+		case err := <-failed:
+			return fmt.Errorf("listening for processes: %w", err)
 		}
-	}()
-	for received := range signals {
-		if received != syscall.SIGCHLD {
-			break
-		}
-		s.reap()
 	}
-	return listener.Close() // the first process takes all others of the container along
+}
+
+// acceptPause is how long nobody is let in when there was no room for another
+// connection: what ends makes room.
+const acceptPause = 100 * time.Millisecond
+
+// accept serves the connections of a listener until done is closed. Another end is
+// an error.
+func (s *server) accept(next func() (*net.UnixConn, error), done <-chan struct{}) error {
+	for {
+		conn, err := next()
+		switch {
+		case err == nil:
+			go s.serve(conn)
+			continue
+		case !temporary(err):
+			return err
+		}
+		select {
+		case <-done:
+			return err
+		case <-time.After(acceptPause):
+		}
+	}
+}
+
+// temporary reports whether a listener may have connections again after err: this
+// process or the system was out of room, or who called has gone already.
+func temporary(err error) bool {
+	for _, known := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR, syscall.EAGAIN} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
 }
 
 // server is the first process of a container.
 type server struct {
-	env []string
+	env      []string
+	patience time.Duration // for what the other side does first
 
 	mu       sync.Mutex
 	children map[int]chan end // started here and not waited for; each takes one value
@@ -61,6 +97,7 @@ type server struct {
 func (s *server) serve(conn *net.UnixConn) {
 	defer conn.Close() //nolint:errcheck // the other side has heard everything
 	var p Program
+	_ = conn.SetDeadline(time.Now().Add(s.patience)) // who says nothing keeps no place
 	files, err := receive(conn, &p)
 	defer closeAll(files)
 	if err != nil {
@@ -75,12 +112,14 @@ func (s *server) serve(conn *net.UnixConn) {
 	closeAll(files) // or the output would never end
 	first := answer(err)
 	first.PID = pid
+	_ = conn.SetDeadline(time.Now().Add(s.patience))
 	if send(conn, first) != nil && err == nil {
 		_ = syscall.Kill(-pid, syscall.SIGKILL)
 	}
 	if err != nil {
 		return
 	}
+	_ = conn.SetDeadline(time.Time{}) // the process takes as long as it takes
 	over := make(chan struct{})
 	var listening sync.WaitGroup
 	listening.Go(func() { obey(conn, pid, over) })

@@ -19,6 +19,11 @@ import (
 // needs some 30 ms after its container was started.
 const readyPause = 5 * time.Millisecond
 
+// answerTimeout bounds the wait for the first word of the other side. Starting a
+// process takes milliseconds; seconds mean a machine that swaps, or a server that
+// hangs.
+const answerTimeout = 10 * time.Second
+
 // Process is a process in a container. [Process.Close] gives it up.
 type Process struct {
 	conn *net.UnixConn
@@ -27,8 +32,15 @@ type Process struct {
 
 // Start starts p by the server at the other end of socket, a path on this side.
 // Its output goes to the files, which may be one and are the caller's to close.
-// When there is no such program, the error wraps [ErrNotFound].
+// When there is no such program, the error wraps [ErrNotFound]; a server that does
+// not answer within seconds is an error, too.
 func Start(ctx context.Context, socket string, p Program, stdout, stderr *os.File) (*Process, error) {
+	return start(ctx, socket, p, stdout, stderr, answerTimeout)
+}
+
+func start(ctx context.Context, socket string, p Program, stdout, stderr *os.File, patience time.Duration) (*Process, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("nothing in the container answered within %s", patience))
+	defer cancel()
 	conn, err := dial(ctx, socket)
 	if err != nil {
 		return nil, err

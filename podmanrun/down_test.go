@@ -1,0 +1,92 @@
+package podmanrun
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// sharedService plays a Podman service on which two owners have a project of one
+// name. It answers lists without a look at their filters, and notes what is removed.
+func sharedService(t *testing.T, owners ...Owner) (c *Client, removed func() []string) {
+	t.Helper()
+	var mu sync.Mutex
+	var gone []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Libpod-API-Version", "5.8.3")
+		kind, name := path.Base(path.Dir(r.URL.Path)), path.Base(r.URL.Path)
+		switch {
+		case r.Method == http.MethodDelete:
+			mu.Lock()
+			gone = append(gone, kind+" "+name)
+			mu.Unlock()
+			w.WriteHeader(http.StatusNoContent)
+			return
+		case r.Method != http.MethodGet || name != "json" && kind != "volumes":
+			return
+		}
+		list := []any{}
+		for _, o := range owners {
+			list = append(list, map[string]any{"Id": o.Job, "Name": o.Job, "Names": []string{o.Job}, "Labels": ownedBy(o, "p", nil)})
+		}
+		_ = json.NewEncoder(w).Encode(list) // the test fails by what it reads
+	}))
+	t.Cleanup(srv.Close)
+	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: 10 * time.Second}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() }) // it holds connections only
+	return c, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		slices.Sort(gone)
+		return slices.Clone(gone)
+	}
+}
+
+func TestAProjectIsItsOwnersAlone(t *testing.T) {
+	mine, theirs := Owner{Agent: "a", Job: "mine"}, Owner{Agent: "b", Job: "theirs"}
+	for name, test := range map[string]struct {
+		owner Owner
+		want  []string
+	}{
+		"one owner's":  {mine, []string{"containers mine", "networks mine", "volumes mine"}},
+		"everybody's":  {Owner{}, []string{"containers mine", "containers theirs", "networks mine", "networks theirs", "volumes mine", "volumes theirs"}},
+		"an agent's":   {Owner{Agent: "b"}, []string{"containers theirs", "networks theirs", "volumes theirs"}},
+		"a stranger's": {Owner{Agent: "c"}, nil},
+	} {
+		c, removed := sharedService(t, mine, theirs)
+		if err := c.Down(t.Context(), "p", DownOptions{Owner: test.owner, Volumes: true}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(test.want, removed(), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: removed (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestAProjectOfAnotherOwnerIsNotReplaced(t *testing.T) {
+	c, removed := sharedService(t, Owner{Agent: "b", Job: "theirs"})
+	p, err := Services("p", map[string]Service{"db": {Image: "x", LocalImage: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The image is no image, so it ends with an error and undoes what it made.
+	if _, err := c.Up(t.Context(), p, UpOptions{Owner: Owner{Agent: "a", Job: "mine"}, RemoveOrphans: true}); err == nil {
+		t.Fatal("Up came up without an image")
+	}
+	if got := removed(); slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, "containers") }) {
+		t.Errorf("removed %q, want nobody else's", got)
+	}
+}
