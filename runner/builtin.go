@@ -73,11 +73,14 @@ func (s builtinStep) Given(name string) bool                 { return s.a.in.giv
 func (s builtinStep) Truth(name string, otherwise bool) bool { return s.a.in.truth(name, otherwise) }
 func (s builtinStep) Variable(name string) string            { return s.a.x.vars.Value(name) }
 func (s builtinStep) Path(value string) string               { return s.a.path(value) }
-func (s builtinStep) Open(path string) (*os.File, error)     { return s.a.x.open(path) }
-func (s builtinStep) Temp() string                           { return s.a.x.folders.temp }
-func (s builtinStep) Print(line string)                      { s.a.node.print(command.Disarm(line)) }
-func (s builtinStep) Warning(text string)                    { s.a.node.warning(text) }
-func (s builtinStep) Error(err error)                        { s.a.node.error(err) }
+func (s builtinStep) Target(input, value string) (string, error) {
+	return s.a.x.target(input, s.a.path(value))
+}
+func (s builtinStep) Open(path string) (*os.File, error) { return s.a.x.open(path) }
+func (s builtinStep) Temp() string                       { return s.a.x.folders.temp }
+func (s builtinStep) Print(line string)                  { s.a.node.print(command.Disarm(line)) }
+func (s builtinStep) Warning(text string)                { s.a.node.warning(text) }
+func (s builtinStep) Error(err error)                    { s.a.node.error(err) }
 
 func (s builtinStep) SetVariable(name, value string) error {
 	if err := s.a.x.vars.Writable(name); err != nil {

@@ -52,7 +52,9 @@ func (a *attempt) cacheStep() (*cacheStep, error) {
 	if s.spec.OldForm {
 		a.node.warning("The input key has line breaks. Write it in one line, with | between its segments.")
 	}
-	s.path = a.x.path(path)
+	if s.path, err = a.x.target("path", a.x.path(path)); err != nil {
+		return nil, err
+	}
 	s.read, s.write = a.x.cacheScopes().Scopes()
 	s.cache, err = a.caches()
 	return s, err

@@ -12,6 +12,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/runner/internal/gitsource"
+	"github.com/dockless-ci/dockless/runner/internal/tidy"
 	"github.com/dockless-ci/dockless/runner/internal/vars"
 )
 
@@ -104,7 +105,7 @@ func (a *attempt) source() (*gitsource.Source, job.Repository, error) {
 		Submodules: submodules(options("submodules", "")), LFS: vars.Truth(options("lfs", ""), x.vars.Bool("agent.source.git.lfs", false)),
 		Sparse: words(options("sparseCheckoutDirectories", "")), Patterns: words(options("sparseCheckoutPatterns", "")),
 		Persist: vars.Truth(options("persistCredentials", ""), false), Credentials: credentials,
-		Log: a.node.print, Read: x.readFile, Remove: removeAll,
+		Log: a.node.print, Read: x.readFile, Remove: tidy.Remove,
 		Mirrors: a.mirrors(),
 	}
 	s.Run = a.gitRunner(git, withoutLargeFiles(a.env, s.LFS))

@@ -19,6 +19,7 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner/internal/kit"
 	"github.com/dockless-ci/dockless/runner/internal/mounts"
+	"github.com/dockless-ci/dockless/runner/internal/tidy"
 )
 
 // Where a container of the job finds what is the agent's (language §1.8).
@@ -228,7 +229,7 @@ func (x *execution) endContainers() error {
 	x.mu.Lock()
 	x.containers = nil
 	x.mu.Unlock()
-	if err := removeAll(x.folders.kit); err != nil {
+	if err := tidy.Remove(x.folders.kit); err != nil {
 		return fmt.Errorf("removing the files of the containers: %w", err)
 	}
 	return nil

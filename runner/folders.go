@@ -14,6 +14,7 @@ import (
 
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/runner/internal/plainfile"
+	"github.com/dockless-ci/dockless/runner/internal/tidy"
 )
 
 // folders are the directories of one job (protocol §8.16).
@@ -60,7 +61,7 @@ func (x *execution) prepareFolders() error {
 		remove = append(remove, f.pipeline)
 	}
 	for _, dir := range remove {
-		if err := removeAll(dir); err != nil {
+		if err := tidy.Remove(dir); err != nil {
 			return fmt.Errorf("cleaning the workspace: %w", err)
 		}
 	}
@@ -90,7 +91,7 @@ func (f folders) emptyTemp() error {
 	if f.temp == "" {
 		return nil
 	}
-	if err := removeAll(f.temp); err != nil {
+	if err := tidy.Remove(f.temp); err != nil {
 		return fmt.Errorf("emptying the temp directory: %w", err)
 	}
 	if err := os.MkdirAll(f.work, 0o755); err != nil { //nolint:gosec // as in prepareFolders
@@ -100,22 +101,6 @@ func (f folders) emptyTemp() error {
 		return fmt.Errorf("making the temp directory: %w", err)
 	}
 	return nil
-}
-
-// removeAll removes dir even when it has directories in it that lost their
-// write permission, as module caches of Go do.
-func removeAll(dir string) error {
-	err := os.RemoveAll(dir)
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	walk := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			err = os.Chmod(path, 0o700) //nolint:gosec // a directory that is removed next
-		}
-		return err
-	})
-	return errors.Join(os.RemoveAll(dir), walk)
 }
 
 // pipelineNumber finds the directory number of this pipeline, or gives it one.

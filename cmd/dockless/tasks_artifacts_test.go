@@ -192,6 +192,29 @@ jobs:
 	}
 }
 
+// A step that failed after it had sent its files leaves nothing in the artifact of
+// the next one, though nobody can remove files from the container.
+func TestAPipelineArtifactHasNothingOfAFailedAttempt(t *testing.T) {
+	s := startTaskStageWith(t, hasty(t))
+	s.Fail(emulatortest.Status("POST /artifacts$", 400, 1))
+	_, reports := s.runPipeline(`
+jobs:
+- job: both
+  steps:
+  - checkout: none
+  - bash: mkdir one two && echo 1 > one/first && echo 2 > two/second
+  - publish: one
+    artifact: a
+    continueOnError: true
+  - publish: two
+    artifact: a
+  - download: current
+    artifact: a
+  - bash: diff -r two $(Pipeline.Workspace)/a
+`)
+	s.wantResult(reports["both"], job.SucceededWithIssues)
+}
+
 func TestPartsOfLargeFilesAreCompressedOnlyWhenThatHelps(t *testing.T) {
 	s := startTaskStage(t)
 	m := emulatortest.Script(

@@ -176,7 +176,7 @@ func TestALogThatCannotBeStoredDoesNotFailTheJob(t *testing.T) {
 // shortly returns a context that gives up on a server that does not come back.
 func shortly(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -39,13 +39,18 @@ type Store struct {
 	artifacts []job.Artifact
 	tags      []string
 	begun     bool
+	filled    map[string]bool   // folders in dir that this run wrote to; true: of one artifact alone
+	places    map[string]string // folder of an upload → the one in dir, where they differ
 }
 
 // New returns a store for the run with the number build. Its artifacts go below
 // dir, or when that is empty below the folder of all runs. Nothing is made before
 // there is something to keep.
 func New(runs string, build int, dir string) *Store {
-	return &Store{runs: runs, build: build, dir: cmp.Or(dir, artifactsOf(runs, build))}
+	return &Store{
+		runs: runs, build: build, dir: cmp.Or(dir, artifactsOf(runs, build)),
+		filled: make(map[string]bool), places: make(map[string]string),
+	}
 }
 
 func artifactsOf(runs string, build int) string {
@@ -104,10 +109,15 @@ func (s *Store) begin() error {
 	return nil
 }
 
-// Upload copies files into the folder of the run, beside what is there already.
+// Upload copies files into the folder of the run, beside what this run has put there
+// already; what an earlier one has left there goes away. An artifact that has its
+// folder for itself is kept under its name, and without the files of an attempt
+// before.
 func (s *Store) Upload(ctx context.Context, u job.Upload) error {
-	if !filepath.IsLocal(u.Folder) {
-		return fmt.Errorf("the folder %q of an artifact leads elsewhere", u.Folder)
+	for _, name := range []string{u.Folder, cmp.Or(u.Whole, ".")} {
+		if !filepath.IsLocal(name) {
+			return fmt.Errorf("the folder %q of an artifact leads elsewhere", name)
+		}
 	}
 	if err := s.begin(); err != nil {
 		return err
@@ -117,15 +127,39 @@ func (s *Store) Upload(ctx context.Context, u job.Upload) error {
 		return fmt.Errorf("opening the folder of artifacts: %w", err)
 	}
 	defer root.Close() //nolint:errcheck // its files are closed
+	folder, err := s.prepare(root, u)
+	if err != nil {
+		return fmt.Errorf("emptying the folder of an artifact: %w", err)
+	}
 	for _, f := range u.Files {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := keep(root, filepath.Join(u.Folder, filepath.FromSlash(f.Path)), f); err != nil {
+		if err := keep(root, filepath.Join(folder, filepath.FromSlash(f.Path)), f); err != nil {
 			return fmt.Errorf("keeping %s: %w", f.Path, err)
 		}
 	}
 	return nil
+}
+
+// prepare returns the folder of an upload, empty when it is the first one there.
+func (s *Store) prepare(root *os.Root, u job.Upload) (folder string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	folder = path.Clean(u.Folder)
+	if u.Whole != "" {
+		s.places[folder] = u.Whole
+		folder = u.Whole
+	}
+	if folder == "." {
+		return folder, nil // who asked for that shares it with all others
+	}
+	top, _, _ := strings.Cut(folder, "/")
+	if alone, filled := s.filled[top]; !filled || alone && u.Whole != "" {
+		err = root.RemoveAll(top)
+	}
+	s.filled[top] = u.Whole != ""
+	return folder, err
 }
 
 // keep copies one file. Whether it is a program stays, unlike on a server.
@@ -194,7 +228,7 @@ func (s *Store) Artifacts(_ context.Context, run job.RunReference) ([]job.Artifa
 
 // Files lists the files of an artifact.
 func (s *Store) Files(_ context.Context, run job.RunReference, a job.Artifact) ([]job.ContainerFile, error) {
-	folder, err := folderOf(a)
+	folder, err := s.folderOf(run, a)
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +256,7 @@ func (s *Store) Files(_ context.Context, run job.RunReference, a job.Artifact) (
 
 // Fetch writes one file of an artifact to to.
 func (s *Store) Fetch(_ context.Context, run job.RunReference, a job.Artifact, name string, to io.Writer) error {
-	folder, err := folderOf(a)
+	folder, err := s.folderOf(run, a)
 	if err != nil {
 		return err
 	}
@@ -237,10 +271,15 @@ func (s *Store) Fetch(_ context.Context, run job.RunReference, a job.Artifact, n
 	return nil
 }
 
-func folderOf(a job.Artifact) (string, error) {
+func (s *Store) folderOf(run job.RunReference, a job.Artifact) (string, error) {
 	_, folder, ok := a.Resource.Container()
 	if folder = path.Clean(folder); !ok || !filepath.IsLocal(folder) {
 		return "", fmt.Errorf("artifact %s is of type %s at %q, which is no folder of a run", a.Name, a.Resource.Type, a.Resource.Data)
+	}
+	if run.Build == s.build {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		folder = cmp.Or(s.places[folder], folder)
 	}
 	return folder, nil
 }

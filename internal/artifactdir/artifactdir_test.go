@@ -75,6 +75,45 @@ func TestASecondUploadOfANameAddsToTheFirst(t *testing.T) {
 	}
 }
 
+// With a directory of one's own every replay has the same folders.
+func TestFilesOfAnEarlierRunDoNotStay(t *testing.T) {
+	runs, dir := t.TempDir(), t.TempDir()
+	publish(t, artifactdir.New(runs, 6, dir), 6, "drop", file(t, "old", "1"), file(t, "a", "1"))
+	publish(t, artifactdir.New(runs, 6, dir), 6, "other", file(t, "mine", "1"))
+	s := artifactdir.New(runs, 7, dir)
+	publish(t, s, 7, "drop", file(t, "a", "2"))
+	publish(t, s, 7, "drop", file(t, "b", "2"))
+	if got := read(t, s, job.RunReference{Build: 7}); len(got) != 2 || got["a"] != "2" || got["b"] != "2" {
+		t.Errorf("the artifact has %v, want what this run published", got)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "other", "mine")); err != nil {
+		t.Errorf("another artifact: %v", err)
+	}
+}
+
+func TestAFailedAttemptLeavesNothingInAWholeArtifact(t *testing.T) {
+	s := artifactdir.New(t.TempDir(), 7, "")
+	run := job.RunReference{Build: 7}
+	try := func(folder string, files ...job.UploadFile) {
+		t.Helper()
+		if err := s.Upload(t.Context(), job.Upload{Run: run, Container: 7, Folder: folder, Whole: "site", Files: files}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	try("site-1", file(t, "of the first", "1"))
+	try("site-2", file(t, "a", "2"))
+	a := job.Artifact{Name: "site", Resource: job.ArtifactResource{Type: job.ArtifactContainer, Data: job.ContainerLocation(7, "site-2")}}
+	if _, err := s.Associate(t.Context(), run, a); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, s, run); len(got) != 1 || got["a"] != "2" {
+		t.Errorf("the artifact has %v, want what the second attempt published", got)
+	}
+	if entries, err := os.ReadDir(s.Dir()); err != nil || len(entries) != 1 || entries[0].Name() != "site" {
+		t.Errorf("the folders are %v, %v; want one of the artifact's name", entries, err)
+	}
+}
+
 func TestAnEarlierRunIsFoundByItsNumber(t *testing.T) {
 	runs := t.TempDir()
 	publish(t, artifactdir.New(runs, 6, ""), 6, "drop", file(t, "a", "of six"))
@@ -107,7 +146,7 @@ func TestOldRunsAreRemoved(t *testing.T) {
 func TestNoNameLeadsOut(t *testing.T) {
 	s := artifactdir.New(t.TempDir(), 7, "")
 	run := job.RunReference{Build: 7}
-	for _, u := range []job.Upload{{Folder: "../x"}, {Folder: "/x"}, {Folder: "a", Files: []job.UploadFile{file(t, "../../../x", "")}}} {
+	for _, u := range []job.Upload{{Folder: "../x"}, {Folder: "/x"}, {Folder: "a", Whole: ".."}, {Folder: "a", Files: []job.UploadFile{file(t, "../../../x", "")}}} {
 		if err := s.Upload(t.Context(), u); err == nil {
 			t.Errorf("uploading to %s worked", u.Folder)
 		}

@@ -71,6 +71,7 @@ type Upload struct {
 	Run       RunReference
 	Container int64
 	Folder    string // in the container
+	Whole     string // name of the artifact that has the folder for itself; empty: several may share it
 	Files     []UploadFile
 	Temp      string // directory for files that nobody else may read, which take a compressed copy
 	// Say is told what is uploaded; it is called concurrently. Nil: nobody is.

@@ -22,11 +22,19 @@ import (
 
 // Service keeps artifacts. Its methods are called concurrently.
 type Service interface {
+	// Upload stores files in the container of a run.
 	Upload(ctx context.Context, u job.Upload) error
+	// Associate adds an artifact to a run, in place of one of the same name, and
+	// returns it as it is kept.
 	Associate(ctx context.Context, run job.RunReference, a job.Artifact) (job.Artifact, error)
+	// Artifacts lists the artifacts of a run.
 	Artifacts(ctx context.Context, run job.RunReference) ([]job.Artifact, error)
+	// Files lists the files of an artifact in a container.
 	Files(ctx context.Context, run job.RunReference, a job.Artifact) ([]job.ContainerFile, error)
+	// Fetch writes one of them to to, in one attempt. An error with a method
+	// Temporary() bool that returns true may go away.
 	Fetch(ctx context.Context, run job.RunReference, a job.Artifact, name string, to io.Writer) error
+	// FindRun returns the run that a query means, with the GUID of its project.
 	FindRun(ctx context.Context, q job.RunQuery) (job.RunReference, error)
 }
 

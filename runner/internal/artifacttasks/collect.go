@@ -2,6 +2,7 @@ package artifacttasks
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/runner/internal/match"
@@ -109,10 +111,17 @@ func IsEmpty(root string) (bool, error) {
 }
 
 // Publish uploads files into a folder of the run's container and makes them an
-// artifact. Say is told what happens.
+// artifact; an empty folder is one that nobody else has. Say is told what happens.
 func (r Run) Publish(ctx context.Context, name, folder string, c Collection, properties map[string]string, temp string, say func(string)) error {
 	say(fmt.Sprintf("Uploading %d files, %s.", len(c.Files), size(c.Size)))
-	err := r.Service.Upload(ctx, job.Upload{Run: r.RunReference, Container: r.Container, Folder: folder, Files: c.Files, Temp: temp, Say: say})
+	whole := ""
+	if folder == "" {
+		// An attempt before this one may have left files, and nobody can remove those.
+		whole, folder = name, name+"-"+strings.ToLower(rand.Text()[:unlike])
+	}
+	err := r.Service.Upload(ctx, job.Upload{
+		Run: r.RunReference, Container: r.Container, Folder: folder, Whole: whole, Files: c.Files, Temp: temp, Say: say,
+	})
 	if err != nil {
 		return err
 	}
@@ -124,6 +133,9 @@ func (r Run) Publish(ctx context.Context, name, folder string, c Collection, pro
 		Name: name, Source: r.Job, Resource: job.ArtifactResource{Type: job.ArtifactContainer, Data: location, Properties: with},
 	}, say)
 }
+
+// unlike is how many characters of five bits tell the attempts of one artifact apart.
+const unlike = 8
 
 // Associate adds an artifact to the run.
 func (r Run) Associate(ctx context.Context, a job.Artifact, say func(string)) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/runner/internal/step"
+	"github.com/dockless-ci/dockless/runner/internal/tidy"
 )
 
 // DownloadPipeline is DownloadPipelineArtifact@2: one artifact goes straight into
@@ -31,7 +32,7 @@ func downloadPipeline(ctx context.Context, s step.Step, r Run, dir string) error
 	}
 	f := &fetching{
 		step: s, service: r.Service, run: where, patterns: lines(input(s, "**", "patterns", "itemPattern")),
-		dir:      s.Path(input(s, dir, "path", "targetPath", "downloadPath")),
+		dir: s.Path(input(s, dir, "path", "targetPath", "downloadPath")), input: "path",
 		parallel: defaultParallel, retries: defaultRetries,
 	}
 	name := input(s, "", "artifact", "artifactName")
@@ -54,7 +55,7 @@ func DownloadPipelineV0(ctx context.Context, s step.Step, r Run) error {
 		}
 	}
 	f := &fetching{
-		step: s, service: r.Service, run: where, patterns: []string{"**"}, dir: s.Path(s.Text("targetPath", "")),
+		step: s, service: r.Service, run: where, patterns: []string{"**"}, dir: s.Path(s.Text("targetPath", "")), input: "targetPath",
 		parallel: defaultParallel, retries: defaultRetries,
 	}
 	return f.download(ctx, s.Text("artifactName", "drop"))
@@ -69,7 +70,7 @@ func DownloadBuild(ctx context.Context, s step.Step, r Run) error {
 	}
 	f := &fetching{
 		step: s, service: r.Service, run: where, patterns: lines(s.Text("itemPattern", "**")),
-		dir: s.Path(s.Text("downloadPath", s.Variable("system.artifactsDirectory"))), named: true, folders: true,
+		dir: s.Path(s.Text("downloadPath", s.Variable("system.artifactsDirectory"))), input: "downloadPath", named: true, folders: true,
 	}
 	if f.parallel, err = bounded(s, "parallelizationLimit", defaultParallel, mostParallel); err != nil {
 		return err
@@ -85,8 +86,11 @@ func DownloadBuild(ctx context.Context, s step.Step, r Run) error {
 		}
 	}
 	if s.Truth("cleanDestinationFolder", false) {
-		if err := clean(f.dir); err != nil {
+		if _, err := s.Target(f.input, f.dir); err != nil {
 			return err
+		}
+		if err := tidy.Empty(f.dir); err != nil {
+			return fmt.Errorf("emptying %s: %w", f.dir, err)
 		}
 	}
 	if err := f.download(ctx, name); err != nil {
@@ -126,7 +130,7 @@ func DownloadAlias(ctx context.Context, s step.Step, r Run) error {
 		dir = filepath.Join(dir, name)
 	}
 	f := &fetching{
-		step: s, service: r.Service, run: where, dir: dir, patterns: lines(s.Text("patterns", "**")),
+		step: s, service: r.Service, run: where, dir: dir, input: "path", patterns: lines(s.Text("patterns", "**")),
 		named: name == "", folders: name == "", parallel: defaultParallel, retries: defaultRetries,
 	}
 	return f.download(ctx, name)

@@ -31,12 +31,16 @@ func (f *fetching) extractTars(ctx context.Context) error {
 }
 
 func (f *fetching) extract(ctx context.Context, archive string) error {
+	dir, err := f.step.Target(f.input, filepath.Dir(archive))
+	if err != nil {
+		return err
+	}
 	from, err := f.step.Open(archive)
 	if err != nil {
 		return err
 	}
 	defer from.Close() //nolint:errcheck // read only
-	if err := tartree.Unpack(ctx, from, filepath.Dir(archive), tartree.Limits{}); err != nil {
+	if err := tartree.Unpack(ctx, from, dir, tartree.Limits{}); err != nil {
 		return err
 	}
 	return os.Remove(archive)

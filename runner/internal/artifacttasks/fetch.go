@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -42,6 +41,7 @@ type fetching struct {
 	service  Service
 	run      job.RunReference
 	dir      string
+	input    string // that names it
 	patterns []string
 	named    bool // patterns and paths begin with the artifact's name
 	folders  bool // each artifact has a directory of its own
@@ -76,6 +76,9 @@ func (f *fetching) artifact(ctx context.Context, a job.Artifact) error {
 	}
 	chosen, err := f.choose(a, s.files)
 	if err != nil {
+		return err
+	}
+	if dir, err = f.step.Target(f.input, dir); err != nil {
 		return err
 	}
 	f.step.Print(fmt.Sprintf("Downloading artifact %s: %d of %d files.", a.Name, len(chosen), len(s.files)))
@@ -271,18 +274,4 @@ func replaceWith(root *os.Root, name string, write func(io.Writer) error) (err e
 		return err
 	}
 	return nil
-}
-
-// clean empties a directory, and makes none.
-func clean(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-			return fmt.Errorf("emptying %s: %w", dir, err)
-		}
-	}
-	return err
 }

@@ -69,7 +69,7 @@ func publishPipeline(ctx context.Context, s step.Step, r Run, name, path string)
 		return nil
 	}
 	s.Print("The artifact is stored in the file container of the run: the store for pipeline artifacts speaks no public protocol.")
-	return r.Publish(ctx, name, name, c, properties, s.Temp(), s.Print)
+	return r.Publish(ctx, name, "", c, properties, s.Temp(), s.Print)
 }
 
 // published returns what decides about files below root: the list there, else that

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -81,7 +82,11 @@ func checkMaxSize(ctx context.Context, s step.Step, path string) error {
 
 // tarOf packs a file or directory, so that modes and links survive.
 func tarOf(ctx context.Context, s step.Step, path, archive string) (err error) {
-	file, err := os.OpenFile(archive, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	// Not through a link that somebody put there.
+	if err := os.Remove(archive); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("making the archive: %w", err)
+	}
+	file, err := os.OpenFile(archive, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("making the archive: %w", err)
 	}

@@ -54,6 +54,8 @@ func (s *fakeStep) Truth(name string, otherwise bool) bool {
 }
 func (s *fakeStep) Variable(name string) string { v, _ := job.Lookup(s.variables, name); return v }
 
+func (s *fakeStep) Target(_, value string) (string, error) { return s.Path(value), nil }
+
 func (s *fakeStep) Path(value string) string {
 	if filepath.IsAbs(value) {
 		return value

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -217,8 +218,11 @@ func TestPropertiesGoOntoTheArtifact(t *testing.T) {
 		t.Fatal(err)
 	}
 	all, err := r.Service.Artifacts(t.Context(), r.RunReference)
+	if len(all) != 1 || !regexp.MustCompile(`^#/77/a-[a-z2-7]{8}$`).MatchString(all[0].Resource.Data) {
+		t.Fatalf("artifacts %+v, %v", all, err)
+	}
 	want := []job.Artifact{{ID: 1, Name: "a", Source: "j", Resource: job.ArtifactResource{
-		Type: "Container", Data: "#/77/a", Properties: map[string]string{"user-a": "1", "user-b": "2", "artifactsize": "5"},
+		Type: "Container", Data: all[0].Resource.Data, Properties: map[string]string{"user-a": "1", "user-b": "2", "artifactsize": "5"},
 	}}}
 	if diff := cmp.Diff(want, all); diff != "" || err != nil {
 		t.Errorf("artifacts (-want +got), %v:\n%s", err, diff)

@@ -66,6 +66,10 @@ func newArchive(s step.Step) (*archive, error) {
 		kind: strings.ToLower(s.Text("archiveType", "zip")), compression: strings.ToLower(s.Text("tarCompression", "gz")),
 		verbose: s.Truth("verbose", false), quiet: s.Truth("quiet", false),
 	}
+	// A link in the place of the archive itself is replaced.
+	if _, err := s.Target("archiveFile", filepath.Dir(a.file)); err != nil {
+		return nil, err
+	}
 	info, err := os.Stat(root)
 	if err != nil {
 		return nil, fmt.Errorf("the input rootFolderOrFile: %w", err)

@@ -52,6 +52,9 @@ func Copy(ctx context.Context, s step.Step) error {
 	if len(files) == 0 {
 		return nil
 	}
+	if c.target, err = s.Target("TargetFolder", c.target); err != nil {
+		return err
+	}
 	if c.clean {
 		s.Print("Cleaning target folder: " + c.target)
 		if err := c.again(ctx, func() error { return empty(s, c.target, false) }); err != nil {
@@ -114,6 +117,9 @@ func (c *copying) file(ctx context.Context, file string) error {
 		}
 	}
 	target := filepath.Join(c.target, rel)
+	if _, err := c.step.Target("TargetFolder", target); err != nil { // its directory may be a link, or itself
+		return err
+	}
 	if err := c.makeDirectory(ctx, filepath.Dir(target)); err != nil {
 		return err
 	}

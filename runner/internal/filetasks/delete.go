@@ -24,7 +24,11 @@ func Delete(ctx context.Context, s step.Step) error {
 	if err != nil {
 		return err
 	}
-	source := filepath.Clean(s.Path(s.Text("SourceFolder", "")))
+	source, err := s.Target("SourceFolder", s.Text("SourceFolder", ""))
+	if err != nil {
+		return err
+	}
+	source = filepath.Clean(source)
 	lines, whole, excludes := below(lines)
 	paths, err := match.WalkInside(ctx, source)
 	if err != nil {

@@ -26,7 +26,10 @@ func Extract(ctx context.Context, s step.Step) error {
 	if err != nil {
 		return err
 	}
-	to = filepath.Clean(s.Path(to))
+	if to, err = s.Target("destinationFolder", to); err != nil {
+		return err
+	}
+	to = filepath.Clean(to)
 	files, err := archives(ctx, s, lines)
 	if err != nil {
 		return err

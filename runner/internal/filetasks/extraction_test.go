@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dockless-ci/dockless/runner/internal/step"
+	"github.com/dockless-ci/dockless/runner/internal/zipread"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -145,8 +146,8 @@ func TestAHugeTableOfContentsIsNotRead(t *testing.T) {
 	copy(last[4:], make([]byte, 4))
 	last = append(last, 0, 0)
 	data := bytes.Join([][]byte{table, end, locator, last}, nil)
-	if _, err := readZip(bytes.NewReader(data), int64(len(data))); !errors.Is(err, errDirectory) {
-		t.Errorf("readZip = %v, want errDirectory", err)
+	if _, err := readZip(bytes.NewReader(data), int64(len(data))); !errors.Is(err, zipread.ErrDirectory) {
+		t.Errorf("readZip = %v, want ErrDirectory", err)
 	}
 }
 

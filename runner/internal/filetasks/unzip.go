@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+
+	"github.com/dockless-ci/dockless/runner/internal/zipread"
 )
 
 // maxDirectory bounds the table of contents of a zip, in bytes, which is read
@@ -19,35 +21,14 @@ const maxTarget = 4096
 
 // readZip opens a zip.
 func readZip(from io.ReaderAt, size int64) (*zip.Reader, error) {
-	contents := &bounded{from: from, left: maxDirectory}
-	z, err := zip.NewReader(contents, size)
-	if err != nil {
-		if contents.left < 0 {
-			return nil, errDirectory
-		}
+	z, err := zipread.Open(from, size, maxDirectory)
+	switch {
+	case errors.Is(err, zipread.ErrDirectory):
+		return nil, fmt.Errorf("%w: it has more than %d MiB", err, maxDirectory>>20)
+	case err != nil:
 		return nil, fmt.Errorf("it is no zip: %w", err)
 	}
-	contents.open = true
 	return z, nil
-}
-
-var errDirectory = fmt.Errorf("its table of contents is larger than %d MiB", maxDirectory>>20)
-
-// bounded reads an archive, and at first no more than left bytes of it.
-type bounded struct {
-	from io.ReaderAt
-	left int64
-	open bool // no bound any more
-}
-
-// ReadAt implements io.ReaderAt.
-func (b *bounded) ReadAt(p []byte, at int64) (int, error) {
-	if !b.open {
-		if b.left -= int64(len(p)); b.left < 0 {
-			return 0, errDirectory
-		}
-	}
-	return b.from.ReadAt(p, at)
 }
 
 func (x *extraction) zip(ctx context.Context, from io.ReaderAt, size int64) error {

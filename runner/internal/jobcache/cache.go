@@ -1,15 +1,17 @@
 package jobcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
+	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/runner/internal/tartree"
+	"github.com/dockless-ci/dockless/runner/internal/tidy"
 )
 
 // Cache keeps folders. It may be used concurrently, by several processes, too.
@@ -30,20 +32,21 @@ type Hit struct {
 // Restore brings back the folder of key from the first scope that has it, else the
 // newest folder whose key begins with one of prefixes, which are tried in their
 // order. What is there already stays, but for files of the same name. An entry that
-// cannot be read is a miss with a warning; only where it left a part of itself in a
-// folder that had other files does Restore fail.
+// cannot be read is removed, and the registry's taken in its place; without one it is
+// a miss with a warning. Only where it left a part of itself in a folder that had
+// other files does Restore fail.
 func (c *Cache) Restore(ctx context.Context, key Key, prefixes []Key, scopes []Scope, path string) (Hit, error) {
 	for _, scope := range scopes {
-		file, h, err := c.exact(ctx, scope, key)
-		if hit, err := c.bring(ctx, file, h, err, path); err != nil || hit.Found {
+		hit, err := c.bring(ctx, path, func() (*os.File, header, error) { return c.exact(ctx, scope, key) })
+		if err != nil || hit.Found {
 			hit.Exact = hit.Found
 			return hit, err
 		}
 	}
 	for _, prefix := range prefixes {
 		for _, scope := range scopes {
-			file, h, err := c.newest(ctx, scope, prefix)
-			if hit, err := c.bring(ctx, file, h, err, path); err != nil || hit.Found {
+			hit, err := c.bring(ctx, path, func() (*os.File, header, error) { return c.newest(ctx, scope, prefix) })
+			if err != nil || hit.Found {
 				return hit, err
 			}
 		}
@@ -85,32 +88,51 @@ func (c *Cache) newest(ctx context.Context, scope Scope, prefix Key) (*os.File, 
 	return remote, rh, nil
 }
 
-// bring unpacks an entry that was found. err is what finding it said.
-func (c *Cache) bring(ctx context.Context, file *os.File, h header, err error, path string) (Hit, error) {
-	if err != nil {
-		c.complain(err)
-		return Hit{}, ctxCause(ctx)
-	}
-	defer file.Close() //nolint:errcheck // read only
-	fresh, err := isFresh(path)
-	if err != nil {
-		return Hit{}, err
-	}
-	err = unpack(ctx, file, path)
-	switch {
-	case err == nil:
-		return Hit{Found: true, Key: h.Key}, nil
-	case fresh:
-		if rerr := emptied(path); rerr != nil {
-			return Hit{}, errors.Join(err, rerr)
+// bring finds an entry and unpacks it. One that is damaged is removed, so that the
+// next job can save it again, and another one is looked for in its place.
+func (c *Cache) bring(ctx context.Context, path string, find func() (*os.File, header, error)) (Hit, error) {
+	var failed error // by what a damaged entry has left at path
+	for range 2 {    // what the registry has then is damaged, too
+		file, h, err := find()
+		if err != nil {
+			c.complain(err)
+			return Hit{}, cmp.Or(ctxCause(ctx), failed)
 		}
-		if ctx.Err() != nil {
-			return Hit{}, context.Cause(ctx)
+		defer file.Close() //nolint:errcheck // read only; there are two at most
+		fresh, err := isFresh(path)
+		if err != nil {
+			return Hit{}, err
 		}
-		c.Warn(fmt.Sprintf("The cache %s could not be restored: %v", h.Key, err))
-		return Hit{}, nil
+		err = unpack(ctx, file, path)
+		if err == nil {
+			return Hit{Found: true, Key: h.Key}, nil
+		}
+		damaged := ctx.Err() == nil && (errors.Is(err, tartree.ErrArchive) || errors.Is(err, errBroken)) &&
+			(fresh || !h.sound(file)) // other files may be to blame as well
+		if damaged {
+			discard(file)
+		}
+		if failed = c.clear(ctx, h, path, fresh, err); !damaged {
+			return Hit{}, failed
+		}
 	}
-	return Hit{}, fmt.Errorf("restoring the cache %s into %s, where other files were: %w", h.Key, path, err)
+	return Hit{}, failed
+}
+
+// clear removes what an entry has left that could not be unpacked. Among other files
+// it fails: nobody knows what is whose.
+func (c *Cache) clear(ctx context.Context, h header, path string, fresh bool, err error) error {
+	if !fresh {
+		return fmt.Errorf("restoring the cache %s into %s, where other files were: %w", h.Key, path, err)
+	}
+	if rerr := tidy.Empty(path); rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	c.Warn(fmt.Sprintf("The cache %s could not be restored: %v", h.Key, err))
+	return nil
 }
 
 // complain warns of what is not a plain miss.
@@ -129,16 +151,7 @@ func isFresh(path string) (bool, error) {
 	return err == nil && len(entries) == 0, err
 }
 
-// emptied removes what is below path.
-func emptied(path string) error {
-	entries, err := os.ReadDir(path)
-	for _, e := range entries {
-		err = errors.Join(err, tartree.Remove(filepath.Join(path, e.Name())))
-	}
-	return err
-}
-
-// Save keeps the folder at path under key in the scope write, unless a scope of
+// Save keeps the folder at path, which must be one, under key in the scope write, unless a scope of
 // read has that key already: entries are never changed. What the directory or the
 // registry refuses is a warning.
 func (c *Cache) Save(ctx context.Context, key Key, read []Scope, write Scope, path string, open func(string) (*os.File, error)) error {
@@ -154,8 +167,11 @@ func (c *Cache) Save(ctx context.Context, key Key, read []Scope, write Scope, pa
 			return nil
 		}
 	}
-	if _, err := os.Stat(path); err != nil {
+	switch info, err := os.Stat(path); {
+	case err != nil:
 		return fmt.Errorf("saving the cache: %w", err)
+	case !info.IsDir():
+		return hint.With(fmt.Errorf("saving the cache: %s is a file, and only folders are cached", path), "name its directory in the input path")
 	}
 	h, err := c.store(ctx, key, write, path, open)
 	switch {

@@ -212,7 +212,85 @@ func TestADamagedEntryIsAMiss(t *testing.T) {
 			if hit.Found || text != "" || len(s.warnings) != 1 {
 				t.Errorf("restored %d bytes, %+v, warnings %q; want a miss with one warning and nothing left behind", len(text), hit, s.warnings)
 			}
+			s.save(jobcache.Key{"k"}, "main", "anew")
+			if text, _ := s.restore(jobcache.Key{"k"}, nil, "main"); text != "anew" {
+				t.Errorf("restored %q of what was saved afterwards", text)
+			}
 		})
+	}
+}
+
+func TestTheRegistryStandsInForADamagedEntry(t *testing.T) {
+	want := random(t, 100_000)
+	for name, c := range map[string]struct {
+		key      jobcache.Key
+		prefixes []jobcache.Key
+		others   bool // files at the path
+	}{
+		"exact":             {key: jobcache.Key{"k", "1"}},
+		"inexact":           {key: jobcache.Key{"k", "2"}, prefixes: []jobcache.Key{{"k"}}},
+		"among other files": {key: jobcache.Key{"k", "1"}, others: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, to := t.TempDir(), t.TempDir()
+			s := newShelf(t, dir, plenty)
+			s.Registry = &jobcache.Registry{Repo: server(t, same)}
+			s.save(jobcache.Key{"k", "1"}, "main", want)
+			damage(t, dir, 16<<10+50_000)
+			if c.others {
+				write(t, filepath.Join(to, "mine"), "1")
+			}
+			hit, err := s.Restore(t.Context(), c.key, c.prefixes, []jobcache.Scope{"main"}, to)
+			text, _ := os.ReadFile(filepath.Join(to, "file"))
+			if err != nil || !hit.Found || string(text) != want {
+				t.Errorf("restored %d bytes, %+v, %v", len(text), hit, err)
+			}
+			s.Registry, s.warnings = nil, nil
+			if text, _ := s.restore(jobcache.Key{"k", "1"}, nil, "main"); text != want {
+				t.Error("the directory still has the damaged entry")
+			}
+			s.quiet()
+		})
+	}
+}
+
+// An entry whose files have the names of directories at the path is not damaged.
+func TestAnEntryThatDoesNotFitStays(t *testing.T) {
+	to := t.TempDir()
+	s := newShelf(t, t.TempDir(), plenty)
+	s.save(jobcache.Key{"k"}, "main", "whole")
+	write(t, filepath.Join(to, "file", "is a directory"), "")
+	if _, err := s.Restore(t.Context(), jobcache.Key{"k"}, nil, []jobcache.Scope{"main"}, to); err == nil {
+		t.Error("a file took the place of a directory")
+	}
+	if text, _ := s.restore(jobcache.Key{"k"}, nil, "main"); text != "whole" {
+		t.Errorf("afterwards there is %q", text)
+	}
+}
+
+func TestAFileIsNoFolderToSave(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(t.TempDir(), "one")
+	write(t, file, "1")
+	err := newShelf(t, dir, plenty).Save(t.Context(), jobcache.Key{"k"}, nil, "main", file, os.Open)
+	if err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("Save = %v, want an error that names the file", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// What could not be restored is not saved for ever.
+func TestATreeThatCouldNotBeRestoredIsNotSaved(t *testing.T) {
+	dir, from := t.TempDir(), t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(from, strings.Repeat("a/", 257)), 0o755))
+	s := newShelf(t, dir, plenty)
+	must(t, s.Save(t.Context(), jobcache.Key{"k"}, nil, "main", from, os.Open))
+	left, _ := filepath.Glob(filepath.Join(dir, "main", "*"))
+	hidden, _ := filepath.Glob(filepath.Join(dir, "main", ".*"))
+	if len(s.warnings) != 1 || !strings.Contains(s.warnings[0], "256 parts") || len(left)+len(hidden) > 0 {
+		t.Errorf("warnings %q, left %q %q; want one warning and no entry", s.warnings, left, hidden)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -53,14 +54,26 @@ func (d Dir) openFile(path string, fits func(header) bool) (*os.File, header, er
 		err = fs.ErrNotExist
 	}
 	if err != nil {
-		_ = file.Close() // only read from
 		if errors.Is(err, errBroken) {
-			_ = os.Remove(path) // it had its name when it was whole; another one may take its place
+			discard(file)
 		}
+		_ = file.Close() // only read from
 		return nil, header{}, err
 	}
 	_ = os.Chtimes(path, time.Now(), time.Now()) // somebody may have removed it
 	return file, h, nil
+}
+
+// discard removes an entry that is damaged, unless another one has taken its place
+// meanwhile. What cannot be removed stays a miss.
+func discard(file *os.File) {
+	mine, err := file.Stat()
+	if err != nil {
+		return
+	}
+	if there, err := os.Lstat(file.Name()); err == nil && os.SameFile(mine, there) {
+		_ = os.Remove(file.Name())
+	}
 }
 
 // newest opens the newest entry whose key begins with prefix.
@@ -111,11 +124,15 @@ func (d Dir) create(scope Scope) (*os.File, error) {
 // keep gives a complete entry its name, unless there is one, and makes room. It
 // closes the file and reports whether the entry is the one of that name now.
 func (d Dir) keep(file *os.File, scope Scope, key Key) (kept bool, err error) {
-	defer func() { err = errors.Join(err, os.Remove(file.Name())) }() // it has a second name, or none is wanted
+	defer func() { // it has a second name, or none is wanted
+		if rerr := os.Remove(file.Name()); !errors.Is(rerr, fs.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
+	}()
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {
 		return false, fmt.Errorf("writing an entry: %w", err)
 	}
-	switch err := os.Link(file.Name(), d.file(scope, key)); {
+	switch err := place(file.Name(), d.file(scope, key), os.Link); {
 	case errors.Is(err, fs.ErrExist):
 		return false, nil
 	case err != nil:
@@ -123,6 +140,32 @@ func (d Dir) keep(file *os.File, scope Scope, key Key) (kept bool, err error) {
 	}
 	return true, d.evict(d.file(scope, key))
 }
+
+// place gives a file a second name by link, or on a volume that knows no hard links
+// another one. It fails with fs.ErrExist when the name is taken. There it is taken by
+// an empty file first, which is a damaged entry to everybody else: should that be
+// removed and taken again, one of two whole entries stays.
+func place(from, to string, link func(from, to string) error) error {
+	err := link(from, to)
+	switch {
+	case err == nil, errors.Is(err, fs.ErrExist):
+		return err
+	case !slices.ContainsFunc(noLinks, func(no error) bool { return errors.Is(err, no) }):
+		return err
+	}
+	claim, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(claim.Close(), os.Rename(from, to)); err != nil {
+		return errors.Join(err, os.Remove(to))
+	}
+	return nil
+}
+
+// noLinks are what file systems without hard links say to one: FAT and CIFS, those in
+// user space, and SMB.
+var noLinks = []error{syscall.EPERM, syscall.ENOSYS, syscall.EOPNOTSUPP, syscall.EMLINK}
 
 // drop removes a file that did not become an entry.
 func drop(file *os.File) { _ = errors.Join(file.Close(), os.Remove(file.Name())) } // what made it fail counts

@@ -112,6 +112,13 @@ func readHeader(from *os.File) (header, error) {
 	return h, nil
 }
 
+// sound reports whether what follows the first line of an entry is what was written.
+func (h header) sound(file *os.File) bool {
+	sum := sha256.New()
+	_, err := io.Copy(sum, io.NewSectionReader(file, headerSize, h.Size))
+	return err == nil && hex.EncodeToString(sum.Sum(nil)) == h.Digest
+}
+
 // unpack writes the folder of an entry, which stands behind its first line.
 func unpack(ctx context.Context, from io.Reader, path string) error {
 	z, err := zstd.NewReader(bufio.NewReaderSize(from, 1<<20), zstd.WithDecoderConcurrency(compressors), zstd.WithDecoderMaxWindow(maxWindow))

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/dockless-ci/dockless/runner/internal/tartree"
+	"github.com/dockless-ci/dockless/runner/internal/tidy"
 )
 
 // FuzzEntry reads entries that somebody else wrote into the shared directory.
@@ -47,7 +47,7 @@ func FuzzEntry(f *testing.F) {
 		if _, err := c.Restore(t.Context(), Key{"a", "b"}, []Key{{"a"}}, []Scope{"s"}, to); err != nil {
 			t.Error(err)
 		}
-		if err := tartree.Remove(to); err != nil {
+		if err := tidy.Remove(to); err != nil {
 			t.Error(err)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/runner/internal/match"
+	"github.com/dockless-ci/dockless/runner/internal/untildone"
 )
 
 // Files say how segments find files.
@@ -141,7 +142,7 @@ func (f Files) hash(ctx context.Context, file string) (string, error) {
 	}
 	defer from.Close() //nolint:errcheck // read only
 	sum := sha256.New()
-	n, err := io.Copy(sum, &untilDone{ctx, from})
+	n, err := io.Copy(sum, untildone.Reader(ctx, from))
 	if err != nil {
 		return "", err
 	}
@@ -150,18 +151,4 @@ func (f Files) hash(ctx context.Context, file string) (string, error) {
 		name = filepath.ToSlash(inside)
 	}
 	return fmt.Sprintf("\nSHA256(%s)=[%d]%X", name, n, sum.Sum(nil)), nil
-}
-
-// untilDone reads until a context ends.
-type untilDone struct {
-	ctx  context.Context //nolint:containedctx // of the call that reads
-	from io.Reader
-}
-
-// Read implements io.Reader.
-func (u *untilDone) Read(p []byte) (int, error) {
-	if u.ctx.Err() != nil {
-		return 0, context.Cause(u.ctx)
-	}
-	return u.from.Read(p)
 }

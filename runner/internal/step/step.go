@@ -46,6 +46,11 @@ type Files interface {
 	// Path resolves a path of an input against the default working directory,
 	// which is also what an empty one means.
 	Path(value string) string
+	// Target resolves the path of an input as Path does, for what is written, made
+	// or removed at it or below. A step in a container could have put a link there
+	// that leads to files of the agent: in a job with such steps a path fails that
+	// leads out of what containers see. Ask right before the path is used.
+	Target(input, value string) (string, error)
 	// Open opens a file that the job names, as far as the job may read it: never
 	// open such a file in another way.
 	Open(path string) (*os.File, error)

@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/dockless-ci/dockless/runner/internal/untildone"
 )
 
 // Options change what is packed.
@@ -23,6 +25,8 @@ type Options struct {
 	// Open opens a file to be packed; nil is os.Open. A file that it refuses fails
 	// the whole.
 	Open func(path string) (*os.File, error)
+	// Limits are those with which the tar will be unpacked.
+	Limits Limits
 }
 
 // Stats say what was packed.
@@ -31,15 +35,19 @@ type Stats struct {
 	Bytes int64 // of files
 }
 
+// ErrTree says that a tree holds more than [Unpack] would take from its tar.
+var ErrTree = errors.New("the directory could not be unpacked again")
+
 var errChanged = errors.New("it changed while it was packed")
 
 // Pack writes the directory at root, without its own name, or the file there, under
-// its name. Sockets, pipes and devices are left out.
+// its name. Sockets, pipes and devices are left out. It fails with [ErrTree] for what
+// Unpack would refuse.
 func Pack(ctx context.Context, to io.Writer, root string, o Options) (Stats, error) {
 	if o.Open == nil {
 		o.Open = os.Open
 	}
-	p := &packing{ctx: ctx, to: tar.NewWriter(to), open: o.Open, first: make(map[inode]string)}
+	p := &packing{ctx: ctx, to: tar.NewWriter(to), open: o.Open, left: o.Limits.orDefault(), first: make(map[inode]string)}
 	resolved, err := filepath.EvalSymlinks(root) // what was asked for may itself be a link
 	if err != nil {
 		return Stats{}, err
@@ -64,6 +72,7 @@ type packing struct {
 	ctx   context.Context //nolint:containedctx // of the call
 	to    *tar.Writer
 	open  func(string) (*os.File, error)
+	left  Limits
 	first map[inode]string // names of files that have several
 	stats Stats
 }
@@ -111,7 +120,15 @@ func (p *packing) entry(path, name string, info fs.FileInfo) error {
 	default:
 		return nil
 	}
-	return p.to.WriteHeader(header)
+	return p.write(header)
+}
+
+// write writes the header of an entry that can be unpacked.
+func (p *packing) write(h *tar.Header) error {
+	if err := p.left.admit(h); err != nil {
+		return fmt.Errorf("%w: %w", ErrTree, err)
+	}
+	return p.to.WriteHeader(h)
 }
 
 func (p *packing) file(path string, header *tar.Header, info fs.FileInfo) error {
@@ -120,7 +137,7 @@ func (p *packing) file(path string, header *tar.Header, info fs.FileInfo) error 
 		key := inode{uint64(s.Dev), s.Ino} //nolint:unconvert // of other sizes elsewhere
 		if first, known := p.first[key]; known {
 			header.Typeflag, header.Linkname = tar.TypeLink, first
-			return p.to.WriteHeader(header)
+			return p.write(header)
 		}
 		p.first[key] = header.Name
 	}
@@ -137,10 +154,10 @@ func (p *packing) file(path string, header *tar.Header, info fs.FileInfo) error 
 		return fmt.Errorf("reading %s: %w", path, errChanged)
 	}
 	header.Typeflag, header.Size = tar.TypeReg, opened.Size()
-	if err := p.to.WriteHeader(header); err != nil {
+	if err := p.write(header); err != nil {
 		return err
 	}
-	n, err := io.Copy(p.to, &untilDone{p.ctx, io.LimitReader(from, header.Size)})
+	n, err := io.Copy(p.to, untildone.Reader(p.ctx, io.LimitReader(from, header.Size)))
 	if err == nil && n < header.Size {
 		err = errChanged
 	}
@@ -149,20 +166,6 @@ func (p *packing) file(path string, header *tar.Header, info fs.FileInfo) error 
 	}
 	p.stats.Bytes += n
 	return nil
-}
-
-// untilDone reads until a context ends.
-type untilDone struct {
-	ctx  context.Context //nolint:containedctx // of the call that reads
-	from io.Reader
-}
-
-// Read implements io.Reader.
-func (u *untilDone) Read(b []byte) (int, error) {
-	if u.ctx.Err() != nil {
-		return 0, context.Cause(u.ctx)
-	}
-	return u.from.Read(b)
 }
 
 // clean returns the local form of an entry's name, "." for the directory itself.

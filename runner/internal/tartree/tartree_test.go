@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dockless-ci/dockless/runner/internal/tartree"
+	"github.com/dockless-ci/dockless/runner/internal/tidy"
 )
 
 func write(t *testing.T, path, text string, mode fs.FileMode) {
@@ -114,7 +115,7 @@ func TestATreeComesBackAsItWas(t *testing.T) {
 	if diff := cmp.Diff(want, facts(t, to)); diff != "" {
 		t.Errorf("unpacked over itself (-packed +unpacked):\n%s", diff)
 	}
-	must(t, tartree.Remove(to))
+	must(t, tidy.Remove(to))
 }
 
 func TestAFileIsPackedUnderItsName(t *testing.T) {
@@ -236,6 +237,41 @@ func TestATarIsBounded(t *testing.T) {
 	}
 }
 
+// What is packed can be unpacked: the limits are the same.
+func TestATreeThatCouldNotBeUnpackedIsNotPacked(t *testing.T) {
+	deep := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(deep, strings.Repeat("a/", 257)), 0o755))
+	large := t.TempDir()
+	write(t, filepath.Join(large, "sparse"), "", 0o644)
+	must(t, os.Truncate(filepath.Join(large, "sparse"), 64<<30+1))
+	for name, c := range map[string]struct {
+		dir    string
+		limits tartree.Limits
+	}{
+		"too deep":         {dir: deep},
+		"too large":        {dir: large},
+		"too many entries": {dir: tree(t), limits: tartree.Limits{Entries: 5}},
+	} {
+		var archive bytes.Buffer
+		_, err := tartree.Pack(t.Context(), &archive, c.dir, tartree.Options{Limits: c.limits})
+		if !errors.Is(err, tartree.ErrTree) || archive.Len() > 1<<20 {
+			t.Errorf("%s: Pack = %v after %d bytes, want ErrTree", name, err, archive.Len())
+		}
+	}
+	whole := tree(t) // with a root, 3 directories, 4 files, 3 links of which one is hard
+	for entries, want := range map[int]error{11: nil, 10: tartree.ErrTree} {
+		var archive bytes.Buffer
+		limits := tartree.Limits{Entries: entries}
+		_, err := tartree.Pack(t.Context(), &archive, whole, tartree.Options{Limits: limits})
+		if err == nil {
+			err = tartree.Unpack(t.Context(), &archive, t.TempDir(), limits)
+		}
+		if !errors.Is(err, want) {
+			t.Errorf("with %d entries: %v, want %v", entries, err, want)
+		}
+	}
+}
+
 func TestBothEndWithTheirContext(t *testing.T) {
 	gone := errors.New("gone")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -260,7 +296,7 @@ func FuzzUnpack(f *testing.F) {
 		if left, err := os.ReadDir(parent); err != nil || len(left) > 1 {
 			t.Errorf("beside the directory there is %v, %v", left, err)
 		}
-		if err := tartree.Remove(dir); err != nil {
+		if err := tidy.Remove(dir); err != nil {
 			t.Error(err)
 		}
 	})

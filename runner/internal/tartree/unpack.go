@@ -10,32 +10,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/runner/internal/untildone"
 )
 
 // ErrArchive says that a tar is none, or holds what must not be written.
 var ErrArchive = errors.New("the archive cannot be used")
-
-// Limits bound what a tar may hold; zero is a default that any real tree keeps.
-type Limits struct {
-	Entries int   // one million
-	Bytes   int64 // of files, 64 GiB
-}
-
-const (
-	defaultEntries = 1_000_000
-	defaultBytes   = 64 << 30
-	// maxName bounds the path of an entry, and the target of a link: what Linux
-	// takes as a path.
-	maxName = 4096
-	// maxDepth bounds the directories above an entry. Removing a tree holds each of
-	// them open.
-	maxDepth = 256
-)
 
 // Unpack writes the tree of a tar into dir, which is made when it is not there.
 // Files that are there are replaced; other ones stay. Links are made as they are,
@@ -51,14 +34,8 @@ func Unpack(ctx context.Context, from io.Reader, dir string, l Limits) (err erro
 		return fmt.Errorf("opening the directory %s: %w", dir, err)
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	if l.Entries == 0 {
-		l.Entries = defaultEntries
-	}
-	if l.Bytes == 0 {
-		l.Bytes = defaultBytes
-	}
-	u := &unpacking{root: root, left: l, made: make(map[string]bool)}
-	archive := tar.NewReader(&untilDone{ctx, from})
+	u := &unpacking{root: root, left: l.orDefault(), made: make(map[string]bool)}
+	archive := tar.NewReader(untildone.Reader(ctx, from))
 	for {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
@@ -91,14 +68,11 @@ type unpacking struct {
 }
 
 func (u *unpacking) entry(h *tar.Header, content io.Reader) error {
-	if u.left.Entries--; u.left.Entries < 0 {
-		return fmt.Errorf("%w: it has too many entries", ErrArchive)
+	if err := u.left.admit(h); err != nil {
+		return fmt.Errorf("%w: %w", ErrArchive, err)
 	}
 	name, local := clean(h.Name)
-	switch {
-	case len(h.Name) > maxName || strings.Count(name, "/") >= maxDepth:
-		return fmt.Errorf("%w: the path of its entry %.40q… has more than %d bytes or %d parts", ErrArchive, h.Name, maxName, maxDepth)
-	case !local:
+	if !local {
 		return hint.With(fmt.Errorf("%w: its entry %q leads out of it", ErrArchive, h.Name), "find out who wrote it")
 	}
 	h.Name = name
@@ -109,9 +83,6 @@ func (u *unpacking) entry(h *tar.Header, content io.Reader) error {
 	case tar.TypeReg:
 		return u.blame(u.file(h, content))
 	case tar.TypeSymlink:
-		if len(h.Linkname) > maxName {
-			return fmt.Errorf("%w: its link %q is too long", ErrArchive, name)
-		}
 		u.links = append(u.links, h)
 		return nil
 	case tar.TypeLink:
@@ -165,9 +136,6 @@ func (u *unpacking) clear(name string) error {
 }
 
 func (u *unpacking) file(h *tar.Header, content io.Reader) error {
-	if u.left.Bytes -= h.Size; u.left.Bytes < 0 {
-		return fmt.Errorf("%w: its files are too large", ErrArchive)
-	}
 	if err := u.clear(h.Name); err != nil {
 		return err
 	}
@@ -258,20 +226,4 @@ func (u *unpacking) blame(err error) error {
 		}
 	}
 	return fmt.Errorf("%w: %w", ErrArchive, err)
-}
-
-// Remove removes a tree even when it has directories in it that lost their write
-// permission, as module caches of Go do.
-func Remove(path string) error {
-	err := os.RemoveAll(path)
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	walk := filepath.WalkDir(path, func(at string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			err = os.Chmod(at, 0o700) //nolint:gosec // a directory that is removed next
-		}
-		return err
-	})
-	return errors.Join(os.RemoveAll(path), walk)
 }

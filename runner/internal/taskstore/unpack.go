@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/runner/internal/zipread"
 )
 
 // What a package may hold. Published packages stay below 100 MB and some
@@ -51,15 +52,13 @@ func unpack(ctx context.Context, archive, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	contents := &bounded{from: file, left: maxDirectory}
-	z, err := zip.NewReader(contents, info.Size())
-	if err != nil {
-		if contents.left < 0 {
-			return errLarge
-		}
+	z, err := zipread.Open(file, info.Size(), maxDirectory)
+	switch {
+	case errors.Is(err, zipread.ErrDirectory):
+		return errLarge
+	case err != nil:
 		return fmt.Errorf("%w: %w", ErrPackage, err)
 	}
-	contents.open = true
 	if err := survey(z.File); err != nil {
 		return err
 	}
@@ -108,23 +107,6 @@ func survey(entries []*zip.File) error {
 		}
 	}
 	return nil
-}
-
-// bounded reads an archive, and at first no more than left bytes of it.
-type bounded struct {
-	from io.ReaderAt
-	left int64
-	open bool // no bound any more
-}
-
-// ReadAt implements io.ReaderAt.
-func (b *bounded) ReadAt(p []byte, at int64) (int, error) {
-	if !b.open {
-		if b.left -= int64(len(p)); b.left < 0 {
-			return 0, errLarge
-		}
-	}
-	return b.from.ReadAt(p, at)
 }
 
 // extraction writes the entries of one archive. Its root refuses every path
