@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -217,6 +218,26 @@ func TestADamagedEntryIsAMiss(t *testing.T) {
 				t.Errorf("restored %q of what was saved afterwards", text)
 			}
 		})
+	}
+}
+
+// A job of the same user can put one there, and opening it would wait for a writer.
+func TestAPipeInThePlaceOfAnEntryIsAMiss(t *testing.T) {
+	dir := t.TempDir()
+	s := newShelf(t, dir, plenty)
+	s.save(jobcache.Key{"k"}, "main", "first")
+	found, err := filepath.Glob(filepath.Join(dir, "main", "*.entry"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("entries %q, %v; want one", found, err)
+	}
+	must(t, os.Remove(found[0]))
+	must(t, syscall.Mkfifo(found[0], 0o600))
+	if text, hit := s.restore(jobcache.Key{"k"}, []jobcache.Key{{"k"}}, "main"); hit.Found || text != "" {
+		t.Errorf("restored %q, %+v", text, hit)
+	}
+	s.save(jobcache.Key{"k"}, "main", "anew")
+	if text, _ := s.restore(jobcache.Key{"k"}, nil, "main"); text != "anew" {
+		t.Errorf("restored %q of what was saved afterwards", text)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/dockless-ci/dockless/runner/internal/plainfile"
 )
 
 // Dir is a directory of entries, which several agents may share:
@@ -45,7 +47,7 @@ func (d Dir) open(scope Scope, key Key) (*os.File, header, error) {
 }
 
 func (d Dir) openFile(path string, fits func(header) bool) (*os.File, header, error) {
-	file, err := os.Open(path)
+	file, err := openPlain(path)
 	if err != nil {
 		return nil, header{}, err
 	}
@@ -100,12 +102,22 @@ func (d Dir) newest(scope Scope, prefix Key) (*os.File, header, error) {
 
 // look reads the first line of an entry.
 func (d Dir) look(scope Scope, name string) (header, error) {
-	file, err := os.Open(filepath.Join(d.Path, string(scope), name))
+	file, err := openPlain(filepath.Join(d.Path, string(scope), name))
 	if err != nil {
 		return header{}, err
 	}
 	defer file.Close() //nolint:errcheck // read only
 	return readHeader(file)
+}
+
+// openPlain opens an entry. A pipe or a link in its place, which a job can put there,
+// is no entry: it is removed, and nobody waits for it.
+func openPlain(path string) (*os.File, error) {
+	file, err := plainfile.Open(path)
+	if errors.Is(err, plainfile.ErrNotPlain) {
+		return nil, errors.Join(fs.ErrNotExist, os.Remove(path))
+	}
+	return file, err
 }
 
 // create makes a file for an entry that has no name yet.
