@@ -49,25 +49,25 @@ func TestAStepRunsInItsTargetOrWhereItsJobDoes(t *testing.T) {
 }
 
 func TestPathsInCommandsAreThoseOfTheHost(t *testing.T) {
-	a := &attempt{where: &container{alias: "box", sees: mounts.Table{{Host: "/work/1", Inside: "/__w/1"}}}}
+	a := &attempt{where: &container{alias: "box", sees: mounts.Table{{Host: "/azp/1", Inside: "/__w/1"}}}}
 	for _, c := range []struct {
 		name           command.Command
 		data, property string // afterwards
 	}{
-		{command.Command{Area: "task", Event: "uploadsummary", Data: "/__w/1/s/a.md"}, "/work/1/s/a.md", ""},
+		{command.Command{Area: "task", Event: "uploadsummary", Data: "/__w/1/s/a.md"}, "/azp/1/s/a.md", ""},
 		{command.Command{Area: "task", Event: "uploadfile", Data: "s/a.md"}, "s/a.md", ""},
-		{command.Command{Area: "artifact", Event: "upload", Data: "/work/1/a"}, "/work/1/a", ""},
+		{command.Command{Area: "artifact", Event: "upload", Data: "/azp/1/a"}, "/azp/1/a", ""},
 		{command.Command{Area: "task", Event: "setvariable", Data: "/__w/1/s"}, "/__w/1/s", ""},
-		{command.Command{Area: "task", Event: "logissue", Data: "x", Properties: map[string]string{"sourcepath": "/__w/1/s/a.go"}}, "x", "/work/1/s/a.go"},
+		{command.Command{Area: "task", Event: "logissue", Data: "x", Properties: map[string]string{"sourcepath": "/__w/1/s/a.go"}}, "x", "/azp/1/s/a.go"},
 		{command.Command{Area: "task", Event: "logissue", Data: "x", Properties: map[string]string{"sourcepath": "/usr/a.h"}}, "x", "/usr/a.h"},
-		{command.Command{Area: "results", Event: "publish", Properties: map[string]string{"resultfiles": "/__w/1/a.xml, b.xml"}}, "", "/work/1/a.xml,b.xml"},
+		{command.Command{Area: "results", Event: "publish", Properties: map[string]string{"resultfiles": "/__w/1/a.xml, b.xml"}}, "", "/azp/1/a.xml,b.xml"},
 	} {
 		got, err := a.outside(c.name)
 		if err != nil || got.Data != c.data || got.Properties["sourcepath"]+got.Properties["resultfiles"] != c.property {
 			t.Errorf("%s became %q, %q, %v, want %q, %q", c.name.Name(), got.Data, got.Properties, err, c.data, c.property)
 		}
 	}
-	for _, path := range []string{"/etc/passwd", "/__w/1/../../etc/passwd", "/__w", "/work/1/../2"} {
+	for _, path := range []string{"/etc/passwd", "/__w/1/../../etc/passwd", "/__w", "/azp/1/../2"} {
 		_, err := a.outside(command.Command{Area: "artifact", Event: "upload", Data: path})
 		if err == nil || !strings.Contains(err.Error(), path) || len(hint.All(err)) == 0 {
 			t.Errorf("uploading %s = %v, want an error that names it, with a hint", path, err)

@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/agent"
-	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -234,5 +233,3 @@ func (s *agentSettings) warnOfTaskStore(ctx context.Context, log *slog.Logger) {
 		log.WarnContext(ctx, "jobs can change the packages in the task store", "folder", dir, "hint", advice)
 	}
 }
-
-var _ runner.TaskSource = (*ado.TaskClient)(nil)

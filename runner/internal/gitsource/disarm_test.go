@@ -142,7 +142,7 @@ func TestARepositoryAroundTheSourcesIsNotObeyed(t *testing.T) {
 func TestARepositoryThatNoJobChangedStaysAsItIs(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("git-lfs"); err != nil {
-		t.Skip("git-lfs is not here")
+		t.Fatal("git-lfs is missing: make setup installs it")
 	}
 	sub, origin := repository(t, "lib", "library"), repository(t, "file", "one", "a/x", "x")
 	git(t, origin, "submodule", "add", "-q", sub, "lib")

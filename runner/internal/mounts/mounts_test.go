@@ -8,49 +8,49 @@ import (
 )
 
 var table = mounts.Table{
-	{Host: "/work/1", Inside: "/__w/1"},
-	{Host: "/work/_temp", Inside: "/__w/_temp"},
+	{Host: "/azp/1", Inside: "/__w/1"},
+	{Host: "/azp/_temp", Inside: "/__w/_temp"},
 	{Host: "/opt/tools", Inside: "/__t"},
 }
 
 func TestPathsInTextsAreFoundWhole(t *testing.T) {
 	for text, want := range map[string]string{
-		"/work/1":                          "/__w/1",
-		"/work/1/s/a b":                    "/__w/1/s/a b",
-		"cd '/work/1/s' && ls /opt/tools":  "cd '/__w/1/s' && ls /__t",
-		"-Da=/work/1/s:/work/_temp,/tmp":   "-Da=/__w/1/s:/__w/_temp,/tmp",
-		`{"file":"/work/_temp/x.json"}`:    `{"file":"/__w/_temp/x.json"}`,
-		"file:///work/1/s":                 "file:///__w/1/s",
-		"https://host//work/1":             "https://host//work/1",
-		"-I/work/1/include -L/work/1":      "-I/__w/1/include -L/__w/1",
-		"x-I/work/1":                       "x-I/work/1",
-		"/work/10/s":                       "/work/10/s",
-		"/work/1.old":                      "/work/1.old",
-		"/work/1-b /work/_temporary":       "/work/1-b /work/_temporary",
-		"/data/work/1":                     "/data/work/1",
-		"./work/1 ~/work/1 $HOME/work/1":   "./work/1 ~/work/1 $HOME/work/1",
-		"${HOME}/work/1 $(pwd)/work/1":     "${HOME}/work/1 $(pwd)/work/1",
-		"/work/1\n/work/1/s\n":             "/__w/1\n/__w/1/s\n",
-		"/work/1ä":                         "/work/1ä",
-		"nothing":                          "nothing",
-		"":                                 "",
-		"/work/1/s//work/1":                "/__w/1/s//work/1",
-		"@/work/1/rsp \"/opt/tools/node\"": "@/__w/1/rsp \"/__t/node\"",
+		"/azp/1":                          "/__w/1",
+		"/azp/1/s/a b":                    "/__w/1/s/a b",
+		"cd '/azp/1/s' && ls /opt/tools":  "cd '/__w/1/s' && ls /__t",
+		"-Da=/azp/1/s:/azp/_temp,/tmp":    "-Da=/__w/1/s:/__w/_temp,/tmp",
+		`{"file":"/azp/_temp/x.json"}`:    `{"file":"/__w/_temp/x.json"}`,
+		"file:///azp/1/s":                 "file:///__w/1/s",
+		"https://host//azp/1":             "https://host//azp/1",
+		"-I/azp/1/include -L/azp/1":       "-I/__w/1/include -L/__w/1",
+		"x-I/azp/1":                       "x-I/azp/1",
+		"/azp/10/s":                       "/azp/10/s",
+		"/azp/1.old":                      "/azp/1.old",
+		"/azp/1-b /azp/_temporary":        "/azp/1-b /azp/_temporary",
+		"/data/azp/1":                     "/data/azp/1",
+		"./azp/1 ~/azp/1 $HOME/azp/1":     "./azp/1 ~/azp/1 $HOME/azp/1",
+		"${HOME}/azp/1 $(pwd)/azp/1":      "${HOME}/azp/1 $(pwd)/azp/1",
+		"/azp/1\n/azp/1/s\n":              "/__w/1\n/__w/1/s\n",
+		"/azp/1ä":                         "/azp/1ä",
+		"nothing":                         "nothing",
+		"":                                "",
+		"/azp/1/s//azp/1":                 "/__w/1/s//azp/1",
+		"@/azp/1/rsp \"/opt/tools/node\"": "@/__w/1/rsp \"/__t/node\"",
 	} {
 		if got := table.Inside(text); got != want {
 			t.Errorf("Inside(%q) = %q, want %q", text, got, want)
 		}
 	}
-	if got, want := table.Outside("cp /__w/1/s/x /__t/y /__w"), "cp /work/1/s/x /opt/tools/y /__w"; got != want {
+	if got, want := table.Outside("cp /__w/1/s/x /__t/y /__w"), "cp /azp/1/s/x /opt/tools/y /__w"; got != want {
 		t.Errorf("Outside = %q, want %q", got, want)
 	}
 }
 
 func TestAPathOfTheContainerStaysInItsMount(t *testing.T) {
 	for inside, want := range map[string]string{
-		"/__w/1/s/report.md":   "/work/1/s/report.md",
-		"/__w/1":               "/work/1",
-		"/__w/1/../_temp/x":    "/work/_temp/x",
+		"/__w/1/s/report.md":   "/azp/1/s/report.md",
+		"/__w/1":               "/azp/1",
+		"/__w/1/../_temp/x":    "/azp/_temp/x",
 		"/__w/1/../../etc/pwd": "",
 		"/__w":                 "",
 		"/etc/passwd":          "",
@@ -62,13 +62,13 @@ func TestAPathOfTheContainerStaysInItsMount(t *testing.T) {
 			t.Errorf("HostPath(%q) = %q, %t, want %q", inside, got, ok, want)
 		}
 	}
-	if !table.Sees("/work/1/s") || table.Sees("/work/2") || table.Sees("/") {
+	if !table.Sees("/azp/1/s") || table.Sees("/azp/2") || table.Sees("/") {
 		t.Error("what is mounted is not what the container sees")
 	}
 }
 
 func FuzzTranslation(f *testing.F) {
-	for _, text := range []string{"/work/1/s", "a /work/_temp:/opt/tools", "\xff/work/1", "/__w/1 /work/1", "//work/1//"} {
+	for _, text := range []string{"/azp/1/s", "a /azp/_temp:/opt/tools", "\xff/azp/1", "/__w/1 /azp/1", "//azp/1//"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
