@@ -14,9 +14,12 @@ import (
 	"github.com/google/shlex"
 	"github.com/google/uuid"
 
+	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
+	"github.com/dockless-ci/dockless/internal/imagelayout"
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/registryauth"
 )
 
 // dockerTasks are the built-ins that build and push images.
@@ -34,7 +37,7 @@ type dockerStep struct {
 	*attempt
 	registry *registry // nil: the step names no connection
 	config   string    // directory of the Docker configuration; empty: none
-	auth     *imagebuild.Auth
+	auth     *registryauth.Auth
 	outputs  []string // files with the output of each command
 	built    *imagebuild.Result
 	metadata string // file that --metadata-file names; empty: none
@@ -114,8 +117,8 @@ func (d *dockerStep) names() []string {
 }
 
 // layout is where the images of the job stay until they are pushed.
-func (d *dockerStep) layout() imagebuild.Layout {
-	return imagebuild.Layout{Dir: filepath.Join(d.x.folders.temp, "images")}
+func (d *dockerStep) layout() imagelayout.Layout {
+	return imagelayout.Layout{Dir: filepath.Join(d.x.folders.temp, "images")}
 }
 
 // build builds the image and keeps it in the layout of the job.
@@ -216,9 +219,9 @@ func (d *dockerStep) load(ctx context.Context) error {
 }
 
 // cachePolicy says which build caches belong to the branch of the job.
-func (x *execution) cachePolicy() imagebuild.CachePolicy {
+func (x *execution) cachePolicy() buildcache.Policy {
 	o := x.origin()
-	return imagebuild.CachePolicy{
+	return buildcache.Policy{
 		Repo: x.cfg.CacheRepo, Branch: o.branch, TargetBranch: o.target, DefaultBranch: o.standard, Fork: o.fork,
 	}
 }
@@ -270,8 +273,8 @@ func (d *dockerStep) push(ctx context.Context) error {
 }
 
 func (d *dockerStep) pushOne(ctx context.Context, name string, out io.Writer) error {
-	digest, err := d.layout().Push(ctx, name, imagebuild.PushOptions{Auth: d.auth, Insecure: d.x.docker.insecure})
-	if errors.Is(err, imagebuild.ErrImageNotFound) {
+	digest, err := d.layout().Push(ctx, name, imagelayout.PushOptions{Auth: d.auth, Insecure: d.x.docker.insecure})
+	if errors.Is(err, imagelayout.ErrNotFound) {
 		docker, lerr := d.env.look("docker")
 		if lerr != nil {
 			return hint.With(err, "build the image in this job with Docker@2, or install the docker program")

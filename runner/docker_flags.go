@@ -9,6 +9,8 @@ import (
 	"github.com/google/shlex"
 	"github.com/spf13/pflag"
 
+	"github.com/dockless-ci/dockless/internal/buildcache"
+	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 )
@@ -49,7 +51,7 @@ func (d *dockerStep) buildFlags(r *imagebuild.Request, arguments string) error {
 		return fmt.Errorf("reading the input arguments: %q is no flag", f.Arg(0))
 	}
 	lookup := func(name string) (string, bool) { v, ok := d.env[name]; return v, ok }
-	around := imagebuild.Surroundings{Dir: d.x.path(""), LookupEnv: lookup, Open: d.x.open}
+	around := buildflags.Surroundings{Dir: d.x.path(""), LookupEnv: lookup, Open: d.x.open}
 	if file != "" {
 		r.Dockerfile = d.x.path(file)
 	}
@@ -57,10 +59,10 @@ func (d *dockerStep) buildFlags(r *imagebuild.Request, arguments string) error {
 		d.metadata = d.x.path(d.metadata)
 	}
 	r.Tags, r.Platforms = append(r.Tags, tags...), platforms
-	if r.BuildArgs, err = imagebuild.ParsePairs(args, lookup); err != nil {
+	if r.BuildArgs, err = buildflags.ParsePairs(args, lookup); err != nil {
 		return fmt.Errorf("reading the input arguments: %w", err)
 	}
-	more, err := imagebuild.ParsePairs(labels, nil)
+	more, err := buildflags.ParsePairs(labels, nil)
 	if err != nil {
 		return fmt.Errorf("reading the input arguments: %w", err)
 	}
@@ -70,14 +72,14 @@ func (d *dockerStep) buildFlags(r *imagebuild.Request, arguments string) error {
 	maps.Copy(r.Labels, more)
 	parse := func(err error) error { return fmt.Errorf("reading the input arguments: %w", err) }
 	for _, text := range secrets {
-		s, err := imagebuild.ParseSecret(text, around)
+		s, err := buildflags.ParseSecret(text, around)
 		if err != nil {
 			return parse(err)
 		}
 		r.Secrets = append(r.Secrets, s)
 	}
 	for _, text := range ssh {
-		s, err := imagebuild.ParseSSH(text, around)
+		s, err := buildflags.ParseSSH(text, around)
 		if err != nil {
 			return parse(err)
 		}
@@ -92,9 +94,9 @@ func (d *dockerStep) buildFlags(r *imagebuild.Request, arguments string) error {
 		}
 		r.SSH = append(r.SSH, s)
 	}
-	for texts, entries := range map[*[]string]*[]imagebuild.CacheEntry{&from: &r.CacheFrom, &to: &r.CacheTo} {
+	for texts, entries := range map[*[]string]*[]buildcache.Entry{&from: &r.CacheFrom, &to: &r.CacheTo} {
 		for _, text := range *texts {
-			c, err := imagebuild.ParseCache(text)
+			c, err := buildflags.ParseCache(text)
 			if err != nil {
 				return parse(err)
 			}

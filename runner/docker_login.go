@@ -14,8 +14,8 @@ import (
 	"strings"
 
 	"github.com/dockless-ci/dockless/internal/hint"
-	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/registryauth"
 )
 
 // dockerSession is what the Docker steps of a job share. Its files lie in the
@@ -157,7 +157,7 @@ func (x *execution) dockerConfig() string {
 
 // credentials are those of the Docker configuration in dir, which the job may have
 // written.
-func (x *execution) credentials(dir string) (*imagebuild.Auth, error) {
+func (x *execution) credentials(dir string) (*registryauth.Auth, error) {
 	if dir == "" {
 		return nil, nil //nolint:nilnil // no directory is no credentials
 	}
@@ -168,7 +168,7 @@ func (x *execution) credentials(dir string) (*imagebuild.Auth, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the Docker configuration: %w", err)
 	}
-	return imagebuild.ReadAuth(text, x.cfg.DockerConfig)
+	return registryauth.Read(text, x.cfg.DockerConfig)
 }
 
 // login keeps a registry's credentials for the steps that follow.

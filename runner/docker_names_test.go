@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/mask"
@@ -121,7 +122,7 @@ func TestArgumentsOfABuild(t *testing.T) {
 	want := imagebuild.Request{
 		BuildArgs: map[string]string{"A": "1", "B": "two words", "FROM_ENV": "e"}, Target: "last", Tags: []string{"extra:1"}, NoCache: true, Pull: true,
 		Platforms: []string{"linux/arm64", "linux/amd64"}, Labels: map[string]string{"k": "v"}, Dockerfile: "/src/other/Dockerfile",
-		CacheFrom: []imagebuild.CacheEntry{{Type: "registry", Attrs: map[string]string{"ref": "r/c"}}},
+		CacheFrom: []buildcache.Entry{{Type: "registry", Attrs: map[string]string{"ref": "r/c"}}},
 	}
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Errorf("request (-want +got):\n%s", diff)

@@ -12,9 +12,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/internal/buildcache"
+	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/logging"
+	"github.com/dockless-ci/dockless/internal/registryauth"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -90,7 +93,7 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) (err error) {
 	}
 	request.Insecure = settings.Insecure
 	request.Cache = cacheOf(ctx, f.cacheRepo, dir)
-	if request.Auth, err = imagebuild.LoadAuth(dockerConfigDir()); err != nil {
+	if request.Auth, err = registryauth.Load(dockerConfigDir()); err != nil {
 		return err
 	}
 	if err := request.Validate(); err != nil {
@@ -146,7 +149,7 @@ func (f *buildFlags) report(cmd *cobra.Command, r *imagebuild.Result) error {
 
 // request turns the flags into a request, reporting every bad one.
 func (f *buildFlags) request(cmd *cobra.Command, dir string) (imagebuild.Request, error) {
-	s := imagebuild.Surroundings{LookupEnv: os.LookupEnv, Stdout: cmd.OutOrStdout()}
+	s := buildflags.Surroundings{LookupEnv: os.LookupEnv, Stdout: cmd.OutOrStdout()}
 	r := imagebuild.Request{
 		Context: dir, Dockerfile: f.file, Tags: f.tags, Target: f.target, Platforms: f.platforms,
 		NoCache: f.noCache, Pull: f.pull, Push: f.push, Attestations: map[string]string{},
@@ -156,36 +159,36 @@ func (f *buildFlags) request(cmd *cobra.Command, dir string) (imagebuild.Request
 		r.Dockerfile, r.DockerfileText = "", cmd.InOrStdin()
 	}
 	pairs := func(flags []string, lookup func(string) (string, bool)) map[string]string {
-		m, err := imagebuild.ParsePairs(flags, lookup)
+		m, err := buildflags.ParsePairs(flags, lookup)
 		errs = append(errs, err)
 		return m
 	}
 	r.BuildArgs, r.Labels = pairs(f.buildArgs, os.LookupEnv), pairs(f.labels, nil)
 	for _, flag := range f.secrets {
-		secret, err := imagebuild.ParseSecret(flag, s)
+		secret, err := buildflags.ParseSecret(flag, s)
 		r.Secrets, errs = append(r.Secrets, secret), append(errs, err)
 	}
 	for _, flag := range f.ssh {
-		agent, err := imagebuild.ParseSSH(flag, s)
+		agent, err := buildflags.ParseSSH(flag, s)
 		r.SSH, errs = append(r.SSH, agent), append(errs, err)
 	}
 	for _, flag := range f.outputs {
-		out, err := imagebuild.ParseOutput(flag, s)
+		out, err := buildflags.ParseOutput(flag, s)
 		r.Outputs, errs = append(r.Outputs, out), append(errs, err)
 	}
 	for _, flag := range f.cacheFrom {
-		entry, err := imagebuild.ParseCache(flag)
+		entry, err := buildflags.ParseCache(flag)
 		r.CacheFrom, errs = append(r.CacheFrom, entry), append(errs, err)
 	}
 	for _, flag := range f.cacheTo {
-		entry, err := imagebuild.ParseCache(flag)
+		entry, err := buildflags.ParseCache(flag)
 		r.CacheTo, errs = append(r.CacheTo, entry), append(errs, err)
 	}
 	for _, a := range []struct{ kind, flag string }{{"sbom", f.sbom}, {"provenance", f.provenance}} {
 		if a.flag == "" {
 			continue
 		}
-		attest, wanted, err := imagebuild.ParseAttestation(a.flag)
+		attest, wanted, err := buildflags.ParseAttestation(a.flag)
 		if errs = append(errs, err); wanted {
 			r.Attestations[a.kind] = attest
 		}
@@ -195,8 +198,8 @@ func (f *buildFlags) request(cmd *cobra.Command, dir string) (imagebuild.Request
 
 // cacheOf returns the cache policy for a context: the branch is the job's, and
 // outside of a job the one that is checked out.
-func cacheOf(ctx context.Context, repo, dir string) imagebuild.CachePolicy {
-	p := imagebuild.CachePolicy{
+func cacheOf(ctx context.Context, repo, dir string) buildcache.Policy {
+	p := buildcache.Policy{
 		Repo:          repo,
 		Branch:        os.Getenv("BUILD_SOURCEBRANCH"),
 		TargetBranch:  os.Getenv("SYSTEM_PULLREQUEST_TARGETBRANCH"),

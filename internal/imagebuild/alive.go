@@ -20,6 +20,8 @@ import (
 	"github.com/moby/buildkit/util/grpcerrors"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
+
+	"github.com/dockless-ci/dockless/internal/buildcache"
 )
 
 // errImportSlow says that a cache registry was waited for long enough.
@@ -27,8 +29,8 @@ var errImportSlow = errors.New("the cache registry does not answer")
 
 // answers is what buildkitd found out about the caches of a build.
 type answers struct {
-	usable []CacheEntry     // imports that exist, and those nobody could ask about
-	dead   map[string]error // registries that cannot be reached, and why
+	usable []buildcache.Entry // imports that exist, and those nobody could ask about
+	dead   map[string]error   // registries that cannot be reached, and why
 }
 
 // deadFor is how long a registry that did not answer is not asked again, so that
@@ -63,9 +65,9 @@ func (d *deadRegistries) check(registry string) error {
 }
 
 // known finds out which of the imports can be used now.
-func (s *solver) known(ctx context.Context, imports []CacheEntry) (answers, error) {
+func (s *solver) known(ctx context.Context, imports []buildcache.Entry) (answers, error) {
 	dead := make(map[string]error)
-	var open []CacheEntry
+	var open []buildcache.Entry
 	for _, e := range imports {
 		registry := registryOf(e)
 		if why := s.b.dead.check(registry); registry != "" && why != nil {
@@ -97,12 +99,12 @@ func (s *solver) known(ctx context.Context, imports []CacheEntry) (answers, erro
 // with its context. It is made from where the import would be made, with
 // buildkitd's own idea of mirrors and certificates, and it spares the build the
 // imports of branches that have no cache yet.
-func (s *solver) ask(ctx context.Context, refs []CacheEntry, longest time.Duration) (answers, error) {
+func (s *solver) ask(ctx context.Context, refs []buildcache.Entry, longest time.Duration) (answers, error) {
 	out := answers{dead: make(map[string]error)}
 	if longest <= 0 {
-		longest = defaultImportTimeout
+		longest = buildcache.DefaultImportTimeout
 	}
-	var lookups []CacheEntry
+	var lookups []buildcache.Entry
 	for _, e := range refs {
 		if registryOf(e) == "" {
 			out.usable = append(out.usable, e)
@@ -148,7 +150,7 @@ func (s *solver) ask(ctx context.Context, refs []CacheEntry, longest time.Durati
 
 // gateway opens a build that solves nothing and lets f ask its questions.
 func (s *solver) gateway(ctx context.Context, f func(context.Context, gateway.Client)) error {
-	auth, err := s.r.Auth.attachable()
+	auth, err := s.r.Auth.Attachable()
 	if err != nil {
 		return err
 	}
@@ -169,7 +171,7 @@ func (s *solver) gateway(ctx context.Context, f func(context.Context, gateway.Cl
 }
 
 // lookUp returns nil when the cache exists and answers.
-func lookUp(ctx context.Context, gw gateway.Client, e CacheEntry) error {
+func lookUp(ctx context.Context, gw gateway.Client, e buildcache.Entry) error {
 	named, err := reference.ParseNormalizedNamed(e.Attrs["ref"])
 	if err != nil {
 		return fmt.Errorf("reading the cache reference %q: %w", e.Attrs["ref"], err)

@@ -18,6 +18,7 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
 
@@ -125,7 +126,7 @@ func newSolver(ctx context.Context, b *Builder, node buildxsetup.Node, r *Reques
 // build solves for the image and then for the cache.
 func (s *solver) build(ctx context.Context) (*Result, error) {
 	start := time.Now()
-	known, err := s.known(ctx, slices.Concat(s.r.CacheFrom, s.r.Cache.imports(s.r, s.platform)))
+	known, err := s.known(ctx, slices.Concat(s.r.CacheFrom, s.r.cache().Imports(s.platform)))
 	if err != nil {
 		return nil, explain(ctx, err, s.node, s.dockerfileName())
 	}
@@ -150,7 +151,7 @@ func (s *solver) build(ctx context.Context) (*Result, error) {
 	if err := s.keep(ctx, response); err != nil {
 		return nil, err
 	}
-	if export := s.r.Cache.export(s.r, s.platform); export.Type != "" {
+	if export := s.r.cache().Export(s.platform); export.Type != "" {
 		result.Export = s.exportCache(ctx, export, known)
 		result.Stats.Export = result.Export.Duration
 	}
@@ -162,7 +163,7 @@ func (s *solver) build(ctx context.Context) (*Result, error) {
 
 // solveImage solves with cache imports and, when fetching a layer from one of
 // their registries is what went wrong, once more without that registry's.
-func (s *solver) solveImage(ctx context.Context, id string, imports []CacheEntry) (map[string]string, error) {
+func (s *solver) solveImage(ctx context.Context, id string, imports []buildcache.Entry) (map[string]string, error) {
 	for {
 		response, err := s.solveOnce(ctx, id, imports)
 		if err == nil || ctx.Err() != nil {
@@ -173,11 +174,11 @@ func (s *solver) solveImage(ctx context.Context, id string, imports []CacheEntry
 			return nil, err
 		}
 		s.b.log.WarnContext(ctx, "building again without the caches of a registry", "registry", blamed, "error", oneLine(err))
-		imports = slices.DeleteFunc(slices.Clone(imports), func(e CacheEntry) bool { return registryOf(e) == blamed })
+		imports = slices.DeleteFunc(slices.Clone(imports), func(e buildcache.Entry) bool { return registryOf(e) == blamed })
 	}
 }
 
-func (s *solver) solveOnce(ctx context.Context, id string, imports []CacheEntry) (map[string]string, error) {
+func (s *solver) solveOnce(ctx context.Context, id string, imports []buildcache.Entry) (map[string]string, error) {
 	opt, err := s.options(imports)
 	if err != nil {
 		return nil, err
@@ -240,7 +241,7 @@ func (s *solver) result(id string, response map[string]string) (*Result, error) 
 	return out, nil
 }
 
-func solveEntries(entries []CacheEntry, insecure []string) []client.CacheOptionsEntry {
+func solveEntries(entries []buildcache.Entry, insecure []string) []client.CacheOptionsEntry {
 	out := make([]client.CacheOptionsEntry, 0, len(entries))
 	for _, e := range entries {
 		attrs := maps.Clone(e.Attrs)

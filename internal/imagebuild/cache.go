@@ -11,10 +11,12 @@ import (
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/identity"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/dockless-ci/dockless/internal/buildcache"
 )
 
 // registryOf returns the registry of a cache entry, host[:port], or "".
-func registryOf(e CacheEntry) string {
+func registryOf(e buildcache.Entry) string {
 	if e.Type != "registry" {
 		return ""
 	}
@@ -29,7 +31,7 @@ func registryOf(e CacheEntry) string {
 // "". Layers that a cache promised are fetched when they are needed, and what
 // the registry says then reaches us as text. A step that ran and failed is never
 // the registry's fault.
-func blamedFor(err error, imports []CacheEntry) string {
+func blamedFor(err error, imports []buildcache.Entry) string {
 	if strings.Contains(err.Error(), "did not complete successfully") {
 		return ""
 	}
@@ -51,7 +53,7 @@ var errRebuilding = errors.New("the node has dropped a step's result in the mean
 // It imports what the first solve imported: steps that came from there are not
 // on the node as long as nobody needed their files. A registry that did not
 // answer before is not tried again.
-func (s *solver) exportCache(ctx context.Context, entry CacheEntry, known answers) *CacheExport {
+func (s *solver) exportCache(ctx context.Context, entry buildcache.Entry, known answers) *CacheExport {
 	start := time.Now()
 	out := &CacheExport{Ref: entry.Attrs["ref"]}
 	if dead := known.dead[registryOf(entry)]; dead != nil {
@@ -71,10 +73,10 @@ func (s *solver) exportCache(ctx context.Context, entry CacheEntry, known answer
 	return out
 }
 
-func (s *solver) solveExport(ctx context.Context, entry CacheEntry, imports []CacheEntry) error {
+func (s *solver) solveExport(ctx context.Context, entry buildcache.Entry, imports []buildcache.Entry) error {
 	longest := s.r.Cache.ExportTimeout
 	if longest <= 0 {
-		longest = defaultExportTimeout
+		longest = buildcache.DefaultExportTimeout
 	}
 	ctx, cancelTimeout := context.WithTimeoutCause(ctx, longest, fmt.Errorf("not done within %s", longest))
 	defer cancelTimeout()
@@ -86,7 +88,7 @@ func (s *solver) solveExport(ctx context.Context, entry CacheEntry, imports []Ca
 	}
 	delete(opt.FrontendAttrs, "no-cache")
 	opt.Ref = identity.NewID()
-	opt.CacheExports = solveEntries([]CacheEntry{entry}, s.r.Insecure)
+	opt.CacheExports = solveEntries([]buildcache.Entry{entry}, s.r.Insecure)
 	shown := make(map[digest.Digest]bool)
 	var failure string // of the export, which ignore-error keeps out of the answer
 	_, err = s.solve(ctx, opt, func(st *client.SolveStatus) {

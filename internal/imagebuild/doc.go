@@ -7,6 +7,6 @@
 // and draws the progress, then exports the cache in a second, bounded solve
 // that can no longer spoil the image. The [Result] holds digest, names, metadata
 // as buildx writes it, and every step with what became of it. A build without
-// push can keep its image in a [Layout], from where the same bytes are pushed or
+// push can keep its image in a [imagelayout.Layout], from where the same bytes are pushed or
 // loaded later.
 package imagebuild

@@ -40,14 +40,4 @@ func TestFilesOfABuildAreOpenedAsItsRequestSays(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
-	around := Surroundings{Dir: dir, Open: opened}
-	for name, want := range map[string]error{"open": nil, "closed": fs.ErrPermission} {
-		secret, err := ParseSecret("id=s,src="+name, around)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if value, err := secret.Open(t.Context()); !errors.Is(err, want) || (err == nil && string(value) != name) {
-			t.Errorf("the secret from %s = %q, %v, want %v", name, value, err, want)
-		}
-	}
 }

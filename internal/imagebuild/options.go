@@ -23,6 +23,7 @@ import (
 	"github.com/tonistiigi/fsutil"
 	"github.com/tonistiigi/fsutil/types"
 
+	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
 
@@ -69,7 +70,7 @@ func withText(r *Request) (*Request, error) {
 }
 
 // options returns what all solves of the build have in common.
-func (s *solver) options(imports []CacheEntry) (client.SolveOpt, error) {
+func (s *solver) options(imports []buildcache.Entry) (client.SolveOpt, error) {
 	attachables, err := s.attachables()
 	if err != nil {
 		return client.SolveOpt{}, err
@@ -151,7 +152,7 @@ func (s *solver) attrs() map[string]string {
 }
 
 func (s *solver) attachables() ([]session.Attachable, error) {
-	auth, err := s.r.Auth.attachable()
+	auth, err := s.r.Auth.Attachable()
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +285,7 @@ func (o Output) entry(names string) (client.ExportEntry, error) {
 	}
 	switch {
 	case o.Type == client.ExporterImage || o.Type == "cacheonly":
-	case o.Type == client.ExporterLocal || o.isStore():
+	case o.Type == client.ExporterLocal || o.IsStore():
 		e.OutputDir = o.Dest
 	default:
 		e.Output = o.open

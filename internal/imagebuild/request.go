@@ -14,7 +14,10 @@ import (
 	"github.com/distribution/reference"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/imagename"
+	"github.com/dockless-ci/dockless/internal/registryauth"
 )
 
 // Request says what to build, how, and where the result goes. Its zero value
@@ -44,18 +47,18 @@ type Request struct {
 	Attestations map[string]string
 
 	Push    bool                           // push every tag
-	Layout  string                         // directory of a [Layout] that keeps the image under its tags
+	Layout  string                         // directory of a [imagelayout.Layout] that keeps the image under its tags
 	Load    func() (io.WriteCloser, error) // opens where the image goes as an archive that `docker load` and `podman load` read
 	Outputs []Output                       // further outputs, as of -o
 
-	CacheFrom []CacheEntry // as of --cache-from, beside those of Cache
-	CacheTo   []CacheEntry // as of --cache-to, beside that of Cache
-	Cache     CachePolicy
+	CacheFrom []buildcache.Entry // as of --cache-from, beside those of Cache
+	CacheTo   []buildcache.Entry // as of --cache-to, beside that of Cache
+	Cache     buildcache.Policy
 
 	// Insecure names registries, host[:port], that are spoken to without TLS or
 	// with a certificate that nobody checks. Those on localhost need no mention.
 	Insecure []string
-	Auth     *Auth // credentials for registries; nil is none
+	Auth     *registryauth.Auth // credentials for registries; nil is none
 
 	// Open opens the files of the context and the Dockerfile; nil is os.Open. A
 	// caller that may read more than the one it builds for narrows it.
@@ -84,13 +87,6 @@ type Output struct {
 	Dest   string
 	Attrs  map[string]string
 	Stdout io.Writer
-}
-
-// CacheEntry is one cache import or export: a type of BuildKit's and its
-// settings.
-type CacheEntry struct {
-	Type  string
-	Attrs map[string]string
 }
 
 // Validate reports everything in r that can be known to be wrong without
@@ -124,7 +120,7 @@ func (r *Request) Validate() error {
 		stores++
 	}
 	for _, o := range r.Outputs {
-		if o.isStore() {
+		if o.IsStore() {
 			stores++
 		}
 	}
@@ -179,6 +175,23 @@ func (r *Request) checkFiles() error {
 	return nil
 }
 
+// cache returns the cache policy with a name: that of the first tag's repository,
+// else that of the context's directory.
+func (r *Request) cache() buildcache.Policy {
+	p := r.Cache
+	if p.Name == "" && len(r.Tags) > 0 {
+		if named, err := imagename.Full(r.Tags[0]); err == nil {
+			p.Name = reference.Path(named)
+		}
+	}
+	if p.Name == "" && !r.remote() {
+		if abs, err := filepath.Abs(r.Context); err == nil {
+			p.Name = filepath.Base(abs)
+		}
+	}
+	return p
+}
+
 // references returns the tags in full, each once.
 func (r *Request) references() ([]reference.Named, error) {
 	var (
@@ -186,7 +199,7 @@ func (r *Request) references() ([]reference.Named, error) {
 		errs []error
 	)
 	for _, tag := range r.Tags {
-		named, err := normalize(tag)
+		named, err := imagename.Full(tag)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -196,15 +209,6 @@ func (r *Request) references() ([]reference.Named, error) {
 		}
 	}
 	return out, errors.Join(errs...)
-}
-
-// normalize returns an image name in full: with its registry and a tag.
-func normalize(name string) (reference.Named, error) {
-	named, err := reference.ParseNormalizedNamed(name)
-	if err != nil {
-		return nil, hint.With(fmt.Errorf("%q is no image name: %w", name, err), "use [registry/]repository[:tag] in lower case")
-	}
-	return reference.TagNameOnly(named), nil
 }
 
 func (r *Request) platforms() ([]ocispecs.Platform, error) {
@@ -228,7 +232,7 @@ func (r *Request) platforms() ([]ocispecs.Platform, error) {
 	return out, errors.Join(errs...)
 }
 
-// isStore reports whether the output is a directory of content.
-func (o Output) isStore() bool {
+// IsStore reports whether the output is a directory of content.
+func (o Output) IsStore() bool {
 	return (o.Type == "oci" || o.Type == "docker") && o.Attrs["tar"] == "false"
 }

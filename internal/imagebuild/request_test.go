@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
 
@@ -140,5 +141,18 @@ func TestMetadataIsWrittenAsBuildxDoes(t *testing.T) {
 	}
 	if err := r.WriteMetadata(filepath.Join(t.TempDir(), "no", "dir")); err == nil {
 		t.Error("WriteMetadata into a missing directory = nil, want an error")
+	}
+}
+
+func TestCachesAreNamedForTheImageElseForTheContext(t *testing.T) {
+	for want, r := range map[string]Request{
+		"team/shop": {Context: "/src/other", Tags: []string{"reg.example/team/shop:7"}},
+		"other":     {Context: "/src/other"},
+		"":          {Context: "https://example.com/repo.git"},
+		"given":     {Context: "/src/other", Tags: []string{"shop"}, Cache: buildcache.Policy{Name: "given"}},
+	} {
+		if got := r.cache().Name; got != want {
+			t.Errorf("the caches of %+v are named %q, want %q", r, got, want)
+		}
 	}
 }

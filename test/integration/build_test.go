@@ -21,8 +21,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/internal/buildcache"
+	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
+	"github.com/dockless-ci/dockless/internal/imagelayout"
 	"github.com/dockless-ci/dockless/test/rig"
 )
 
@@ -92,7 +95,7 @@ CMD ["cat", "/build.out"]
 const tokenValue = "correct-horse-battery-staple"
 
 func token() imagebuild.Secret {
-	return imagebuild.SecretFromEnv("token", "TOKEN", func(string) (string, bool) { return tokenValue, true })
+	return buildflags.SecretFromEnv("token", "TOKEN", func(string) (string, bool) { return tokenValue, true })
 }
 
 func TestAMultiStageBuildIsPushedWithoutItsSecret(t *testing.T) {
@@ -159,7 +162,7 @@ func TestAnEmptyBuilderTakesTheStepsFromTheRegistry(t *testing.T) {
 	h := needBuildHost(t)
 	r := imagebuild.Request{
 		Context: shop(t), Tags: []string{h.registry + "/shop:1"}, Push: true, Secrets: []imagebuild.Secret{token()},
-		Cache: imagebuild.CachePolicy{Repo: h.registry + "/cache", Branch: "refs/heads/main", DefaultBranch: "main"},
+		Cache: buildcache.Policy{Repo: h.registry + "/cache", Branch: "refs/heads/main", DefaultBranch: "main"},
 	}
 	cold, _ := h.build(t, r)
 	if cold.Export == nil || cold.Export.Err != nil || cold.Export.Ref != h.registry+"/cache/shop:main" {
@@ -216,7 +219,7 @@ func TestADeadCacheRegistryNeitherFailsNorHoldsUpABuild(t *testing.T) {
 			start := time.Now()
 			result, shown := h.build(t, imagebuild.Request{
 				Context: shop(t), Tags: []string{h.registry + "/shop:1"}, Push: true, Secrets: []imagebuild.Secret{token()}, NoCache: test.noCache,
-				Cache: imagebuild.CachePolicy{Repo: test.addr + "/cache", Branch: "main", TargetBranch: "release", DefaultBranch: "main", ImportTimeout: 2 * time.Second, ExportTimeout: 4 * time.Second},
+				Cache: buildcache.Policy{Repo: test.addr + "/cache", Branch: "main", TargetBranch: "release", DefaultBranch: "main", ImportTimeout: 2 * time.Second, ExportTimeout: 4 * time.Second},
 			})
 			if result.Digest == "" || result.Export == nil || result.Export.Err == nil {
 				t.Errorf("result = %+v, want an image and the reason of the missing export\n%s", result, shown)
@@ -242,7 +245,7 @@ func TestACacheRegistryThatDiesInBetweenDoesNotFailTheBuild(t *testing.T) {
 	}})
 	r := imagebuild.Request{
 		Context: shop(t), Tags: []string{h.registry + "/shop:1"}, Push: true, Secrets: []imagebuild.Secret{token()},
-		Cache: imagebuild.CachePolicy{Repo: cache.Addr() + "/cache", Branch: "main"},
+		Cache: buildcache.Policy{Repo: cache.Addr() + "/cache", Branch: "main"},
 	}
 	h.build(t, r)
 	h.empty(t)
@@ -329,13 +332,13 @@ func TestAnImageIsKeptPushedLaterAndLoadedIntoPodman(t *testing.T) {
 	h := needBuildHost(t)
 	engine := rig.NeedPodman(t, rig.PodmanOptions{Insecure: []string{h.registry}})
 	image := h.registry + "/team/shop:7"
-	store := imagebuild.Layout{Dir: filepath.Join(t.TempDir(), "images")}
+	store := imagelayout.Layout{Dir: filepath.Join(t.TempDir(), "images")}
 	r := imagebuild.Request{Context: shop(t), Tags: []string{image}, Layout: store.Dir, Secrets: []imagebuild.Secret{token()}}
 	result, _ := h.build(t, r)
 	r.Tags = []string{"other:1"} // a second image in the same store
 	h.build(t, r)
 
-	pushed, err := store.Push(t.Context(), image, imagebuild.PushOptions{})
+	pushed, err := store.Push(t.Context(), image, imagelayout.PushOptions{})
 	if err != nil || pushed != result.Digest {
 		t.Errorf("Push() = %s, %v, want %s", pushed, err, result.Digest)
 	}
@@ -373,10 +376,10 @@ func TestOutputsProgressAndADockerfileFromAStream(t *testing.T) {
 	h := needBuildHost(t)
 	dir := writeTree(t, map[string]string{"in.txt": "in\n"})
 	var archive, events bytes.Buffer
-	s := imagebuild.Surroundings{Dir: dir, Stdout: &archive}
+	s := buildflags.Surroundings{Dir: dir, Stdout: &archive}
 	var outputs []imagebuild.Output
 	for _, flag := range []string{"out", "type=tar", "type=oci,dest=image.tar"} {
-		o, err := imagebuild.ParseOutput(flag, s)
+		o, err := buildflags.ParseOutput(flag, s)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,6 @@
-package imagebuild
+// Package registryauth finds credentials for registries: for BuildKit during a
+// solve, and for our own requests to a registry.
+package registryauth
 
 import (
 	"bytes"
@@ -35,9 +37,9 @@ type Auth struct {
 	seed    []byte
 }
 
-// LoadAuth reads the Docker configuration in dir. A directory without one has no
+// Load reads the Docker configuration in dir. A directory without one has no
 // credentials. Beside dir, docker/cli's own reader looks at DOCKER_AUTH_CONFIG.
-func LoadAuth(dir string) (*Auth, error) {
+func Load(dir string) (*Auth, error) {
 	if dir == "" {
 		return nil, nil //nolint:nilnil // no directory is no credentials
 	}
@@ -48,11 +50,11 @@ func LoadAuth(dir string) (*Auth, error) {
 	return newAuth(file, nil)
 }
 
-// ReadAuth takes the registries in auths from the text of a config.json, and
+// Read takes the registries in auths from the text of a config.json, and
 // nothing else: who wrote it could name a program of his own as a credential
 // helper. The helpers are those of the configuration in the directory trusted, for
 // registries that auths has nothing for; empty names none.
-func ReadAuth(text []byte, trusted string) (*Auth, error) {
+func Read(text []byte, trusted string) (*Auth, error) {
 	var written struct {
 		Auths json.RawMessage `json:"auths"`
 	}
@@ -141,8 +143,8 @@ func (a *Auth) provider() authprovider.AuthConfigProvider {
 	}
 }
 
-// attachable answers BuildKit's questions for credentials during a solve.
-func (a *Auth) attachable() (session.Attachable, error) {
+// Attachable answers BuildKit's questions for credentials during a solve.
+func (a *Auth) Attachable() (session.Attachable, error) {
 	conf := authprovider.DockerAuthProviderConfig{}
 	if a != nil {
 		conf.AuthConfigProvider = a.provider()

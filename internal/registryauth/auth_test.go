@@ -1,4 +1,4 @@
-package imagebuild
+package registryauth
 
 import (
 	"errors"
@@ -16,9 +16,9 @@ import (
 )
 
 func TestCredentialsComeFromTheGivenDirectory(t *testing.T) {
-	a, err := LoadAuth(contextDir(t, map[string]string{"config.json": `{"auths":{
+	a, err := Load(configDir(t, `{"auths":{
 		"reg.example:5000":{"auth":"bWU6c2VjcmV0"},
-		"https://index.docker.io/v1/":{"auth":"aHViOnB3"}}}`}))
+		"https://index.docker.io/v1/":{"auth":"aHViOnB3"}}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,11 +36,11 @@ func TestCredentialsComeFromTheGivenDirectory(t *testing.T) {
 			t.Errorf("credentials for %s = %q, %v, want %q", host, conf.Username, err, want)
 		}
 	}
-	if a, err := LoadAuth(t.TempDir()); err != nil || a == nil {
-		t.Errorf("LoadAuth of an empty directory = %v, %v", a, err)
+	if a, err := Load(t.TempDir()); err != nil || a == nil {
+		t.Errorf("Load of an empty directory = %v, %v", a, err)
 	}
-	if _, err := LoadAuth(contextDir(t, map[string]string{"config.json": "{"})); err == nil || len(hint.All(err)) == 0 {
-		t.Errorf("LoadAuth of a broken file = %v, want an error with a hint", err)
+	if _, err := Load(configDir(t, "{")); err == nil || len(hint.All(err)) == 0 {
+		t.Errorf("Load of a broken file = %v, want an error with a hint", err)
 	}
 }
 
@@ -59,7 +59,7 @@ func helper(t *testing.T, name string) (ran string) {
 
 func TestOnlyATrustedConfigurationNamesHelpers(t *testing.T) {
 	evil, good := helper(t, "evil"), helper(t, "good")
-	trusted := contextDir(t, map[string]string{"config.json": `{"auths":{"reg.example":{"auth":"b2xkOm9sZA=="}},"credsStore":"good"}`})
+	trusted := configDir(t, `{"auths":{"reg.example":{"auth":"b2xkOm9sZA=="}},"credsStore":"good"}`)
 	slashed := strings.Repeat("../", 20) + filepath.Dir(evil)[1:] + "/docker-credential-evil"
 	for what, c := range map[string]struct{ text, trusted, host, want string }{
 		"a helper of the job's":      {`{"credsStore":"evil","credHelpers":{"reg.example":"evil"}}`, "", "reg.example", ""},
@@ -69,7 +69,7 @@ func TestOnlyATrustedConfigurationNamesHelpers(t *testing.T) {
 		"no file of the operator's":  {`{"credsStore":"evil"}`, t.TempDir(), "reg.example", ""},
 		"Docker Hub by its old name": {`{"auths":{"https://index.docker.io/v1/":{"auth":"aHViOnB3"}}}`, trusted, "index.docker.io", "hub"},
 	} {
-		a, err := ReadAuth([]byte(c.text), c.trusted)
+		a, err := Read([]byte(c.text), c.trusted)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
@@ -98,21 +98,21 @@ func TestOnlyATrustedConfigurationNamesHelpers(t *testing.T) {
 	if _, err := os.Stat(good); err != nil {
 		t.Errorf("the operator's helper did not run: %v", err)
 	}
-	if _, err := ReadAuth([]byte(`{}`), contextDir(t, map[string]string{"config.json": `{"credHelpers":{"a":"x/../../y"}}`})); err == nil || len(hint.All(err)) == 0 {
+	if _, err := Read([]byte(`{}`), configDir(t, `{"credHelpers":{"a":"x/../../y"}}`)); err == nil || len(hint.All(err)) == 0 {
 		t.Errorf("a helper that is a path = %v, want an error with a hint", err)
 	}
 	for _, text := range []string{"", "{", `{"auths":"se-cret"}`, `{"auths":{"a":{"auth":"se-cret"}}}`} {
-		if _, err := ReadAuth([]byte(text), ""); err == nil || strings.Contains(err.Error(), "se-cret") {
-			t.Errorf("ReadAuth(%q) = %v, want an error that quotes nothing", text, err)
+		if _, err := Read([]byte(text), ""); err == nil || strings.Contains(err.Error(), "se-cret") {
+			t.Errorf("Read(%q) = %v, want an error that quotes nothing", text, err)
 		}
 	}
 }
 
-func FuzzReadAuth(f *testing.F) {
+func FuzzRead(f *testing.F) {
 	f.Add([]byte(`{"auths":{"reg.example":{"auth":"bWU6c2VjcmV0"}},"credsStore":"evil"}`))
 	f.Add([]byte(`{"auths":null,"credHelpers":{"a":"b"}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		a, err := ReadAuth(text, "")
+		a, err := Read(text, "")
 		if err == nil && (a.file.CredentialsStore != "" || len(a.file.CredentialHelpers) > 0 || a.helpers != nil) {
 			t.Errorf("%q names a helper", text)
 		}
@@ -120,17 +120,17 @@ func FuzzReadAuth(f *testing.F) {
 }
 
 func TestBuildkitdKnowsTheHolderOfCredentialsAgain(t *testing.T) {
-	dir := contextDir(t, map[string]string{"config.json": `{"auths":{"reg.example":{"auth":"bWU6c2VjcmV0"}}}`})
-	a, err := LoadAuth(dir)
+	dir := configDir(t, `{"auths":{"reg.example":{"auth":"bWU6c2VjcmV0"}}}`)
+	a, err := Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := LoadAuth(dir)
+	other, err := Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	key := func(a *Auth) (*authServer, [32]byte) {
-		attachable, err := a.attachable()
+		attachable, err := a.Attachable()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,4 +155,14 @@ func TestBuildkitdKnowsTheHolderOfCredentialsAgain(t *testing.T) {
 	if payload, ok := sign.Open(nil, resp.Signed, &public); !ok || string(payload) != "proof" {
 		t.Errorf("signature = %q, %t, want one that buildkitd accepts", payload, ok)
 	}
+}
+
+// configDir is a Docker configuration directory with one file.
+func configDir(t *testing.T, text string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }

@@ -1,4 +1,4 @@
-package imagebuild
+package imagelayout
 
 import (
 	"bytes"
@@ -24,6 +24,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/registryauth"
 )
 
 // newLayout makes a layout with one image for one platform under a name and an
@@ -115,8 +116,12 @@ func TestPushLogsInWithTheDockerConfiguration(t *testing.T) {
 	if hints := hint.All(err); err == nil || len(hints) == 0 || !strings.Contains(hints[0], addr) {
 		t.Errorf("Push without credentials = %v with hints %q, want a hint that names %s", err, hints, addr)
 	}
-	dir := contextDir(t, map[string]string{"config.json": `{"auths":{"` + addr + `":{"auth":"bWU6c2VjcmV0"}}}`}) // me:secret
-	auth, err := LoadAuth(dir)
+	dir := t.TempDir()
+	config := `{"auths":{"` + addr + `":{"auth":"bWU6c2VjcmV0"}}}` // me:secret
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	auth, err := registryauth.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,8 +132,8 @@ func TestPushLogsInWithTheDockerConfiguration(t *testing.T) {
 
 func TestAnImageThatWasNotBuiltIsNotPushed(t *testing.T) {
 	l := Layout{Dir: filepath.Join(t.TempDir(), "absent")}
-	if _, err := l.Push(t.Context(), "reg/a:1", PushOptions{}); !errors.Is(err, ErrImageNotFound) || len(hint.All(err)) == 0 {
-		t.Errorf("Push() = %v, want ErrImageNotFound with a hint", err)
+	if _, err := l.Push(t.Context(), "reg/a:1", PushOptions{}); !errors.Is(err, ErrNotFound) || len(hint.All(err)) == 0 {
+		t.Errorf("Push() = %v, want ErrNotFound with a hint", err)
 	}
 	if images, err := l.Images(); err != nil || len(images) != 0 {
 		t.Errorf("Images() = %v, %v, want none", images, err)
@@ -154,8 +159,8 @@ func TestATagNamesTheSameImage(t *testing.T) {
 	if want, _ := img.Digest(); images[2].Digest.String() != want.String() {
 		t.Errorf("tagged %s, want %s", images[2].Digest, want)
 	}
-	if err := l.Tag(t.Context(), "absent:1", "reg/x"); !errors.Is(err, ErrImageNotFound) {
-		t.Errorf("Tag of an absent image = %v, want ErrImageNotFound", err)
+	if err := l.Tag(t.Context(), "absent:1", "reg/x"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Tag of an absent image = %v, want ErrNotFound", err)
 	}
 }
 

@@ -1,9 +1,10 @@
-package imagebuild
+// Package imagelayout keeps built images in a directory until somebody pushes or
+// loads them, byte for byte as they were built.
+package imagelayout
 
 import (
 	"archive/tar"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,15 +25,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/moby/buildkit/client/ociindex"
-	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/imagename"
+	"github.com/dockless-ci/dockless/internal/registryauth"
 )
 
-// ErrImageNotFound says that a [Layout] holds no image of a name.
-var ErrImageNotFound = errors.New("there is no such image")
+// ErrNotFound says that a [Layout] holds no image of a name.
+var ErrNotFound = errors.New("there is no such image")
 
 // annotationName is where BuildKit and containerd keep an image's full name.
 const annotationName = "io.containerd.image.name"
@@ -82,10 +84,10 @@ func (l Layout) index() (ocispecs.Index, error) {
 	return index, nil
 }
 
-// find returns the descriptor of an image, with [ErrImageNotFound] when there is
+// find returns the descriptor of an image, with [ErrNotFound] when there is
 // none.
 func (l Layout) find(image string) (ocispecs.Descriptor, reference.Named, error) {
-	named, err := normalize(image)
+	named, err := imagename.Full(image)
 	if err != nil {
 		return ocispecs.Descriptor{}, nil, err
 	}
@@ -98,12 +100,12 @@ func (l Layout) find(image string) (ocispecs.Descriptor, reference.Named, error)
 			return d, named, nil
 		}
 	}
-	return ocispecs.Descriptor{}, nil, hint.With(fmt.Errorf("finding %s: %w", image, ErrImageNotFound),
+	return ocispecs.Descriptor{}, nil, hint.With(fmt.Errorf("finding %s: %w", image, ErrNotFound),
 		"build the image under this name in the same job first")
 }
 
-// put enters names for a descriptor.
-func (l Layout) put(ctx context.Context, d ocispecs.Descriptor, names ...string) error {
+// Put enters names for a descriptor.
+func (l Layout) Put(ctx context.Context, d ocispecs.Descriptor, names ...string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, layoutLockTimeout, fmt.Errorf("another process holds the lock for %s", layoutLockTimeout))
 	defer cancel()
 	lock := flock.New(filepath.Join(l.Dir, ".lock"))
@@ -130,42 +132,17 @@ func (l Layout) Tag(ctx context.Context, image, newName string) error {
 	if err != nil {
 		return err
 	}
-	named, err := normalize(newName)
+	named, err := imagename.Full(newName)
 	if err != nil {
 		return err
 	}
 	d.Annotations = nil
-	return l.put(ctx, d, named.String())
-}
-
-// keep enters a built image in the request's layout.
-func (s *solver) keep(ctx context.Context, response map[string]string) error {
-	if s.r.Layout == "" {
-		return nil
-	}
-	raw, err := base64.StdEncoding.DecodeString(response[exptypes.ExporterImageDescriptorKey])
-	if err != nil {
-		return fmt.Errorf("keeping the image: %w", err)
-	}
-	var d ocispecs.Descriptor
-	if err := json.Unmarshal(raw, &d); err != nil {
-		return fmt.Errorf("keeping the image: %w", err)
-	}
-	named, err := s.r.references()
-	if err != nil {
-		return err
-	}
-	names := make([]string, len(named))
-	for i, n := range named {
-		names[i] = n.String()
-	}
-	d.Annotations = nil
-	return Layout{Dir: s.r.Layout}.put(ctx, d, names...)
+	return l.Put(ctx, d, named.String())
 }
 
 // PushOptions say how to reach the registry.
 type PushOptions struct {
-	Auth     *Auth
+	Auth     *registryauth.Auth
 	Insecure []string // registries, host[:port], without TLS or with an unchecked certificate
 	// Progress, when set, is told the bytes sent so far and in all, from another
 	// goroutine than the caller's.
@@ -173,7 +150,7 @@ type PushOptions struct {
 }
 
 // Push sends an image to the registry of its name, byte for byte as it was
-// built, and returns its digest. It returns [ErrImageNotFound] when the layout
+// built, and returns its digest. It returns [ErrNotFound] when the layout
 // has no image of that name.
 func (l Layout) Push(ctx context.Context, image string, o PushOptions) (digest.Digest, error) {
 	d, named, err := l.find(image)

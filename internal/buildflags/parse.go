@@ -1,4 +1,6 @@
-package imagebuild
+// Package buildflags reads the flags of `docker buildx build`, wherever they are
+// typed: on our command line, or in the inputs of a task.
+package buildflags
 
 import (
 	"context"
@@ -12,7 +14,9 @@ import (
 
 	"github.com/tonistiigi/go-csvvalue"
 
+	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/imagebuild"
 )
 
 // Surroundings are what the values of flags refer to beside themselves.
@@ -57,7 +61,7 @@ func fields(value string, each func(key, value string, found bool) error) error 
 // ParseSecret reads a value of --secret: id=name with src=file or env=variable.
 // With neither, the variable of that name is meant, else the file. The value
 // itself is read when a build starts.
-func ParseSecret(flag string, s Surroundings) (Secret, error) {
+func ParseSecret(flag string, s Surroundings) (imagebuild.Secret, error) {
 	var id, src, env, kind string
 	err := fields(flag, func(key, value string, found bool) error {
 		if !found {
@@ -87,7 +91,7 @@ func ParseSecret(flag string, s Surroundings) (Secret, error) {
 		err = fmt.Errorf("secret %q has two sources", id)
 	}
 	if err != nil {
-		return Secret{}, hint.With(err, "write --secret id=name,src=file or --secret id=name,env=VARIABLE")
+		return imagebuild.Secret{}, hint.With(err, "write --secret id=name,src=file or --secret id=name,env=VARIABLE")
 	}
 	if kind == "env" && env == "" {
 		env, src = src, ""
@@ -106,8 +110,8 @@ func ParseSecret(flag string, s Surroundings) (Secret, error) {
 }
 
 // SecretFromEnv is a secret with the value of a variable, found by lookup.
-func SecretFromEnv(id, variable string, lookup func(string) (string, bool)) Secret {
-	return Secret{ID: id, Open: func(context.Context) ([]byte, error) {
+func SecretFromEnv(id, variable string, lookup func(string) (string, bool)) imagebuild.Secret {
+	return imagebuild.Secret{ID: id, Open: func(context.Context) ([]byte, error) {
 		if lookup != nil {
 			if v, ok := lookup(variable); ok {
 				return []byte(v), nil
@@ -119,13 +123,13 @@ func SecretFromEnv(id, variable string, lookup func(string) (string, bool)) Secr
 }
 
 // SecretFromFile is a secret with the content of a file.
-func SecretFromFile(id, file string) Secret { return secretFromFile(id, file, nil) }
+func SecretFromFile(id, file string) imagebuild.Secret { return secretFromFile(id, file, nil) }
 
-func secretFromFile(id, file string, open func(string) (*os.File, error)) Secret {
+func secretFromFile(id, file string, open func(string) (*os.File, error)) imagebuild.Secret {
 	if open == nil {
 		open = os.Open
 	}
-	return Secret{ID: id, Open: func(context.Context) ([]byte, error) {
+	return imagebuild.Secret{ID: id, Open: func(context.Context) ([]byte, error) {
 		data, err := readAll(file, open)
 		if err != nil {
 			return nil, hint.With(fmt.Errorf("reading secret %s: %w", id, err), "name an existing file with --secret id=%s,src=file", id)
@@ -145,11 +149,11 @@ func readAll(file string, open func(string) (*os.File, error)) ([]byte, error) {
 
 // ParseSSH reads a value of --ssh: default or id, then optionally =socket or
 // =key[,key]. Without a path the agent of SSH_AUTH_SOCK is meant.
-func ParseSSH(flag string, s Surroundings) (SSH, error) {
+func ParseSSH(flag string, s Surroundings) (imagebuild.SSH, error) {
 	id, list, _ := strings.Cut(flag, "=")
-	out := SSH{ID: id}
+	out := imagebuild.SSH{ID: id}
 	if id == "" {
-		return SSH{}, hint.With(fmt.Errorf("ssh %q has no id", flag), "write --ssh default or --ssh id=path")
+		return imagebuild.SSH{}, hint.With(fmt.Errorf("ssh %q has no id", flag), "write --ssh default or --ssh id=path")
 	}
 	for p := range strings.SplitSeq(list, ",") {
 		if p = strings.TrimSpace(p); p != "" {
@@ -159,7 +163,7 @@ func ParseSSH(flag string, s Surroundings) (SSH, error) {
 	if len(out.Paths) == 0 {
 		sock, _ := s.lookup("SSH_AUTH_SOCK")
 		if sock == "" {
-			return SSH{}, hint.With(fmt.Errorf("ssh %q names no agent and SSH_AUTH_SOCK is not set", flag), "start an ssh-agent, or write --ssh %s=path", id)
+			return imagebuild.SSH{}, hint.With(fmt.Errorf("ssh %q names no agent and SSH_AUTH_SOCK is not set", flag), "start an ssh-agent, or write --ssh %s=path", id)
 		}
 		out.Paths = []string{sock}
 	}
@@ -168,8 +172,8 @@ func ParseSSH(flag string, s Surroundings) (SSH, error) {
 
 // ParseOutput reads a value of -o: type=…,dest=…,key=value…, a directory alone
 // for type=local, or "-" alone for a tar archive on the standard output.
-func ParseOutput(flag string, s Surroundings) (Output, error) {
-	out := Output{Attrs: make(map[string]string)}
+func ParseOutput(flag string, s Surroundings) (imagebuild.Output, error) {
+	out := imagebuild.Output{Attrs: make(map[string]string)}
 	switch {
 	case flag == "-":
 		out.Type, out.Dest = "tar", "-"
@@ -190,7 +194,7 @@ func ParseOutput(flag string, s Surroundings) (Output, error) {
 			return nil
 		})
 		if err != nil {
-			return Output{}, err
+			return imagebuild.Output{}, err
 		}
 	}
 	switch out.Type {
@@ -199,15 +203,15 @@ func ParseOutput(flag string, s Surroundings) (Output, error) {
 		out.Attrs["push"] = "true"
 	case "local", "tar", "oci", "docker", "image", "cacheonly":
 	case "":
-		return Output{}, hint.With(fmt.Errorf("output %q has no type", flag), "write -o type=local,dest=directory")
+		return imagebuild.Output{}, hint.With(fmt.Errorf("output %q has no type", flag), "write -o type=local,dest=directory")
 	default:
-		return Output{}, hint.With(fmt.Errorf("output %q: there is no type %q", flag, out.Type), "use local, tar, oci, docker, image, registry or cacheonly")
+		return imagebuild.Output{}, hint.With(fmt.Errorf("output %q: there is no type %q", flag, out.Type), "use local, tar, oci, docker, image, registry or cacheonly")
 	}
 	return out, s.place(&out, flag)
 }
 
 // place checks and completes where an output goes.
-func (s Surroundings) place(out *Output, flag string) error {
+func (s Surroundings) place(out *imagebuild.Output, flag string) error {
 	switch out.Type {
 	case "image", "cacheonly":
 		if out.Dest != "" {
@@ -215,7 +219,7 @@ func (s Surroundings) place(out *Output, flag string) error {
 		}
 		return nil
 	}
-	if out.Dest == "" && out.Type != "local" && !out.isStore() {
+	if out.Dest == "" && out.Type != "local" && !out.IsStore() {
 		out.Dest = "-"
 	}
 	switch {
@@ -223,7 +227,7 @@ func (s Surroundings) place(out *Output, flag string) error {
 		return hint.With(fmt.Errorf("output %q has no dest", flag), "write -o type=%s,dest=directory", out.Type)
 	case out.Dest != "-":
 		out.Dest = s.path(out.Dest)
-	case out.Type == "local" || out.isStore():
+	case out.Type == "local" || out.IsStore():
 		return fmt.Errorf("output %q: a directory cannot go to the standard output", flag)
 	case s.Stdout == nil:
 		return hint.With(fmt.Errorf("output %q has no dest", flag), "write -o type=%s,dest=file", out.Type)
@@ -235,8 +239,8 @@ func (s Surroundings) place(out *Output, flag string) error {
 
 // ParseCache reads a value of --cache-from or --cache-to: type=…,key=value…, or
 // an image name alone for type=registry.
-func ParseCache(flag string) (CacheEntry, error) {
-	out := CacheEntry{Attrs: make(map[string]string)}
+func ParseCache(flag string) (buildcache.Entry, error) {
+	out := buildcache.Entry{Attrs: make(map[string]string)}
 	bare := 0
 	err := fields(flag, func(key, value string, found bool) error {
 		switch {
@@ -250,7 +254,7 @@ func ParseCache(flag string) (CacheEntry, error) {
 		return nil
 	})
 	if err != nil {
-		return CacheEntry{}, err
+		return buildcache.Entry{}, err
 	}
 	if bare == 1 && out.Type == "" && len(out.Attrs) == 0 && !strings.Contains(flag, ",") {
 		out.Type, out.Attrs["ref"] = "registry", strings.TrimSpace(flag)
@@ -258,11 +262,11 @@ func ParseCache(flag string) (CacheEntry, error) {
 	}
 	switch {
 	case bare > 0:
-		return CacheEntry{}, fmt.Errorf("cache %q: not every part is key=value", flag)
+		return buildcache.Entry{}, fmt.Errorf("cache %q: not every part is key=value", flag)
 	case out.Type == "":
-		return CacheEntry{}, hint.With(fmt.Errorf("cache %q has no type", flag), "write type=registry,ref=registry/repository:tag")
+		return buildcache.Entry{}, hint.With(fmt.Errorf("cache %q has no type", flag), "write type=registry,ref=registry/repository:tag")
 	case out.Type == "registry" && out.Attrs["ref"] == "":
-		return CacheEntry{}, hint.With(fmt.Errorf("cache %q has no ref", flag), "write type=registry,ref=registry/repository:tag")
+		return buildcache.Entry{}, hint.With(fmt.Errorf("cache %q has no ref", flag), "write type=registry,ref=registry/repository:tag")
 	}
 	return out, nil
 }

@@ -1,26 +1,32 @@
-package imagebuild
+// Package buildcache knows which build caches a build reads and writes in a
+// registry. It talks to nobody: a [Policy] names them, and internal/imagebuild
+// hands the entries to BuildKit.
+package buildcache
 
 import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/distribution/reference"
 )
 
-// CachePolicy says which caches a build reads and writes in a registry: it reads
+// Entry is one cache import or export: a type of BuildKit's and its settings.
+type Entry struct {
+	Type  string
+	Attrs map[string]string
+}
+
+// Policy says which caches a build reads and writes in a registry: it reads
 // those of its branch, of the branch a pull request goes to, and of the default
 // branch, and writes its own branch's. Without Repo it does nothing.
-type CachePolicy struct {
+type Policy struct {
 	Repo string // repository prefix, for example registry.ci.svc:5000/cache
 	// Name tells the builds of one Repo apart: the repository, or the image's name
-	// where one repository builds several. Empty is the first tag's repository,
-	// else the name of the context's directory.
+	// where one repository builds several. Empty is "build"; a build completes it
+	// from its first tag or its context.
 	Name string
 
 	Branch        string // branch that is built, also as refs/heads/… or refs/pull/…
@@ -39,37 +45,26 @@ type CachePolicy struct {
 }
 
 const (
-	// defaultExportTimeout lets a cache of some gigabytes through a busy registry.
-	defaultExportTimeout = 5 * time.Minute
-	// defaultImportTimeout is far above the tens of milliseconds of a registry
+	// DefaultExportTimeout lets a cache of some gigabytes through a busy registry.
+	DefaultExportTimeout = 5 * time.Minute
+	// DefaultImportTimeout is far above the tens of milliseconds of a registry
 	// that works, and below what people wait for without asking why.
-	defaultImportTimeout = 10 * time.Second
+	DefaultImportTimeout = 10 * time.Second
 )
 
 // maxTag is how long a tag may be by the distribution specification.
 const maxTag = 128
 
-// repository returns where the caches of r are, and "" when there are none.
-func (p CachePolicy) repository(r *Request) string {
+// Repository returns where the caches are, and "" when there are none.
+func (p Policy) Repository() string {
 	if p.Repo == "" {
 		return ""
 	}
-	name := p.Name
-	if name == "" && len(r.Tags) > 0 {
-		if named, err := normalize(r.Tags[0]); err == nil {
-			name = reference.Path(named)
-		}
-	}
-	if name == "" && !r.remote() {
-		if abs, err := filepath.Abs(r.Context); err == nil {
-			name = filepath.Base(abs)
-		}
-	}
-	return strings.TrimRight(p.Repo, "/") + "/" + repositoryName(cmp.Or(name, "build"))
+	return strings.TrimRight(p.Repo, "/") + "/" + repositoryName(cmp.Or(p.Name, "build"))
 }
 
-// scopes returns the tags to read from, in order, and the one to write to.
-func (p CachePolicy) scopes(platform string) (read []string, write string) {
+// Scopes returns the tags to read from, in order, and the one to write to.
+func (p Policy) Scopes(platform string) (read []string, write string) {
 	own := scope(p.Branch)
 	if p.Fork != "" {
 		own = forkScope(p.Fork, p.Branch)
@@ -179,31 +174,32 @@ func repositoryName(name string) string {
 	return out
 }
 
-// imports returns the cache imports of the policy.
-func (p CachePolicy) imports(r *Request, platform string) []CacheEntry {
-	repo := p.repository(r)
+// Imports returns the cache imports of the policy for a platform, empty for the
+// node's own.
+func (p Policy) Imports(platform string) []Entry {
+	repo := p.Repository()
 	if repo == "" {
 		return nil
 	}
-	read, _ := p.scopes(platform)
-	entries := make([]CacheEntry, 0, len(read))
+	read, _ := p.Scopes(platform)
+	entries := make([]Entry, 0, len(read))
 	for _, tag := range read {
-		entries = append(entries, CacheEntry{Type: "registry", Attrs: map[string]string{"ref": repo + ":" + tag}})
+		entries = append(entries, Entry{Type: "registry", Attrs: map[string]string{"ref": repo + ":" + tag}})
 	}
 	return entries
 }
 
-// export returns the cache export of the policy; its type is empty when there is
+// Export returns the cache export of the policy; its type is empty when there is
 // none. An image manifest of OCI types is what registries take that refuse other
 // indexes (ECR, older Artifactory); zstd packs the layers that only the cache has
 // at several times the speed of gzip.
-func (p CachePolicy) export(r *Request, platform string) CacheEntry {
-	repo := p.repository(r)
+func (p Policy) Export(platform string) Entry {
+	repo := p.Repository()
 	if repo == "" || p.ReadOnly {
-		return CacheEntry{}
+		return Entry{}
 	}
-	_, write := p.scopes(platform)
-	return CacheEntry{Type: "registry", Attrs: map[string]string{
+	_, write := p.Scopes(platform)
+	return Entry{Type: "registry", Attrs: map[string]string{
 		"ref":            repo + ":" + write,
 		"mode":           "max",
 		"oci-mediatypes": "true",

@@ -1,7 +1,9 @@
-package imagebuild
+package buildflags
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,7 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/imagebuild"
 )
 
 func TestASecretComesFromWhereTheFlagSays(t *testing.T) {
@@ -64,7 +68,7 @@ func TestAWrongSecretIsRefusedWithAHint(t *testing.T) {
 func TestOutputs(t *testing.T) {
 	var stdout bytes.Buffer
 	s := Surroundings{Dir: "/base", Stdout: &stdout}
-	for flag, want := range map[string]Output{
+	for flag, want := range map[string]imagebuild.Output{
 		"out":                  {Type: "local", Dest: "/base/out"},
 		"-":                    {Type: "tar", Dest: "-", Stdout: &stdout},
 		"type=local,dest=/abs": {Type: "local", Dest: "/abs"},
@@ -81,7 +85,7 @@ func TestOutputs(t *testing.T) {
 			t.Errorf("ParseOutput(%q) = %v", flag, err)
 			continue
 		}
-		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Output{}, "Stdout")); diff != "" || (want.Stdout == nil) != (got.Stdout == nil) {
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(imagebuild.Output{}, "Stdout")); diff != "" || (want.Stdout == nil) != (got.Stdout == nil) {
 			t.Errorf("ParseOutput(%q) (-want +got):\n%s", flag, diff)
 		}
 	}
@@ -96,7 +100,7 @@ func TestOutputs(t *testing.T) {
 }
 
 func TestCacheEntries(t *testing.T) {
-	for flag, want := range map[string]CacheEntry{
+	for flag, want := range map[string]buildcache.Entry{
 		"reg/cache:main": {Type: "registry", Attrs: map[string]string{"ref": "reg/cache:main"}},
 		"type=registry,ref=reg/cache:main,mode=max": {Type: "registry", Attrs: map[string]string{"ref": "reg/cache:main", "mode": "max"}},
 		"type=local,src=/cache":                     {Type: "local", Attrs: map[string]string{"src": "/cache"}},
@@ -137,7 +141,7 @@ func TestAttestations(t *testing.T) {
 
 func TestSSHAgents(t *testing.T) {
 	s := Surroundings{Dir: "/base", LookupEnv: env(map[string]string{"SSH_AUTH_SOCK": "/run/agent"})}
-	for flag, want := range map[string]SSH{
+	for flag, want := range map[string]imagebuild.SSH{
 		"default":          {ID: "default", Paths: []string{"/run/agent"}},
 		"git=key1,/k/key2": {ID: "git", Paths: []string{"/base/key1", "/k/key2"}},
 	} {
@@ -197,4 +201,35 @@ func FuzzParseFlags(f *testing.F) {
 			return
 		}
 	})
+}
+
+// env is a caller's environment.
+func env(pairs map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) { v, ok := pairs[name]; return v, ok }
+}
+
+// A caller that may read more than the one it builds for says how files are opened.
+func TestSecretsAreOpenedAsTheCallerSays(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"open", "closed"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opened := func(path string) (*os.File, error) {
+		if filepath.Base(path) == "closed" {
+			return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}
+		}
+		return os.Open(path)
+	}
+	around := Surroundings{Dir: dir, Open: opened}
+	for name, want := range map[string]error{"open": nil, "closed": fs.ErrPermission} {
+		secret, err := ParseSecret("id=s,src="+name, around)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if value, err := secret.Open(t.Context()); !errors.Is(err, want) || (err == nil && string(value) != name) {
+			t.Errorf("the secret from %s = %q, %v, want %v", name, value, err, want)
+		}
+	}
 }
