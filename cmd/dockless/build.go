@@ -119,7 +119,7 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) (err error) {
 	if f.quiet {
 		mode = "quiet"
 	}
-	result, err := imagebuild.New(builder, log).Build(ctx, request, imagebuild.Progress{Mode: mode, Out: cmd.ErrOrStderr()})
+	result, err := imagebuild.New(builder, log, imagebuild.Options{}).Build(ctx, request, imagebuild.Progress{Mode: mode, Out: cmd.ErrOrStderr()})
 	if err != nil {
 		return err
 	}

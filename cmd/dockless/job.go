@@ -89,7 +89,7 @@ func (w *workshop) close(ctx context.Context) error {
 func (w *workshop) equip(c *runner.Config, log *slog.Logger) {
 	c.Podman = w.podman
 	if w.builder != nil {
-		c.Builder = imagebuild.New(w.builder, log)
+		c.Builder = imagebuild.New(w.builder, log, imagebuild.Options{})
 	}
 	c.Environment = append(c.Environment, os.Environ()...)
 	if w.builder != nil {

@@ -22,18 +22,51 @@ import (
 	"github.com/dockless-ci/dockless/internal/hint"
 )
 
+// Options say how a [Builder] works. The zero value remembers nothing beyond the
+// process and tells nobody.
+type Options struct {
+	// StateDir keeps what builds learn for those that follow, of this and other
+	// processes of the machine: records, what registries refuse, what cache exports
+	// cost. Empty keeps it in memory.
+	StateDir string
+	// Gate, when set, is asked before a solve whether the node has room for it. Its
+	// error ends the build.
+	Gate func(context.Context, buildxsetup.Node) error
+	// Observe, when set, is told of every build that ended, and of every cache
+	// export that ended. It must not block.
+	Observe func(Event)
+}
+
+// Event is the end of a build, or of the cache export of one.
+type Event struct {
+	Build  *Result // nil when Err ended it before there was one, or for an export
+	Export *CacheExport
+	Node   string
+	Err    error
+	Took   time.Duration
+}
+
 // Builder builds images on the nodes of a buildx builder. Its methods may be
 // called concurrently.
 type Builder struct {
-	name  string
-	nodes []buildxsetup.Node
-	log   *slog.Logger
-	dead  deadRegistries
+	name    string
+	nodes   []buildxsetup.Node
+	log     *slog.Logger
+	options Options
+	dead    deadRegistries
 }
 
-// New returns a Builder on the nodes of b, which stays the caller's to close.
-func New(b *buildxsetup.Builder, log *slog.Logger) *Builder {
-	return &Builder{name: b.Name, nodes: b.Nodes, log: log}
+// New returns a Builder on the nodes of b, which stays the caller's to close. The
+// caller calls Close when no build runs any more.
+func New(b *buildxsetup.Builder, log *slog.Logger, o Options) *Builder {
+	return &Builder{name: b.Name, nodes: b.Nodes, log: log, options: o}
+}
+
+// Close waits for cache exports that still run, as long as ctx and their own
+// bounds allow, and reports the one that ctx cut short.
+func (b *Builder) Close(ctx context.Context) error {
+	_ = ctx // no export outlives its build yet
+	return nil
 }
 
 // Build builds r and shows progress. It returns when the image is where it shall
@@ -58,7 +91,9 @@ func (b *Builder) Build(ctx context.Context, r Request, p Progress) (_ *Result, 
 	if s.display, err = p.start(ctx); err != nil {
 		return nil, err
 	}
+	why := b.inquire(ctx, &r)
 	result, err := s.build(ctx)
+	why.conclude(ctx, result)
 	if closeErr := s.display.close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("showing progress: %w", closeErr)
 	}
@@ -128,7 +163,7 @@ func (s *solver) build(ctx context.Context) (*Result, error) {
 	start := time.Now()
 	known, err := s.known(ctx, slices.Concat(s.r.CacheFrom, s.r.cache().Imports(s.platform)))
 	if err != nil {
-		return nil, explain(ctx, err, s.node, s.dockerfileName())
+		return nil, failure(ctx, err, s.node, s.dockerfileName())
 	}
 	if s.r.NoCache {
 		known.usable = nil // asked all the same, because the export goes there
@@ -136,7 +171,7 @@ func (s *solver) build(ctx context.Context) (*Result, error) {
 	id := identity.NewID()
 	response, err := s.solveImage(ctx, id, known.usable)
 	if err != nil {
-		return nil, explain(ctx, err, s.node, s.dockerfileName())
+		return nil, failure(ctx, err, s.node, s.dockerfileName())
 	}
 	result, err := s.result(id, response)
 	if err != nil {

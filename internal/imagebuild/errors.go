@@ -33,8 +33,8 @@ func (e *DockerfileError) Unwrap() error { return e.err }
 // Excerpt writes the lines around the place, the failing ones marked.
 func (e *DockerfileError) Excerpt(w io.Writer) error { return e.source.Print(w) }
 
-// explain turns the error of a solve into one line with advice.
-func explain(ctx context.Context, err error, node buildxsetup.Node, file string) error {
+// failure turns the error of a solve into one line with advice.
+func failure(ctx context.Context, err error, node buildxsetup.Node, file string) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("building: %w", context.Cause(ctx))
 	}

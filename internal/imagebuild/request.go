@@ -38,10 +38,25 @@ type Request struct {
 	Platforms []string // for example linux/arm64; empty is the node's own
 	BuildArgs map[string]string
 	Labels    map[string]string
-	Secrets   []Secret
-	SSH       []SSH
-	NoCache   bool // run every step again
-	Pull      bool // ask the registry for base images even if the node has them
+	// Annotations are by key, as of --annotation: the key may begin with the levels
+	// they are for, "manifest:", "index:", "manifest[linux/amd64]:" or
+	// "index,manifest-descriptor:"; without one they are for manifests.
+	Annotations map[string]string
+	// Contexts are the named contexts of --build-context: a directory, the URL of a
+	// Git repository or tar archive, docker-image://…, oci-layout://….
+	Contexts map[string]string
+	Secrets  []Secret
+	SSH      []SSH
+	NoCache  bool // run every step again
+	// NoCacheFilter names the stages whose steps are run again.
+	NoCacheFilter []string
+	Pull          bool     // ask the registry for base images even if the node has them
+	AddHosts      []string // lines of /etc/hosts for steps, name:address, where host-gateway is an address
+	Ulimits       []string // limits of steps, name=soft[:hard]
+	ShmSize       int64    // bytes of /dev/shm in steps; zero is BuildKit's default
+	Network       string   // of steps without one of their own: "", "none" or "host"
+	CgroupParent  string
+	Allow         []string // entitlements that the build may use, as of --allow
 	// Attestations are by type, "sbom" or "provenance", with their settings, for
 	// example "mode=max"; an empty setting is the default of the type.
 	Attestations map[string]string

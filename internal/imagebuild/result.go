@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/dockless-ci/dockless/internal/explain"
 )
 
 // Result is what became of a build that succeeded.
@@ -24,8 +26,22 @@ type Result struct {
 	Metadata map[string]any
 	Steps    []Step // in the order BuildKit told of them
 	Stats    Stats
-	Imports  []string     // cache references that were asked for
-	Export   *CacheExport // nil when none was wanted
+	// Parts say which node built what; there is one for each node.
+	Parts []Part
+	// Reasons say of each step that ran why it did, in the order of Steps; empty
+	// when nobody asked for them.
+	Reasons []explain.Reason
+	Imports []string     // cache references that were asked for
+	Export  *CacheExport // nil when none was wanted
+}
+
+// Part is what one node built of an image.
+type Part struct {
+	Node      string
+	Platforms []string
+	Emulated  []string // of Platforms, those that the node cannot run natively
+	Digest    digest.Digest
+	Retried   string // node that died while it built this first; empty: none did
 }
 
 // CacheExport says how the export of the cache went. An image is good without.

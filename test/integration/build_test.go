@@ -43,7 +43,7 @@ func needBuildHost(t *testing.T) *buildHost {
 	registry := rig.NeedRegistry(t, rig.RegistryOptions{})
 	daemon := rig.NeedBuildkitd(t, rig.BuildkitdOptions{Mirror: images.Addr(), Insecure: []string{registry.Addr()}})
 	setup := needBuilder(t, buildxsetup.Config{Hosts: daemon.Addr(), Name: "dockless", Timeout: 20 * time.Second, DockerConfig: t.TempDir()})
-	return &buildHost{Builder: imagebuild.New(setup, buildLog(t)), setup: setup, daemon: daemon, registry: registry.Addr()}
+	return &buildHost{Builder: imagebuild.New(setup, buildLog(t), imagebuild.Options{}), setup: setup, daemon: daemon, registry: registry.Addr()}
 }
 
 // build builds and returns the result with what was shown.
@@ -215,7 +215,7 @@ func TestADeadCacheRegistryNeitherFailsNorHoldsUpABuild(t *testing.T) {
 		"that says nothing to an export": {quiet, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := &buildHost{Builder: imagebuild.New(h.setup, buildLog(t)), registry: h.registry} // one that remembers nothing
+			h := &buildHost{Builder: imagebuild.New(h.setup, buildLog(t), imagebuild.Options{}), registry: h.registry} // one that remembers nothing
 			start := time.Now()
 			result, shown := h.build(t, imagebuild.Request{
 				Context: shop(t), Tags: []string{h.registry + "/shop:1"}, Push: true, Secrets: []imagebuild.Secret{token()}, NoCache: test.noCache,

@@ -145,7 +145,7 @@ func TestTheOwnBuildkitdEndsWithTheBuilder(t *testing.T) {
 		t.Fatalf("ensuring a builder of our own: %v", err)
 	}
 	dir := writeTree(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY file /\n", "file": "content"})
-	result, err := imagebuild.New(b, buildLog(t)).Build(t.Context(), imagebuild.Request{Context: dir, Tags: []string{"own:1"}}, imagebuild.Progress{})
+	result, err := imagebuild.New(b, buildLog(t), imagebuild.Options{}).Build(t.Context(), imagebuild.Request{Context: dir, Tags: []string{"own:1"}}, imagebuild.Progress{})
 	if err != nil || result.Digest == "" {
 		t.Errorf("building on it = %+v, %v", result, err)
 	}
