@@ -306,7 +306,7 @@ deploy_stage() {
 }
 
 bench_stage() {
-	packages="$packages podman-compose" programs="$programs podman-compose"
+	packages="$packages podman-compose buildah" programs="$programs podman-compose buildah"
 	debian_packages
 }
 

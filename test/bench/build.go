@@ -13,37 +13,84 @@ import (
 	"github.com/dockless-ci/dockless/test/rig"
 )
 
-// buildRow compares our build with the plain client of the same daemon: the same
-// solve, no cache, nothing exported.
-func buildRow(ctx context.Context, b *bench) (result, error) {
+// buildContext makes a context whose build is eight small steps.
+func (b *bench) buildContext() (string, error) {
 	dir := filepath.Join(b.stage.Dir, "bench-build")
 	var file strings.Builder
 	file.WriteString("FROM busybox\nCOPY data /data\n")
 	for i := range 8 {
 		fmt.Fprintf(&file, "RUN echo %d > /%d && sha256sum /data > /sum%d\n", i, i, i)
 	}
-	if err := errors.Join(os.MkdirAll(dir, 0o750), os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(file.String()), 0o600),
-		os.WriteFile(filepath.Join(dir, "data"), make([]byte, 4<<20), 0o600)); err != nil {
+	return dir, errors.Join(os.MkdirAll(dir, 0o750), os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(file.String()), 0o600),
+		os.WriteFile(filepath.Join(dir, "data"), make([]byte, 4<<20), 0o600))
+}
+
+// buildAgainst compares our build of that context with a peer's, every step run
+// and nothing exported.
+func (b *bench) buildAgainst(ctx context.Context, limit float64, peer func(dir string) *exec.Cmd) (result, error) {
+	dir, err := b.buildContext()
+	if err != nil {
 		return result{}, err
 	}
 	ours := func() (time.Duration, error) {
 		return b.program(ctx, "dockless", nil, "build", dir, "--no-cache", "--progress", "plain", "--cache-repo", "")
 	}
-	peer := func() (time.Duration, error) {
+	theirs := func() (time.Duration, error) {
 		return timed(func() error {
-			_, err := b.stage.Buildkitd.Buildctl(ctx, "build", "--progress", "plain", "--no-cache", "--frontend", "dockerfile.v0",
-				"--local", "context="+dir, "--local", "dockerfile="+dir)
-			return err
+			cmd := peer(dir)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				return fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, out)
+			}
+			return nil
 		})
 	}
-	if _, _, err := alternate(1, ours, peer); err != nil { // pulls the base image
+	if _, _, err := alternate(1, ours, theirs); err != nil { // pulls the base image
 		return result{}, err
 	}
-	o, p, err := alternate(b.times(20), ours, peer)
+	o, p, err := alternate(b.times(20), ours, theirs)
 	if err != nil {
 		return result{}, err
 	}
-	return compare(o, p, 1.03), nil
+	return compare(o, p, limit), nil
+}
+
+// buildRow compares with the plain client of the same daemon: the same solve.
+func buildRow(ctx context.Context, b *bench) (result, error) {
+	return b.buildAgainst(ctx, 1.03, func(dir string) *exec.Cmd {
+		return b.stage.Buildkitd.BuildctlCommand(ctx, "build", "--progress", "plain", "--no-cache", "--frontend", "dockerfile.v0",
+			"--local", "context="+dir, "--local", "dockerfile="+dir)
+	})
+}
+
+// buildxRow compares with buildx on the same daemon.
+func buildxRow(ctx context.Context, b *bench) (result, error) {
+	buildx, err := rig.Bin("docker-buildx")
+	if err != nil {
+		return result{}, err
+	}
+	if _, err := b.program(ctx, "dockless", nil, "builder", "ensure"); err != nil {
+		return result{}, err
+	}
+	return b.buildAgainst(ctx, 1.03, func(dir string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, buildx, "build", "--builder", "dockless", "--no-cache", "--progress", "plain", "--provenance=false",
+			"--output", "type=cacheonly", dir)
+		cmd.Env = append(os.Environ(), b.stage.AgentEnv("bench")...)
+		return cmd
+	})
+}
+
+// buildahRow compares with the builder that needs no daemon. It ends with an
+// image in its store, which is its only way to end.
+func buildahRow(ctx context.Context, b *bench) (result, error) {
+	buildah, err := exec.LookPath("buildah")
+	if err != nil {
+		return result{}, err
+	}
+	return b.buildAgainst(ctx, 1, func(dir string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, buildah, "bud", "--no-cache", "--layers=false", "--runtime", "runc", "--tag", "bench", dir)
+		cmd.Env = b.stage.Podman.Command(ctx).Env // its storage and its registries
+		return cmd
+	})
 }
 
 // program times one of our programs with the stage's settings and more.

@@ -64,6 +64,8 @@ func rows() []row {
 		{"steps", "200 `true` steps, per step", "`bash -c true`", "≤ 10 ms above", stepsRow},
 		{"log", "1 GB of log with 100 secrets", "none at hand", "≥ 150 MB/s, ≤ 80 MB RSS, nothing lost or leaked", logRow},
 		{"build", "one build, every step run", "`buildctl build`", "≤ 1.03 ×", buildRow},
+		{"build-buildx", "one build, every step run", "`docker buildx build`", "≤ 1.03 ×", buildxRow},
+		{"build-buildah", "one build, every step run", "`buildah bud`", "≤ 1.0 ×", buildahRow},
 		{"cache", "the example on an empty builder, warm registry cache", "the same without any cache", "≥ 5 × faster", cacheRow},
 		{"stack-mysql", "stack of three to all healthy", "MySQL alone, by hand", "≤ 1.2 ×", stackAloneRow},
 		{"stack-compose", "stack of three to all healthy", "`podman-compose`", "≤ 0.35 ×", stackComposeRow},

@@ -113,11 +113,16 @@ func (b *Buildkitd) Prune(ctx context.Context) error {
 	return err
 }
 
-// Buildctl runs buildctl against this buildkitd and returns its output.
-func (b *Buildkitd) Buildctl(ctx context.Context, args ...string) (string, error) {
+// BuildctlCommand returns a command line of buildctl against this buildkitd.
+func (b *Buildkitd) BuildctlCommand(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, b.buildctl, append([]string{"--addr", b.Addr()}, args...)...)
 	cmd.WaitDelay = pipeGrace
-	out, err := cmd.CombinedOutput()
+	return cmd
+}
+
+// Buildctl runs buildctl against this buildkitd and returns its output.
+func (b *Buildkitd) Buildctl(ctx context.Context, args ...string) (string, error) {
+	out, err := b.BuildctlCommand(ctx, args...).CombinedOutput()
 	if err != nil {
 		return string(out), fmt.Errorf("running buildctl %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
