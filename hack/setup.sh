@@ -25,10 +25,10 @@ stamps=$build/stamps
 # What the real components of the tests need. mmdebstrap makes the base images.
 packages="podman runc conmon netavark aardvark-dns containernetworking-plugins iptables
 fuse-overlayfs slirp4netns uidmap catatonit mmdebstrap git git-lfs ca-certificates openssl nodejs
-zip unzip bzip2 xz-utils 7zip"
+zip unzip bzip2 xz-utils 7zip gcc libc6-dev pkg-config libseccomp-dev"
 # A program of each package that has one, to see quickly that all is there.
 programs="podman runc conmon iptables fuse-overlayfs slirp4netns newuidmap catatonit mmdebstrap git git-lfs openssl node npm
-zip unzip bzip2 xz 7zz
+zip unzip bzip2 xz 7zz gcc pkg-config
 /usr/lib/podman/netavark /usr/lib/podman/aardvark-dns /usr/lib/cni/bridge"
 # A Node that is not Debian's brings npm along and refuses Debian's.
 command -v npm >/dev/null || packages="$packages npm"
@@ -97,7 +97,7 @@ go_tool() {
 	fi
 	say "building $result (from tools/$dir; minutes the first time)"
 	mkdir -p "$bin"
-	(cd "tools/$dir" && go build -trimpath "$@" -o "$bin/$result.new" "$package")
+	(cd "tools/$dir" && CGO_ENABLED=${cgo:-0} go build -trimpath "$@" -o "$bin/$result.new" "$package")
 	mv "$bin/$result.new" "$bin/$result"
 	done_with "bin-$result"
 }
@@ -279,6 +279,11 @@ tests_stage() {
 	go_tool docker docker $cli/cmd/docker -gcflags="$cli/...=-lang=go1.26" -ldflags "-s -w -X $cli/cli/version.Version=$docker"
 	compose=github.com/docker/compose/v5
 	go_tool compose docker-compose $compose/cmd -ldflags "-s -w -X $compose/internal.Version=v$compose_version"
+	# The newest generation of Podman beside Debian's; unlike the others it needs C.
+	cgo=1
+	go_tool podman podman5 github.com/containers/podman/v5/cmd/podman \
+		-tags "containers_image_openpgp exclude_graphdriver_btrfs seccomp" -ldflags "-s -w"
+	cgo=0
 	go_test_program testcontainers testcontainers.test
 	docker_config
 	container_config

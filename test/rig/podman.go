@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,8 @@ type PodmanOptions struct {
 	Mirror string
 	// Insecure lists further registries (host:port) to speak plain HTTP to.
 	Insecure []string
-	// Binary is the podman program; empty is the one on PATH.
+	// Binary is the podman program; empty is the one that DOCKLESS_TEST_PODMAN names,
+	// so that the same tests run on another generation, else the one on PATH.
 	Binary string
 	// Env is added to the environment of the service, KEY=value.
 	Env []string
@@ -59,7 +61,7 @@ func StartPodman(ctx context.Context, opts PodmanOptions) (_ *Podman, err error)
 	}
 	p := &Podman{binary: opts.Binary}
 	if p.binary == "" {
-		if p.binary, err = Bin("podman"); err != nil {
+		if p.binary, err = Bin(cmp.Or(os.Getenv("DOCKLESS_TEST_PODMAN"), "podman")); err != nil {
 			return nil, err
 		}
 	}
