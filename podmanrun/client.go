@@ -4,16 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
-
-	"github.com/containers/podman/v4/pkg/bindings"
 
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
 // systemSocket is where Podman's packages put the socket of the system service.
@@ -22,12 +20,21 @@ const systemSocket = "/run/podman/podman.sock"
 // Client speaks to one Podman service. Its methods may be called concurrently.
 // [Client.Close] ends it.
 type Client struct {
-	http  *http.Client
-	uri   *url.URL
+	api   *libpod.Client
 	child *child // the private service, nil when the service is somebody else's
 	log   *slog.Logger
+}
 
-	version string // of the service
+// StatusError is a refusal by the Podman service.
+type StatusError = libpod.StatusError
+
+// connect reaches the service at host.
+func connect(ctx context.Context, host string, log *slog.Logger) (*Client, error) {
+	api, err := libpod.Connect(ctx, host, log)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{api: api, log: log}, nil
 }
 
 // Open connects to the Podman service that cfg names. Without cfg.Host it tries
@@ -80,47 +87,18 @@ func openPrivate(ctx context.Context, cfg Config, log *slog.Logger) (*Client, er
 	return c, nil
 }
 
-// connect opens a connection to host and checks that the service there speaks
-// an API this package knows.
-func connect(ctx context.Context, host string, log *slog.Logger) (*Client, error) {
-	if path, isUnix := strings.CutPrefix(host, "unix://"); isUnix {
-		// The bindings try a missing socket three times; a look is enough.
-		if _, err := os.Stat(path); err != nil {
-			return nil, fmt.Errorf("connecting to Podman at %s: %w", host, err)
-		}
-	}
-	connCtx, err := bindings.NewConnection(ctx, host)
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = fmt.Errorf("%w (%w)", cause, err)
-		}
-		return nil, fmt.Errorf("connecting to Podman at %s: %w", host, err)
-	}
-	conn, err := bindings.GetClient(connCtx)
-	if err != nil {
-		return nil, fmt.Errorf("connecting to Podman at %s: %w", host, err)
-	}
-	if t, ok := conn.Client.Transport.(*http.Transport); ok {
-		// A stack of ten services asks ten questions at once.
-		t.MaxIdleConnsPerHost = 32
-	}
-	version := bindings.ServiceVersion(connCtx).String()
-	log.DebugContext(ctx, "podman service reached", "host", host, "version", version)
-	return &Client{http: conn.Client, uri: conn.URI, log: log, version: version}, nil
-}
-
 // Version returns the version of the Podman service, as in "5.8.3", as it was
 // when [Open] reached it. It is the Libpod-API-Version of its answers, which
 // Podman sets to its own (podman, version/version.go: APIVersion, Libpod,
 // CurrentAPI).
-func (c *Client) Version() string { return c.version }
+func (c *Client) Version() string { return c.api.Version }
 
 // Host returns the address of the service as CONTAINER_HOST would name it.
-func (c *Client) Host() string { return c.uri.String() }
+func (c *Client) Host() string { return c.api.URI.String() }
 
 // Close releases the connections and ends a private service. Containers keep running.
 func (c *Client) Close() error {
-	c.http.CloseIdleConnections()
+	c.api.Close()
 	if c.child == nil {
 		return nil
 	}
@@ -129,15 +107,31 @@ func (c *Client) Close() error {
 
 // Transport carries other requests to the service than this package makes. It
 // goes there whatever host a request names, and belongs to c.
-func (c *Client) Transport() http.RoundTripper { return c.http.Transport }
+func (c *Client) Transport() http.RoundTripper { return c.api.Transport() }
 
 // PublishedHost returns the host under which the steps reach published ports.
 func (c *Client) PublishedHost() string {
-	if c.uri.Scheme != "unix" && c.uri.Hostname() != "" {
-		return c.uri.Hostname()
+	if c.api.URI.Scheme != "unix" && c.api.URI.Hostname() != "" {
+		return c.api.URI.Hostname()
 	}
 	return "127.0.0.1"
 }
 
 // local reports whether the service most likely shares our file system.
-func (c *Client) local() bool { return c.uri.Scheme == "unix" }
+func (c *Client) local() bool { return c.api.URI.Scheme == "unix" }
+
+// Ping asks the service whether it answers. It transfers a few bytes and takes
+// no lock in Podman, so it may be called often.
+func (c *Client) Ping(ctx context.Context) error { return c.api.Ping(ctx) }
+
+// ImageExists reports whether the Podman service has the image, without asking
+// a registry.
+func (c *Client) ImageExists(ctx context.Context, image string) (bool, error) {
+	return c.api.ImageExists(ctx, image)
+}
+
+// LoadImage reads an image archive, as "docker save" or a BuildKit exporter
+// writes it, into Podman's storage and returns the names of its images.
+func (c *Client) LoadImage(ctx context.Context, archive io.Reader) ([]string, error) {
+	return c.api.LoadImage(ctx, archive)
+}

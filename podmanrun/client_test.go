@@ -1,8 +1,6 @@
 package podmanrun
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"log/slog"
 	"net/url"
 	"os"
@@ -10,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/dockless-ci/dockless/internal/hint"
 )
@@ -62,52 +58,5 @@ func TestUnusableSettingsAreReportedTogether(t *testing.T) {
 	}
 	if err := (Config{Host: "tcp://podman:8888", ConnectTimeout: time.Second}).Validate(); err != nil {
 		t.Errorf("Validate = %v, want nil", err)
-	}
-}
-
-func TestCredentialsAreSentForTheirRegistryOnly(t *testing.T) {
-	dir := t.TempDir()
-	auth := base64.StdEncoding.EncodeToString([]byte("me:secret"))
-	file := `{"auths":{"registry.ci:5000":{"auth":"` + auth + `"},"https://index.docker.io/v1/":{"auth":"` + auth + `"}}}`
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(file), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for registry, want := range map[string]map[string]map[string]string{
-		"registry.ci:5000": {"registry.ci:5000": {"username": "me", "password": "secret", "identitytoken": ""}},
-		"docker.io":        {"docker.io": {"username": "me", "password": "secret", "identitytoken": ""}},
-		"ghcr.io":          nil,
-	} {
-		header, err := credentials(dir, registry)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got map[string]map[string]string
-		if value := header.Get("X-Registry-Auth"); value != "" {
-			data, err := base64.URLEncoding.DecodeString(value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := json.Unmarshal(data, &got); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("credentials(%s) differ (-want +got):\n%s", registry, diff)
-		}
-	}
-	if header, err := credentials("", "docker.io"); header != nil || err != nil {
-		t.Errorf("credentials without a Docker configuration = %v, %v; want none", header, err)
-	}
-}
-
-func TestTheRefusalOfPodmanIsReadFromItsJSON(t *testing.T) {
-	for body, want := range map[string]string{
-		`{"cause":"x","message":"no such image","response":404}`: "no such image",
-		"<html>gateway</html>":      "<html>gateway</html>",
-		strings.Repeat("x", 100000): strings.Repeat("x", 512),
-	} {
-		if got := refusal(strings.NewReader(body)); got != want {
-			t.Errorf("refusal(%.30q) = %.60q, want %.60q", body, got, want)
-		}
 	}
 }

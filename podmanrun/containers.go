@@ -2,168 +2,11 @@ package podmanrun
 
 import (
 	"context"
-	"fmt"
-	"net/http"
-	"net/url"
-	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"time"
 
-	"github.com/dockless-ci/dockless/internal/retry"
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
-
-const (
-	// exitPoll is how often the service looks whether a container has ended; it
-	// costs Podman one lock and one stat.
-	exitPoll = "100ms"
-	// exitLook is how often we look ourselves; it costs Podman about 5 ms.
-	exitLook = 500 * time.Millisecond
-)
-
-func (c *Client) createContainer(ctx context.Context, r *createRequest) (id string, err error) {
-	var answer struct {
-		ID string `json:"Id"`
-	}
-	err = c.call(ctx, request{method: http.MethodPost, path: "/containers/create", body: r, what: "creating container " + r.Name}, &answer)
-	return answer.ID, err
-}
-
-func (c *Client) startContainer(ctx context.Context, id, name string) error {
-	return c.call(ctx, request{method: http.MethodPost, path: "/containers/" + id + "/start", what: "starting container " + name}, nil)
-}
-
-func (c *Client) inspectContainer(ctx context.Context, id string) (*containerAnswer, error) {
-	var answer containerAnswer
-	err := c.call(ctx, request{method: http.MethodGet, path: "/containers/" + url.PathEscape(id) + "/json", what: "inspecting container " + id}, &answer)
-	if err != nil {
-		return nil, err
-	}
-	return &answer, nil
-}
-
-// waitContainer blocks until the container has ended or ctx ends, and returns
-// the exit code.
-//
-// Podman tells the end of a container when its cleanup process has written it
-// down, and only 20 s later when that process could not run. So the container's
-// state is looked at as well, less often.
-func (c *Client) waitContainer(ctx context.Context, id, name string) (code int, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	var told sync.WaitGroup
-	defer told.Wait()
-	defer cancel()
-	type end struct {
-		code int
-		err  error
-	}
-	ends := make(chan end, 2)
-	for _, wait := range []func(context.Context, string, string) (int, error){c.toldExit, c.seenExit} {
-		told.Go(func() {
-			code, err := wait(ctx, id, name)
-			ends <- end{code, err}
-		})
-	}
-	first := <-ends
-	return first.code, first.err
-}
-
-// toldExit asks Podman to answer when the container has ended.
-func (c *Client) toldExit(ctx context.Context, id, name string) (int, error) {
-	var code any // a string or a number, depending on Podman's release
-	err := c.call(ctx, request{
-		method: http.MethodPost, path: "/containers/" + id + "/wait", bound: -1, what: "waiting for container " + name,
-		query: url.Values{"condition": {"exited", "stopped"}, "interval": {exitPoll}},
-	}, &code)
-	if err != nil {
-		return 0, err
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(fmt.Sprint(code)))
-	if err != nil {
-		return 0, fmt.Errorf("waiting for container %s: exit code %v: %w", name, code, err)
-	}
-	return n, nil
-}
-
-// seenExit looks at the container until it no longer runs.
-func (c *Client) seenExit(ctx context.Context, id, _ string) (int, error) {
-	for {
-		if err := retry.Wait(ctx, exitLook); err != nil {
-			return 0, err
-		}
-		answer, err := c.inspectContainer(ctx, id)
-		if err != nil {
-			return 0, err
-		}
-		if ended(answer.State.Status) {
-			return answer.State.ExitCode, nil
-		}
-	}
-}
-
-// ended reports whether a state of Podman's means that the container has ended:
-// "stopped" is one that nobody has cleaned up after yet.
-func ended(state string) bool { return state == "exited" || state == "stopped" }
-
-// removeContainer stops and removes a container with its anonymous volumes.
-// One that is gone already is no error.
-func (c *Client) removeContainer(ctx context.Context, id, name string, grace time.Duration) error {
-	seconds := strconv.Itoa(int((grace + time.Second - 1) / time.Second))
-	err := c.call(ctx, request{
-		method: http.MethodDelete, path: "/containers/" + id, what: "removing container " + name, bound: grace + requestTimeout,
-		query: url.Values{"force": {"true"}, "volumes": {"true"}, "v": {"true"}, "timeout": {seconds}},
-	}, nil)
-	if hasStatus(err, http.StatusNotFound) {
-		return nil
-	}
-	return err
-}
-
-// listContainers returns the containers, running or not, that carry all labels.
-func (c *Client) listContainers(ctx context.Context, labels map[string]string) ([]listedContainer, error) {
-	query := filters(labels)
-	query.Set("all", "true")
-	var list []listedContainer
-	err := c.call(ctx, request{method: http.MethodGet, path: "/containers/json", query: query, what: "listing containers"}, &list)
-	list = slices.DeleteFunc(list, func(l listedContainer) bool { return !carries(l.Labels, labels) })
-	return list, err
-}
-
-func (l listedContainer) name() string {
-	if len(l.Names) == 0 {
-		return l.ID
-	}
-	return l.Names[0]
-}
-
-// grace is the stop timeout the container was made with.
-func (l listedContainer) grace() time.Duration {
-	seconds, err := strconv.Atoi(l.Labels[labelGrace])
-	if err != nil {
-		return stopGrace
-	}
-	return time.Duration(seconds) * time.Second
-}
-
-// checkContainer runs the container's healthcheck once. Podman does not bound
-// the command's time, so a check that exceeds h.Timeout is given up: it is slow
-// and not healthy. A container that does not run is an error with status 409.
-func (c *Client) checkContainer(ctx context.Context, id, name string, h *healthConfig) (healthy, slow bool, err error) {
-	bounded, cancel := context.WithTimeout(ctx, h.Timeout)
-	defer cancel()
-	var answer struct{ Status string }
-	err = c.call(bounded, request{method: http.MethodGet, path: "/containers/" + id + "/healthcheck", bound: -1, what: "checking the health of container " + name}, &answer)
-	switch {
-	case err == nil:
-		return answer.Status == "healthy", false, nil
-	case ctx.Err() == nil && bounded.Err() != nil:
-		return false, true, nil
-	case hasStatus(err, http.StatusInternalServerError):
-		return false, false, nil // the command could not be run
-	}
-	return false, false, err
-}
 
 // End is how a container ended.
 type End struct {
@@ -174,9 +17,18 @@ type End struct {
 // Ended returns how a container ended; nil while it runs. One that is gone is a
 // [*StatusError] with code 404.
 func (c *Client) Ended(ctx context.Context, id string) (*End, error) {
-	answer, err := c.inspectContainer(ctx, id)
-	if err != nil || !ended(answer.State.Status) {
+	answer, err := c.api.InspectContainer(ctx, id)
+	if err != nil || !libpod.Ended(answer.State.Status) {
 		return nil, err
 	}
 	return &End{Code: answer.State.ExitCode, OutOfMemory: answer.State.OOMKilled}, nil
+}
+
+// graceOf is the stop timeout that a container was made with.
+func graceOf(l libpod.Listed) time.Duration {
+	seconds, err := strconv.Atoi(l.Labels[labelGrace])
+	if err != nil {
+		return stopGrace
+	}
+	return time.Duration(seconds) * time.Second
 }

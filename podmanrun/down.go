@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
 // DownOptions says how [Client.Down] removes a project.
@@ -49,7 +51,7 @@ func (c *Client) RemoveOwned(ctx context.Context, owner Owner) (Removed, error) 
 		return Removed{}, errors.New("removing what an agent owns: the agent has no name")
 	}
 	// A pod takes its containers along; one of them could not be removed alone.
-	pods, perr := c.removePods(ctx, owner.Labels())
+	pods, perr := c.api.RemovePods(ctx, owner.Labels())
 	removed, err := c.removeLabelled(ctx, owner.Labels(), DownOptions{Volumes: true, Timeout: new(time.Duration), force: true})
 	removed.Pods = pods
 	return removed, errors.Join(perr, err)
@@ -58,20 +60,20 @@ func (c *Client) RemoveOwned(ctx context.Context, owner Owner) (Removed, error) 
 // removeLabelled removes what carries labels. It goes on after an error, and
 // reports all of them with what it could remove.
 func (c *Client) removeLabelled(ctx context.Context, labels map[string]string, o DownOptions) (removed Removed, err error) {
-	containers, err := c.listContainers(ctx, labels)
+	containers, err := c.api.ListContainers(ctx, labels)
 	if err != nil {
 		return removed, err
 	}
-	errs := []error{c.removeAll(ctx, containers, o.Timeout, func(l listedContainer) {
-		removed.Containers = append(removed.Containers, l.name())
+	errs := []error{c.removeAll(ctx, containers, o.Timeout, func(l libpod.Listed) {
+		removed.Containers = append(removed.Containers, l.Name())
 		if o.Progress != nil {
 			o.Progress(Event{Service: l.Labels[LabelService], Kind: EventRemoved})
 		}
 	})}
-	networks, err := c.listNetworks(ctx, labels)
+	networks, err := c.api.ListNetworks(ctx, labels)
 	errs = append(errs, err)
 	for _, n := range networks {
-		if err := c.removeNetwork(ctx, n.Name, o.force); err != nil {
+		if err := c.api.RemoveNetwork(ctx, n.Name, o.force); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -80,10 +82,10 @@ func (c *Client) removeLabelled(ctx context.Context, labels map[string]string, o
 	if !o.Volumes {
 		return removed, errors.Join(errs...)
 	}
-	volumes, err := c.listVolumes(ctx, labels)
+	volumes, err := c.api.ListVolumes(ctx, labels)
 	errs = append(errs, err)
 	for _, v := range volumes {
-		if err := c.removeVolume(ctx, v.Name); err != nil {
+		if err := c.api.RemoveVolume(ctx, v.Name); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -94,17 +96,17 @@ func (c *Client) removeLabelled(ctx context.Context, labels map[string]string, o
 
 // removeAll removes containers, all at once, with their own grace unless one is
 // given. Calls of done do not overlap.
-func (c *Client) removeAll(ctx context.Context, list []listedContainer, grace *time.Duration, done func(listedContainer)) error {
+func (c *Client) removeAll(ctx context.Context, list []libpod.Listed, grace *time.Duration, done func(libpod.Listed)) error {
 	var mu sync.Mutex
 	var errs []error
 	var g errgroup.Group
 	for _, l := range list {
 		g.Go(func() error {
-			wait := l.grace()
+			wait := graceOf(l)
 			if grace != nil {
 				wait = *grace
 			}
-			err := c.removeContainer(ctx, l.ID, l.name(), wait)
+			err := c.api.RemoveContainer(ctx, l.ID, l.Name(), wait)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

@@ -38,8 +38,8 @@ func (u *up) explain(ctx context.Context, err error) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), explainTimeout, errors.New("podman did not answer"))
 	defer cancel()
-	failed.Logs = u.client.lastLines(ctx, n.id, n.request.Name)
-	if answer, err := u.client.inspectContainer(ctx, n.id); err == nil {
+	failed.Logs = u.client.api.LastLines(ctx, n.id, n.request.Name, errorLines)
+	if answer, err := u.client.api.InspectContainer(ctx, n.id); err == nil {
 		if log := answer.State.Health.Log; len(log) > 0 && !passed(n.healthy) {
 			failed.Health = log[len(log)-1].Output
 		}

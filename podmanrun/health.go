@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/retry"
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
 // Health is the state of a container's healthcheck.
@@ -33,8 +34,8 @@ const restartLook = time.Second
 // ends. Calls of changed do not overlap.
 func (c *Client) FollowHealth(ctx context.Context, container string, changed func(Health)) error {
 	for {
-		answer, err := c.inspectContainer(ctx, container)
-		if hasStatus(err, http.StatusNotFound) {
+		answer, err := c.api.InspectContainer(ctx, container)
+		if libpod.HasStatus(err, http.StatusNotFound) {
 			return nil
 		}
 		if err != nil {
@@ -49,8 +50,8 @@ func (c *Client) FollowHealth(ctx context.Context, container string, changed fun
 		}
 		if answer.State.Running {
 			changed(HealthStarting)
-			err := c.follow(ctx, answer, h.withDefaults(), changed)
-			if !hasStatus(err, http.StatusConflict) && !hasStatus(err, http.StatusNotFound) {
+			err := c.follow(ctx, answer, healthConfig(*h).withDefaults(), changed)
+			if !libpod.HasStatus(err, http.StatusConflict) && !libpod.HasStatus(err, http.StatusNotFound) {
 				return err
 			}
 		}
@@ -62,9 +63,9 @@ func (c *Client) FollowHealth(ctx context.Context, container string, changed fun
 
 // follow runs check h until the container has ended, which is an error with
 // status 409 or 404.
-func (c *Client) follow(ctx context.Context, answer *containerAnswer, h *healthConfig, changed func(Health)) error {
+func (c *Client) follow(ctx context.Context, answer *libpod.Container, h *healthConfig, changed func(Health)) error {
 	check := func(ctx context.Context) (bool, error) {
-		healthy, _, err := c.checkContainer(ctx, answer.ID, answer.Name, h)
+		healthy, _, err := c.api.CheckContainer(ctx, answer.ID, answer.Name, h.Timeout)
 		return healthy, err
 	}
 	err := h.untilHealthy(ctx, time.Now(), check)

@@ -10,6 +10,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"github.com/dockless-ci/dockless/internal/retry"
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
 // What a healthcheck that leaves fields out gets; Docker's values, which images
@@ -30,6 +31,9 @@ const (
 	// when a start takes long: a minute's wait is lengthened by 3 s at most.
 	patience = 20
 )
+
+// healthConfig adds our timing to a healthcheck as images and containers store it.
+type healthConfig libpod.HealthConfig
 
 // errUnhealthy means that a healthcheck failed as often as it may.
 var errUnhealthy = errors.New("unhealthy")
@@ -86,13 +90,13 @@ func (h healthConfig) withDefaults() *healthConfig {
 func (r *createRequest) addHealth(h, image *healthConfig) {
 	if h == nil {
 		if image != nil {
-			r.HealthConfig = &healthConfig{Test: []string{"NONE"}}
+			r.HealthConfig = &libpod.HealthConfig{Test: []string{"NONE"}}
 		}
 		return
 	}
 	data, _ := json.Marshal(h) // strings and numbers always encode
 	r.Labels[labelCheck] = string(data)
-	r.HealthConfig = &healthConfig{Test: h.Test, Timeout: h.Timeout, Retries: h.Retries, StartPeriod: h.deadline()}
+	r.HealthConfig = &libpod.HealthConfig{Test: h.Test, Timeout: h.Timeout, Retries: h.Retries, StartPeriod: h.deadline()}
 }
 
 // checkFrom reads the label that addHealth wrote; nil is no check.

@@ -2,9 +2,10 @@ package podmanrun
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
 // Keeper keeps a container up that others work in: a program of the caller's in
@@ -49,12 +50,8 @@ func (k *Keeper) take(s *types.ServiceConfig) (warnings []string) {
 // Its zero value is that of a Podman of root: they are the same.
 type Users struct{ uids, gids idMap }
 
-// idMap are the ranges of one kind of ids; without any, nothing is mapped.
-type idMap []struct {
-	Container int `json:"container_id"`
-	Host      int `json:"host_id"`
-	Size      int `json:"size"`
-}
+// idMap adds what a Podman means by its ranges.
+type idMap libpod.IDMap
 
 func (m idMap) inside(host int) (int, bool) {
 	for _, r := range m {
@@ -87,14 +84,6 @@ func (u Users) Root() int {
 
 // Users asks the service for its users.
 func (c *Client) Users(ctx context.Context) (Users, error) {
-	var answer struct {
-		Host struct {
-			IDMappings struct {
-				UIDs idMap `json:"uidmap"`
-				GIDs idMap `json:"gidmap"`
-			} `json:"idMappings"`
-		} `json:"host"`
-	}
-	err := c.call(ctx, request{method: http.MethodGet, path: "/info", what: "asking podman for its users"}, &answer)
-	return Users{uids: answer.Host.IDMappings.UIDs, gids: answer.Host.IDMappings.GIDs}, err
+	uids, gids, err := c.api.IDMappings(ctx)
+	return Users{uids: idMap(uids), gids: idMap(gids)}, err
 }

@@ -1,6 +1,10 @@
 package podmanrun
 
-import "maps"
+import (
+	"maps"
+
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
+)
 
 // Labels on every container, network and volume this package makes.
 const (
@@ -36,7 +40,7 @@ func (o Owner) Labels() map[string]string {
 // Owns reports whether labels are those of something of o's. An owner without
 // an agent owns nothing.
 func (o Owner) Owns(labels map[string]string) bool {
-	return o.Agent != "" && carries(labels, o.Labels())
+	return o.Agent != "" && libpod.Carries(labels, o.Labels())
 }
 
 // ownedBy returns the labels of something that belongs to project and owner.

@@ -1,11 +1,14 @@
 package podmanrun
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/dockless-ci/dockless/podmanrun/internal/composefile"
 )
 
 // Project is a set of services that live and die together, read by [Load] or
@@ -14,6 +17,25 @@ type Project struct {
 	compose  *types.Project
 	warnings []string
 	logins   map[string]Login // by service; of those that bring their own
+}
+
+// LoadOptions says what [Load] reads. Relative paths start at WorkingDir; Check is
+// not for callers.
+type LoadOptions = composefile.Options
+
+// KeyError is a key of a compose file that cannot be honoured.
+type KeyError = composefile.KeyError
+
+// Load reads a compose project. A key that cannot be honoured is an error with
+// file, line and column ([*KeyError]); one that means nothing without Swarm
+// becomes a warning of the project.
+func Load(ctx context.Context, o LoadOptions) (*Project, error) {
+	o.Check = checkService
+	read, err := composefile.Load(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Project{compose: read.Compose, warnings: read.Warnings}, nil
 }
 
 // Name returns the project's name, which prefixes the names of what it makes.

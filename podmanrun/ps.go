@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
 // ContainerStatus is how one container of a project is.
@@ -44,7 +46,7 @@ func (p Port) String() string {
 // Ps returns the containers of a project by service. Nobody else runs the
 // healthchecks of a stack that is not watched, so Ps runs each once.
 func (c *Client) Ps(ctx context.Context, project string) ([]ContainerStatus, error) {
-	list, err := c.listContainers(ctx, map[string]string{LabelProject: project})
+	list, err := c.api.ListContainers(ctx, map[string]string{LabelProject: project})
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +56,7 @@ func (c *Client) Ps(ctx context.Context, project string) ([]ContainerStatus, err
 	for _, l := range list {
 		g.Go(func() error {
 			status, err := c.status(gctx, l)
-			if hasStatus(err, http.StatusNotFound) {
+			if libpod.HasStatus(err, http.StatusNotFound) {
 				return nil // removed since it was listed
 			}
 			if err != nil {
@@ -75,17 +77,17 @@ func (c *Client) Ps(ctx context.Context, project string) ([]ContainerStatus, err
 	return statuses, nil
 }
 
-func (c *Client) status(ctx context.Context, l listedContainer) (ContainerStatus, error) {
+func (c *Client) status(ctx context.Context, l libpod.Listed) (ContainerStatus, error) {
 	healthy := false
 	h := checkFrom(l.Labels)
 	if h != nil && l.State == "running" {
 		var err error
-		healthy, _, err = c.checkContainer(ctx, l.ID, l.name(), h)
-		if err != nil && !hasStatus(err, http.StatusConflict) { // it may have ended since it was listed
+		healthy, _, err = c.api.CheckContainer(ctx, l.ID, l.Name(), h.Timeout)
+		if err != nil && !libpod.HasStatus(err, http.StatusConflict) { // it may have ended since it was listed
 			return ContainerStatus{}, err
 		}
 	}
-	answer, err := c.inspectContainer(ctx, l.ID)
+	answer, err := c.api.InspectContainer(ctx, l.ID)
 	if err != nil {
 		return ContainerStatus{}, err
 	}
@@ -93,7 +95,7 @@ func (c *Client) status(ctx context.Context, l listedContainer) (ContainerStatus
 		Service: l.Labels[LabelService], Name: strings.TrimPrefix(answer.Name, "/"), ID: answer.ID,
 		Image: answer.ImageName, State: answer.State.Status, ExitCode: answer.State.ExitCode, Ports: ports(answer),
 	}
-	if ended(status.State) {
+	if libpod.Ended(status.State) {
 		status.State = "exited"
 	}
 	if h != nil && answer.State.Running {
@@ -105,7 +107,7 @@ func (c *Client) status(ctx context.Context, l listedContainer) (ContainerStatus
 	return status, nil
 }
 
-func ports(c *containerAnswer) []Port {
+func ports(c *libpod.Container) []Port {
 	var list []Port
 	for key, bindings := range c.NetworkSettings.Ports {
 		number, protocol, _ := strings.Cut(key, "/")

@@ -12,10 +12,14 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
 // defaultNetwork is the network that joins services which name no other.
 const defaultNetwork = "default"
+
+// Login is a user at the registry of one image.
+type Login = libpod.Login
 
 // Service is one entry of a job's services.
 type Service struct {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"golang.org/x/sys/unix"
+
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
 // stopGrace is how long a container has between SIGTERM and SIGKILL when its
@@ -25,6 +27,9 @@ const logDriver = "k8s-file"
 
 // cpuPeriod is the kernel's usual CFS period in microseconds.
 const cpuPeriod = 100_000
+
+// createRequest asks for the container of a service.
+type createRequest libpod.CreateRequest
 
 // checkService reports what only shows in the merged service and cannot be honoured.
 func checkService(s types.ServiceConfig) error {
@@ -73,7 +78,7 @@ func containerRequest(p *types.Project, s types.ServiceConfig, owner Owner) (*cr
 		HostAdd:          s.ExtraHosts.AsList(":"),
 		ResourceLimits:   limits(s),
 		Rlimits:          rlimits(s),
-		LogConfiguration: logConfiguration{Driver: logDriver},
+		LogConfiguration: libpod.LogConfiguration{Driver: logDriver},
 	}
 	r.Labels[LabelService] = s.Name
 	r.Labels[labelGrace] = strconv.Itoa(int(r.StopTimeout))
@@ -157,7 +162,7 @@ func setSecurity(r *createRequest, s types.ServiceConfig) error {
 	return nil
 }
 
-func limits(s types.ServiceConfig) *resources {
+func limits(s types.ServiceConfig) *libpod.Resources {
 	memory, cpus, pids := int64(s.MemLimit), float64(s.CPUS), s.PidsLimit
 	if s.Deploy != nil && s.Deploy.Resources.Limits != nil {
 		l := s.Deploy.Resources.Limits
@@ -174,28 +179,28 @@ func limits(s types.ServiceConfig) *resources {
 	if memory == 0 && cpus == 0 && pids == 0 {
 		return nil
 	}
-	r := &resources{}
+	r := &libpod.Resources{}
 	if memory != 0 {
-		r.Memory = &memoryLimit{Limit: memory}
+		r.Memory = &libpod.MemoryLimit{Limit: memory}
 	}
 	if cpus != 0 {
-		r.CPU = &cpuLimit{Quota: int64(cpus * cpuPeriod), Period: cpuPeriod}
+		r.CPU = &libpod.CPULimit{Quota: int64(cpus * cpuPeriod), Period: cpuPeriod}
 	}
 	if pids != 0 {
-		r.Pids = &pidsLimit{Limit: pids}
+		r.Pids = &libpod.PidsLimit{Limit: pids}
 	}
 	return r
 }
 
-func rlimits(s types.ServiceConfig) []rlimit {
-	var list []rlimit
+func rlimits(s types.ServiceConfig) []libpod.Rlimit {
+	var list []libpod.Rlimit
 	for _, name := range slices.Sorted(maps.Keys(s.Ulimits)) {
 		u := s.Ulimits[name]
 		soft, hard := u.Soft, u.Hard
 		if u.Single != 0 {
 			soft, hard = u.Single, u.Single
 		}
-		list = append(list, rlimit{Type: name, Soft: rlimitValue(soft), Hard: rlimitValue(hard)})
+		list = append(list, libpod.Rlimit{Type: name, Soft: rlimitValue(soft), Hard: rlimitValue(hard)})
 	}
 	return list
 }
@@ -211,11 +216,11 @@ func rlimitValue(v int) uint64 {
 // addNetworks connects the service to its networks under its own name and its aliases.
 func addNetworks(r *createRequest, p *types.Project, s types.ServiceConfig) {
 	if s.NetworkMode == "host" || s.NetworkMode == "none" {
-		r.NetNS = &namespace{Mode: s.NetworkMode}
+		r.NetNS = &libpod.Namespace{Mode: s.NetworkMode}
 		return
 	}
-	r.NetNS = &namespace{Mode: "bridge"}
-	r.Networks = make(map[string]networkAttachment, len(s.Networks))
+	r.NetNS = &libpod.Namespace{Mode: "bridge"}
+	r.Networks = make(map[string]libpod.NetworkAttachment, len(s.Networks))
 	for key, network := range s.Networks {
 		var aliases []string
 		if network == nil || network.ServiceNameAliasEnabled() {
@@ -228,7 +233,7 @@ func addNetworks(r *createRequest, p *types.Project, s types.ServiceConfig) {
 			aliases = append(aliases, s.ContainerName)
 		}
 		slices.Sort(aliases)
-		r.Networks[networkName(p, key)] = networkAttachment{Aliases: slices.Compact(aliases)}
+		r.Networks[networkName(p, key)] = libpod.NetworkAttachment{Aliases: slices.Compact(aliases)}
 	}
 }
 
@@ -248,7 +253,7 @@ func volumeName(p *types.Project, key string) string {
 
 func addPorts(r *createRequest, s types.ServiceConfig) error {
 	for _, port := range s.Ports {
-		m := portMapping{HostIP: port.HostIP, ContainerPort: uint16(port.Target), Protocol: port.Protocol} //nolint:gosec // compose-go has checked the range
+		m := libpod.PortMapping{HostIP: port.HostIP, ContainerPort: uint16(port.Target), Protocol: port.Protocol} //nolint:gosec // compose-go has checked the range
 		if port.Published != "" && port.Published != "0" {
 			n, err := strconv.ParseUint(port.Published, 10, 16)
 			if err != nil {
@@ -276,7 +281,7 @@ func addVolumes(r *createRequest, p *types.Project, s types.ServiceConfig) {
 			if v.Source != "" {
 				name = volumeName(p, v.Source)
 			}
-			r.Volumes = append(r.Volumes, namedVolume{Name: name, Dest: v.Target, Options: options})
+			r.Volumes = append(r.Volumes, libpod.NamedVolume{Name: name, Dest: v.Target, Options: options})
 		case types.VolumeTypeBind:
 			options = append(options, "rbind")
 			if v.Bind != nil {
@@ -286,7 +291,7 @@ func addVolumes(r *createRequest, p *types.Project, s types.ServiceConfig) {
 					}
 				}
 			}
-			r.Mounts = append(r.Mounts, mount{Type: v.Type, Source: v.Source, Destination: v.Target, Options: options})
+			r.Mounts = append(r.Mounts, libpod.Mount{Type: v.Type, Source: v.Source, Destination: v.Target, Options: options})
 		case types.VolumeTypeTmpfs:
 			if v.Tmpfs != nil && v.Tmpfs.Size > 0 {
 				options = append(options, "size="+strconv.FormatInt(int64(v.Tmpfs.Size), 10))
@@ -307,8 +312,8 @@ func addVolumes(r *createRequest, p *types.Project, s types.ServiceConfig) {
 	}
 }
 
-func tmpfs(target string, options []string) mount {
-	return mount{Type: "tmpfs", Source: "tmpfs", Destination: target, Options: options}
+func tmpfs(target string, options []string) libpod.Mount {
+	return libpod.Mount{Type: "tmpfs", Source: "tmpfs", Destination: target, Options: options}
 }
 
 // seal records in the labels what the container is made from: hash is equal for

@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
 // Stack is a project that is up. It holds no resources of its own; the
@@ -19,13 +21,13 @@ type Stack struct {
 	client     *Client
 	project    string
 	network    string
-	containers map[string]*containerAnswer // by service
+	containers map[string]*libpod.Container // by service
 }
 
 // finish looks at every container once more: for its ports, and for one that
 // ended right after its start.
 func (u *up) finish(ctx context.Context) (*Stack, error) {
-	s := &Stack{client: u.client, project: u.project.Name, containers: make(map[string]*containerAnswer)}
+	s := &Stack{client: u.client, project: u.project.Name, containers: make(map[string]*libpod.Container)}
 	if _, ok := u.project.Networks["default"]; ok && u.usesNetwork("default") {
 		s.network = networkName(u.project, "default")
 	}
@@ -33,7 +35,7 @@ func (u *up) finish(ctx context.Context) (*Stack, error) {
 	g, gctx := errgroup.WithContext(ctx)
 	for name, unit := range u.units {
 		g.Go(func() error {
-			answer, err := u.client.inspectContainer(gctx, unit.id)
+			answer, err := u.client.api.InspectContainer(gctx, unit.id)
 			if err != nil {
 				return unit.fail(err)
 			}
@@ -158,15 +160,15 @@ func (s *Stack) Watch(ctx context.Context, changed func(Event)) error {
 }
 
 // watch follows one service until it ends or ctx does.
-func (s *Stack) watch(ctx context.Context, service string, c *containerAnswer, tell func(Event)) error {
+func (s *Stack) watch(ctx context.Context, service string, c *libpod.Container, tell func(Event)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var g errgroup.Group
 	g.Go(func() error {
 		defer cancel()
-		code, err := s.client.waitContainer(ctx, c.ID, c.Name)
+		code, err := s.client.api.WaitContainer(ctx, c.ID, c.Name)
 		if err != nil {
-			if ctx.Err() != nil || hasStatus(err, http.StatusNotFound) {
+			if ctx.Err() != nil || libpod.HasStatus(err, http.StatusNotFound) {
 				return nil
 			}
 			return fmt.Errorf("watching service %s: %w", service, err)
@@ -177,7 +179,7 @@ func (s *Stack) watch(ctx context.Context, service string, c *containerAnswer, t
 	if h := checkFrom(c.Config.Labels); h != nil {
 		g.Go(func() error {
 			check := func(ctx context.Context) (bool, error) {
-				healthy, _, err := s.client.checkContainer(ctx, c.ID, c.Name, h)
+				healthy, _, err := s.client.api.CheckContainer(ctx, c.ID, c.Name, h.Timeout)
 				return healthy, err
 			}
 			err := h.keepChecking(ctx, true, check, func(healthy bool) {
@@ -187,7 +189,7 @@ func (s *Stack) watch(ctx context.Context, service string, c *containerAnswer, t
 				}
 				tell(Event{Service: service, Kind: kind})
 			})
-			if ctx.Err() != nil || hasStatus(err, http.StatusConflict) || hasStatus(err, http.StatusNotFound) {
+			if ctx.Err() != nil || libpod.HasStatus(err, http.StatusConflict) || libpod.HasStatus(err, http.StatusNotFound) {
 				return nil // the end of the container is told by the other goroutine
 			}
 			return fmt.Errorf("watching service %s: %w", service, err)

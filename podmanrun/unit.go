@@ -10,6 +10,8 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
 // unit is one service on its way up. Its goroutine alone changes it; what others
@@ -45,7 +47,7 @@ func (n *unit) fail(err error) error {
 
 // run takes the service to its goal, calls reachedGoal, and watches it until
 // ctx ends. What ends with ctx is no failure of this service.
-func (n *unit) run(ctx context.Context, image *future[*imageAnswer], ground *future[struct{}], reachedGoal func()) error {
+func (n *unit) run(ctx context.Context, image *future[*libpod.Image], ground *future[struct{}], reachedGoal func()) error {
 	if err := n.start(ctx, image, ground); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -60,7 +62,7 @@ func (n *unit) run(ctx context.Context, image *future[*imageAnswer], ground *fut
 
 // watchEnd waits for the container's end, which is the goal of one that completes.
 func (n *unit) watchEnd(ctx context.Context, reachedGoal func()) error {
-	code, err := n.up.client.waitContainer(ctx, n.id, n.request.Name)
+	code, err := n.up.client.api.WaitContainer(ctx, n.id, n.request.Name)
 	switch {
 	case err == nil:
 		if err := n.ended(code); err != nil {
@@ -85,7 +87,7 @@ func (n *unit) watchHealth(ctx context.Context, reachedGoal func()) error {
 		return nil
 	case errors.Is(err, errUnhealthy):
 		n.up.emit(Event{Service: n.name, Kind: EventUnhealthy, Text: err.Error()})
-	case ctx.Err() != nil, hasStatus(err, http.StatusConflict), hasStatus(err, http.StatusNotFound):
+	case ctx.Err() != nil, libpod.HasStatus(err, http.StatusConflict), libpod.HasStatus(err, http.StatusNotFound):
 		return nil // the container has ended, which watchEnd tells
 	}
 	return n.fail(err)
@@ -107,18 +109,19 @@ func (n *unit) ended(code int) error {
 
 // start creates the container while its dependencies are still on their way,
 // and starts it when they have arrived.
-func (n *unit) start(ctx context.Context, image *future[*imageAnswer], ground *future[struct{}]) error {
+func (n *unit) start(ctx context.Context, image *future[*libpod.Image], ground *future[struct{}]) error {
 	img, err := image.wait(ctx)
 	if err != nil {
 		return err
 	}
-	n.health = healthOf(n.service, img.Healthcheck)
+	its := (*healthConfig)(img.Healthcheck)
+	n.health = healthOf(n.service, its)
 	close(n.resolved)
 	n.up.emit(Event{Service: n.name, Kind: EventPulled})
 	if _, err := ground.wait(ctx); err != nil {
 		return err
 	}
-	n.request.addHealth(n.health, img.Healthcheck)
+	n.request.addHealth(n.health, its)
 	n.request.seal(img.ID)
 	kept, err := n.create(ctx)
 	if err != nil {
@@ -129,7 +132,7 @@ func (n *unit) start(ctx context.Context, image *future[*imageAnswer], ground *f
 		return err
 	}
 	if !kept {
-		if err := n.inSlot(ctx, func(ctx context.Context) error { return n.up.client.startContainer(ctx, n.id, n.request.Name) }); err != nil {
+		if err := n.inSlot(ctx, func(ctx context.Context) error { return n.up.client.api.StartContainer(ctx, n.id, n.request.Name) }); err != nil {
 			return err
 		}
 		n.up.emit(Event{Service: n.name, Kind: EventStarted})
@@ -149,7 +152,7 @@ func (n *unit) create(ctx context.Context) (kept bool, err error) {
 			n.id = l.ID
 			continue
 		}
-		if err := n.up.client.removeContainer(ctx, l.ID, l.name(), l.grace()); err != nil {
+		if err := n.up.client.api.RemoveContainer(ctx, l.ID, l.Name(), graceOf(l)); err != nil {
 			return false, err
 		}
 		n.up.emit(Event{Service: n.name, Kind: EventRemoved})
@@ -159,7 +162,7 @@ func (n *unit) create(ctx context.Context) (kept bool, err error) {
 		return true, nil
 	}
 	err = n.inSlot(ctx, func(ctx context.Context) (err error) {
-		n.id, err = n.up.client.createContainer(ctx, n.request)
+		n.id, err = n.up.client.api.CreateContainer(ctx, (*libpod.CreateRequest)(n.request))
 		return err
 	})
 	if err == nil {
@@ -211,7 +214,7 @@ func (n *unit) becomeHealthy(ctx context.Context) error {
 	}
 	var slow bool
 	err := n.health.untilHealthy(ctx, time.Now(), func(ctx context.Context) (healthy bool, err error) {
-		healthy, slow, err = n.up.client.checkContainer(ctx, n.id, n.request.Name, n.health)
+		healthy, slow, err = n.up.client.api.CheckContainer(ctx, n.id, n.request.Name, n.health.Timeout)
 		return healthy, err
 	})
 	if errors.Is(err, errUnhealthy) && slow {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
 const (
@@ -66,8 +67,8 @@ type up struct {
 	logins  map[string]Login
 	options UpOptions
 	units   map[string]*unit
-	slots   chan struct{}     // bounds how many containers are created or started at once
-	before  []listedContainer // of the project, before this call
+	slots   chan struct{}   // bounds how many containers are created or started at once
+	before  []libpod.Listed // of the project, before this call
 
 	events sync.Mutex // serialises Progress
 
@@ -87,7 +88,7 @@ func (u *up) emit(e Event) {
 
 // prepare looks at what exists and makes the units, before anything is changed.
 func (u *up) prepare(ctx context.Context) (err error) {
-	u.before, err = u.client.listContainers(ctx, ownedBy(u.options.Owner, u.project.Name, nil))
+	u.before, err = u.client.api.ListContainers(ctx, ownedBy(u.options.Owner, u.project.Name, nil))
 	if err != nil {
 		return err
 	}
@@ -171,17 +172,17 @@ func (u *up) run(ctx context.Context) (*Stack, error) {
 
 // pullAll fetches every image once, all at the same time, and returns each
 // service's.
-func (u *up) pullAll(ctx context.Context, g *errgroup.Group) map[string]*future[*imageAnswer] {
-	byRequest := make(map[pullRequest]*future[*imageAnswer])
-	byService := make(map[string]*future[*imageAnswer], len(u.units))
+func (u *up) pullAll(ctx context.Context, g *errgroup.Group) map[string]*future[*libpod.Image] {
+	byRequest := make(map[libpod.Pull]*future[*libpod.Image])
+	byService := make(map[string]*future[*libpod.Image], len(u.units))
 	for name, unit := range u.units {
-		pull := pullRequest{
-			image: unit.request.Image, platform: unit.service.Platform,
-			policy: unit.service.PullPolicy, built: unit.service.Build != nil, login: u.logins[name],
+		pull := libpod.Pull{
+			Image: unit.request.Image, Platform: unit.service.Platform,
+			Policy: unit.service.PullPolicy, Built: unit.service.Build != nil, Login: u.logins[name],
 		}
 		if byRequest[pull] == nil {
-			byRequest[pull] = newFuture(g, func() (*imageAnswer, error) {
-				return u.client.ensureImage(ctx, pull, u.options.DockerConfig, func(text string) {
+			byRequest[pull] = newFuture(g, func() (*libpod.Image, error) {
+				return u.client.api.EnsureImage(ctx, pull, u.options.DockerConfig, func(text string) {
 					u.emit(Event{Service: name, Kind: EventPulling, Text: text})
 				})
 			})
@@ -199,10 +200,10 @@ func (u *up) orphans(ctx context.Context) error {
 			continue
 		}
 		if !u.options.RemoveOrphans {
-			u.emit(Event{Service: service, Kind: EventWarning, Text: "container " + l.name() + " belongs to the project but its service is not part of it any more"})
+			u.emit(Event{Service: service, Kind: EventWarning, Text: "container " + l.Name() + " belongs to the project but its service is not part of it any more"})
 			continue
 		}
-		if err := u.client.removeContainer(ctx, l.ID, l.name(), l.grace()); err != nil {
+		if err := u.client.api.RemoveContainer(ctx, l.ID, l.Name(), graceOf(l)); err != nil {
 			return err
 		}
 		u.emit(Event{Service: service, Kind: EventRemoved})
@@ -241,7 +242,7 @@ func (u *up) network(ctx context.Context, key string, network types.NetworkConfi
 	if network.External {
 		return u.external(ctx, "network", name, "/networks/"+name+"/exists")
 	}
-	made, err := u.client.ensureNetwork(ctx, networkRequest{
+	made, err := u.client.api.EnsureNetwork(ctx, libpod.NetworkRequest{
 		Name: name, Driver: "bridge", Internal: network.Internal, DNSEnabled: true,
 		Labels: ownedBy(u.options.Owner, u.project.Name, network.Labels),
 	})
@@ -258,7 +259,7 @@ func (u *up) volume(ctx context.Context, key string, volume types.VolumeConfig) 
 	if volume.External {
 		return u.external(ctx, "volume", name, "/volumes/"+name+"/exists")
 	}
-	made, err := u.client.ensureVolume(ctx, volumeRequest{
+	made, err := u.client.api.EnsureVolume(ctx, libpod.VolumeRequest{
 		Name: name, Labels: ownedBy(u.options.Owner, u.project.Name, volume.Labels),
 	})
 	if made {
@@ -270,7 +271,7 @@ func (u *up) volume(ctx context.Context, key string, volume types.VolumeConfig) 
 }
 
 func (u *up) external(ctx context.Context, what, name, path string) error {
-	exists, err := u.client.exists(ctx, path, "looking for "+what+" "+name)
+	exists, err := u.client.api.Exists(ctx, path, "looking for "+what+" "+name)
 	if err != nil || exists {
 		return err
 	}
@@ -283,21 +284,21 @@ func (u *up) external(ctx context.Context, what, name, path string) error {
 func (u *up) undo(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cleanupTimeout, errCleanupTimeout)
 	defer cancel()
-	list, err := u.client.listContainers(ctx, ownedBy(u.options.Owner, u.project.Name, nil))
+	list, err := u.client.api.ListContainers(ctx, ownedBy(u.options.Owner, u.project.Name, nil))
 	if err != nil {
 		return err
 	}
-	list = slices.DeleteFunc(list, func(l listedContainer) bool {
-		return slices.ContainsFunc(u.before, func(b listedContainer) bool { return b.ID == l.ID })
+	list = slices.DeleteFunc(list, func(l libpod.Listed) bool {
+		return slices.ContainsFunc(u.before, func(b libpod.Listed) bool { return b.ID == l.ID })
 	})
-	errs := []error{u.client.removeAll(ctx, list, new(time.Duration), func(l listedContainer) {
+	errs := []error{u.client.removeAll(ctx, list, new(time.Duration), func(l libpod.Listed) {
 		u.emit(Event{Service: l.Labels[LabelService], Kind: EventRemoved})
 	})}
 	for _, name := range u.networks {
-		errs = append(errs, u.client.removeNetwork(ctx, name, true))
+		errs = append(errs, u.client.api.RemoveNetwork(ctx, name, true))
 	}
 	for _, name := range u.volumes {
-		errs = append(errs, u.client.removeVolume(ctx, name))
+		errs = append(errs, u.client.api.RemoveVolume(ctx, name))
 	}
 	return errors.Join(errs...)
 }

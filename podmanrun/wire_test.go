@@ -1,86 +1,14 @@
 package podmanrun
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
-	"io"
-	"strings"
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
-
-// frame is one piece of Podman's log stream.
-func frame(stream byte, text string) string {
-	header := [8]byte{0: stream}
-	binary.BigEndian.PutUint32(header[4:], uint32(len(text)))
-	return string(header[:]) + text
-}
-
-func TestLogFramesBecomeLines(t *testing.T) {
-	for name, c := range map[string]struct {
-		stream string
-		want   []string
-		err    error
-	}{
-		"lines":                {frame(1, "a\n") + frame(2, "b\n"), []string{"a", "b"}, nil},
-		"a line in pieces":     {frame(1, "one ") + frame(1, "two\n"), []string{"one two"}, nil},
-		"pieces of two":        {frame(1, "out ") + frame(2, "err\n") + frame(1, "put\n"), []string{"err", "out put"}, nil},
-		"an empty line":        {frame(1, "\n"), []string{""}, nil},
-		"no end":               {frame(1, "last"), []string{"last"}, nil},
-		"many in one":          {frame(1, "a\nb\nc"), []string{"a", "b", "c"}, nil},
-		"a terminal's ending":  {frame(1, "a\r\n"), []string{"a"}, nil},
-		"a torn header":        {frame(1, "a\n") + "\x01\x00", []string{"a"}, io.ErrUnexpectedEOF},
-		"a torn frame":         {frame(1, "abc")[:9], nil, io.EOF},
-		"no frame":             {"hello, world", nil, errAny},
-		"nothing":              {"", nil, nil},
-		"an impossible length": {"\x01\x00\x00\x00\xff\xff\xff\xff", nil, errAny},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var got []string
-			err := readFrames(strings.NewReader(c.stream), func(line string) { got = append(got, line) })
-			if diff := cmp.Diff(c.want, got); diff != "" {
-				t.Errorf("lines differ (-want +got):\n%s", diff)
-			}
-			if errors.Is(c.err, errAny) && err == nil || !errors.Is(c.err, errAny) && !errors.Is(err, c.err) {
-				t.Errorf("readFrames = %v, want %v", err, c.err)
-			}
-		})
-	}
-}
-
-var errAny = errors.New("any error")
-
-func FuzzLogFrames(f *testing.F) {
-	f.Add([]byte(frame(1, "a\n")))
-	f.Add([]byte(frame(2, "a") + frame(1, "b\nc")))
-	f.Add([]byte("\x03\x00\x00\x00\x00\x00\x00\x01a"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		_ = readFrames(bytes.NewReader(data), func(line string) {
-			if strings.Contains(line, "\n") {
-				t.Errorf("line %q contains a line end", line)
-			}
-		})
-	})
-}
-
-func TestAPullIsDoneWhenItSaysSo(t *testing.T) {
-	for name, c := range map[string]struct{ report, want string }{
-		"done":       {`{"stream":"Trying\n"}` + "\n" + `{"images":["1"],"id":"1"}` + "\n", ""},
-		"refused":    {`{"stream":"Trying\n"}` + "\n" + `{"error":"no such image"}` + "\n", "no such image"},
-		"broken off": {`{"stream":"Trying\n"}` + "\n", io.ErrUnexpectedEOF.Error()},
-		"no report":  {"<html>", "decoding"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			err := readPull(strings.NewReader(c.report), func(string) {})
-			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-				t.Errorf("readPull = %v, want %q", err, c.want)
-			}
-		})
-	}
-}
 
 func TestTheChainLeadsFromWhoWaitedToWhatFailed(t *testing.T) {
 	on := func(names ...string) types.DependsOnConfig {
@@ -146,7 +74,7 @@ func TestTheHashChangesWithWhatTheContainerIsMadeFrom(t *testing.T) {
 }
 
 func TestPortsReachTheStepsAsVariables(t *testing.T) {
-	db, dns := &containerAnswer{}, &containerAnswer{}
+	db, dns := &libpod.Container{}, &libpod.Container{}
 	type binding = struct {
 		HostIP   string `json:"HostIp"`
 		HostPort string `json:"HostPort"`
@@ -159,8 +87,8 @@ func TestPortsReachTheStepsAsVariables(t *testing.T) {
 		HostIP   string `json:"HostIp"`
 		HostPort string `json:"HostPort"`
 	}{"53/udp": {binding{"127.0.0.2", "40003"}}, "53/tcp": {binding{"127.0.0.2", "40002"}}}
-	client := &Client{uri: mustURL(t, "unix:///run/podman/podman.sock")}
-	s := &Stack{client: client, containers: map[string]*containerAnswer{"my-db.1": db, "dns": dns, "quiet": {}}}
+	client := &Client{api: &libpod.Client{URI: mustURL(t, "unix:///run/podman/podman.sock")}}
+	s := &Stack{client: client, containers: map[string]*libpod.Container{"my-db.1": db, "dns": dns, "quiet": {}}}
 	want := map[string]string{
 		"DOCKLESS_MY_DB_1_HOST": "127.0.0.1", "DOCKLESS_MY_DB_1_PORT_3306": "40001",
 		"DOCKLESS_DNS_HOST": "127.0.0.2", "DOCKLESS_DNS_PORT_53": "40002",
@@ -168,7 +96,7 @@ func TestPortsReachTheStepsAsVariables(t *testing.T) {
 	if diff := cmp.Diff(want, s.Environment()); diff != "" {
 		t.Errorf("Environment() differs (-want +got):\n%s", diff)
 	}
-	client.uri = mustURL(t, "tcp://podman.ci:8888")
+	client.api.URI = mustURL(t, "tcp://podman.ci:8888")
 	if got, want := s.Environment()["DOCKLESS_MY_DB_1_HOST"], "podman.ci"; got != want {
 		t.Errorf("with a remote service, DOCKLESS_MY_DB_1_HOST = %q, want %q", got, want)
 	}

@@ -1,4 +1,4 @@
-package podmanrun
+package libpod
 
 import (
 	"bytes"
@@ -132,7 +132,8 @@ func withCause(ctx context.Context, err error) error {
 	return err
 }
 
-func hasStatus(err error, code int) bool {
+// HasStatus reports whether err is a refusal with this HTTP status.
+func HasStatus(err error, code int) bool {
 	status, ok := errors.AsType[*StatusError](err)
 	return ok && status.Code == code
 }

@@ -1,4 +1,4 @@
-package podmanrun
+package libpod
 
 import (
 	"context"
@@ -9,22 +9,22 @@ import (
 	"strconv"
 )
 
-// ensureNetwork makes a network unless it exists, and reports whether it did.
-func (c *Client) ensureNetwork(ctx context.Context, r networkRequest) (made bool, err error) {
-	exists, err := c.exists(ctx, "/networks/"+url.PathEscape(r.Name)+"/exists", "looking for network "+r.Name)
+// EnsureNetwork makes a network unless it exists, and reports whether it did.
+func (c *Client) EnsureNetwork(ctx context.Context, r NetworkRequest) (made bool, err error) {
+	exists, err := c.Exists(ctx, "/networks/"+url.PathEscape(r.Name)+"/exists", "looking for network "+r.Name)
 	if err != nil || exists {
 		return false, err
 	}
 	err = c.call(ctx, request{method: http.MethodPost, path: "/networks/create", body: r, what: "creating network " + r.Name}, nil)
-	if hasStatus(err, http.StatusConflict) {
+	if HasStatus(err, http.StatusConflict) {
 		return false, nil // somebody was faster
 	}
 	return err == nil, err
 }
 
-// ensureVolume makes a volume unless it exists, and reports whether it did.
-func (c *Client) ensureVolume(ctx context.Context, r volumeRequest) (made bool, err error) {
-	exists, err := c.exists(ctx, "/volumes/"+url.PathEscape(r.Name)+"/exists", "looking for volume "+r.Name)
+// EnsureVolume makes a volume unless it exists, and reports whether it did.
+func (c *Client) EnsureVolume(ctx context.Context, r VolumeRequest) (made bool, err error) {
+	exists, err := c.Exists(ctx, "/volumes/"+url.PathEscape(r.Name)+"/exists", "looking for volume "+r.Name)
 	if err != nil || exists {
 		return false, err
 	}
@@ -33,57 +33,60 @@ func (c *Client) ensureVolume(ctx context.Context, r volumeRequest) (made bool, 
 	return err == nil, err
 }
 
-func (c *Client) exists(ctx context.Context, path, what string) (bool, error) {
+// Exists asks one of the API's paths that answer whether something exists.
+func (c *Client) Exists(ctx context.Context, path, what string) (bool, error) {
 	err := c.call(ctx, request{method: http.MethodGet, path: path, what: what}, nil)
-	if hasStatus(err, http.StatusNotFound) {
+	if HasStatus(err, http.StatusNotFound) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-// removeNetwork removes a network; with force also the containers of others
+// RemoveNetwork removes a network; with force also the containers of others
 // that are still connected to it. One that is gone already is no error.
-func (c *Client) removeNetwork(ctx context.Context, name string, force bool) error {
+func (c *Client) RemoveNetwork(ctx context.Context, name string, force bool) error {
 	return c.remove(ctx, "/networks/"+url.PathEscape(name), "removing network "+name, force)
 }
 
-// removeVolume removes a volume. Never by force, because Podman would remove
+// RemoveVolume removes a volume. Never by force, because Podman would remove
 // the containers of others that use it, too.
-func (c *Client) removeVolume(ctx context.Context, name string) error {
+func (c *Client) RemoveVolume(ctx context.Context, name string) error {
 	return c.remove(ctx, "/volumes/"+url.PathEscape(name), "removing volume "+name, false)
 }
 
 func (c *Client) remove(ctx context.Context, path, what string, force bool) error {
 	query := url.Values{"force": {strconv.FormatBool(force)}}
 	err := c.call(ctx, request{method: http.MethodDelete, path: path, query: query, what: what}, nil)
-	if hasStatus(err, http.StatusNotFound) {
+	if HasStatus(err, http.StatusNotFound) {
 		return nil
 	}
 	return err
 }
 
-func (c *Client) listNetworks(ctx context.Context, labels map[string]string) ([]networkAnswer, error) {
-	var list []networkAnswer
+// ListNetworks returns the networks that carry all labels.
+func (c *Client) ListNetworks(ctx context.Context, labels map[string]string) ([]Network, error) {
+	var list []Network
 	err := c.call(ctx, request{method: http.MethodGet, path: "/networks/json", query: filters(labels), what: "listing networks"}, &list)
-	list = slices.DeleteFunc(list, func(n networkAnswer) bool { return !carries(n.Labels, labels) })
+	list = slices.DeleteFunc(list, func(n Network) bool { return !Carries(n.Labels, labels) })
 	return list, err
 }
 
-func (c *Client) listVolumes(ctx context.Context, labels map[string]string) ([]volumeAnswer, error) {
-	var list []volumeAnswer
+// ListVolumes returns the volumes that carry all labels.
+func (c *Client) ListVolumes(ctx context.Context, labels map[string]string) ([]Volume, error) {
+	var list []Volume
 	err := c.call(ctx, request{method: http.MethodGet, path: "/volumes/json", query: filters(labels), what: "listing volumes"}, &list)
-	list = slices.DeleteFunc(list, func(v volumeAnswer) bool { return !carries(v.Labels, labels) })
+	list = slices.DeleteFunc(list, func(v Volume) bool { return !Carries(v.Labels, labels) })
 	return list, err
 }
 
-// removePods removes every pod that carries labels, with its containers, and
+// RemovePods removes every pod that carries labels, with its containers, and
 // returns their names.
-func (c *Client) removePods(ctx context.Context, labels map[string]string) (removed []string, err error) {
-	var list []podAnswer
+func (c *Client) RemovePods(ctx context.Context, labels map[string]string) (removed []string, err error) {
+	var list []Pod
 	err = c.call(ctx, request{method: http.MethodGet, path: "/pods/json", query: filters(labels), what: "listing pods"}, &list)
 	errs := []error{err}
 	for _, p := range list {
-		if !carries(p.Labels, labels) {
+		if !Carries(p.Labels, labels) {
 			continue
 		}
 		if err := c.remove(ctx, "/pods/"+url.PathEscape(p.ID), "removing pod "+p.Name, true); err != nil {
@@ -95,9 +98,9 @@ func (c *Client) removePods(ctx context.Context, labels map[string]string) (remo
 	return removed, errors.Join(errs...)
 }
 
-// carries reports whether got has all of want. Podman's own filters are not
+// Carries reports whether got has all of want. Podman's own filters are not
 // enough: for volumes it joins several labels with "or".
-func carries(got, want map[string]string) bool {
+func Carries(got, want map[string]string) bool {
 	for key, value := range want {
 		if v, ok := got[key]; !ok || v != value {
 			return false

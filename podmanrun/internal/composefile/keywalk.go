@@ -1,4 +1,4 @@
-package podmanrun
+package composefile
 
 import (
 	"slices"

@@ -1,4 +1,6 @@
-package podmanrun
+// Package composefile reads compose files: compose-go says what they mean, and a
+// walk beside it says where each key stands and whether it can be honoured.
+package composefile
 
 import (
 	"context"
@@ -19,20 +21,29 @@ import (
 // usualFiles are the names looked for when no file is given, best first.
 var usualFiles = []string{"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}
 
-// LoadOptions says what [Load] reads. Relative paths start at WorkingDir.
-type LoadOptions struct {
+// Options says what [Load] reads. Relative paths start at WorkingDir.
+type Options struct {
 	Files       []string          // compose files, later ones override; empty looks for the usual names
 	Name        string            // project name; empty takes COMPOSE_PROJECT_NAME, the file's name, the directory's name
 	Profiles    []string          // active profiles; empty takes COMPOSE_PROFILES
 	EnvFiles    []string          // files with variables for interpolation; empty takes .env if there is one
 	Environment map[string]string // variables for interpolation, stronger than those of EnvFiles
 	WorkingDir  string            // empty is the directory of the first file
+	// Check reports what only shows in a merged service and cannot be honoured; nil
+	// checks nothing.
+	Check func(types.ServiceConfig) error
+}
+
+// Project is what the files say.
+type Project struct {
+	Compose  *types.Project
+	Warnings []string // what is ignored and why, in the order of the files
 }
 
 // Load reads a compose project. A key that cannot be honoured is an error with
 // file, line and column ([*KeyError]); one that means nothing without Swarm
 // becomes a warning of the project.
-func Load(ctx context.Context, o LoadOptions) (*Project, error) {
+func Load(ctx context.Context, o Options) (*Project, error) {
 	files, dir, err := findFiles(o)
 	if err != nil {
 		return nil, err
@@ -73,11 +84,11 @@ func Load(ctx context.Context, o LoadOptions) (*Project, error) {
 		}
 		return nil, err
 	}
-	return check.verdict(project)
+	return check.verdict(project, o.Check)
 }
 
 // projectName returns the name and whether it is stronger than the file's own.
-func projectName(o LoadOptions, env types.Mapping, dir string) (string, bool) {
+func projectName(o Options, env types.Mapping, dir string) (string, bool) {
 	if o.Name != "" {
 		return o.Name, true
 	}
@@ -87,7 +98,7 @@ func projectName(o LoadOptions, env types.Mapping, dir string) (string, bool) {
 	return loader.NormalizeProjectName(filepath.Base(dir)), false
 }
 
-func profiles(o LoadOptions, env types.Mapping) []string {
+func profiles(o Options, env types.Mapping) []string {
 	if len(o.Profiles) > 0 || env["COMPOSE_PROFILES"] == "" {
 		return o.Profiles
 	}
@@ -99,7 +110,7 @@ func profiles(o LoadOptions, env types.Mapping) []string {
 }
 
 // findFiles returns the absolute paths of the compose files and the project's directory.
-func findFiles(o LoadOptions) (files []string, dir string, err error) {
+func findFiles(o Options) (files []string, dir string, err error) {
 	base, err := filepath.Abs(o.WorkingDir)
 	if err != nil {
 		return nil, "", fmt.Errorf("finding compose files: %w", err)

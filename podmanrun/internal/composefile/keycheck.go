@@ -1,4 +1,4 @@
-package podmanrun
+package composefile
 
 import (
 	"errors"
@@ -121,8 +121,8 @@ func (k *keyCheck) unknown() error {
 }
 
 // verdict turns the findings about what is active in p into errors or warnings.
-func (k *keyCheck) verdict(p *types.Project) (*Project, error) {
-	project := &Project{compose: p}
+func (k *keyCheck) verdict(p *types.Project, check func(types.ServiceConfig) error) (*Project, error) {
+	project := &Project{Compose: p}
 	var errs []error
 	for _, f := range k.findings {
 		if _, disabled := p.DisabledServices[f.service]; disabled {
@@ -135,12 +135,15 @@ func (k *keyCheck) verdict(p *types.Project) (*Project, error) {
 		case unsupported:
 			errs = append(errs, &f.KeyError)
 		case ignored:
-			project.warnings = append(project.warnings, f.Error())
+			project.Warnings = append(project.Warnings, f.Error())
 		case unknown, supported:
 		}
 	}
-	for _, name := range project.ServiceNames() {
-		if err := checkService(p.Services[name]); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
+		if check == nil {
+			break
+		}
+		if err := check(p.Services[name]); err != nil {
 			errs = append(errs, k.at("services."+name, err))
 		}
 	}

@@ -1,11 +1,12 @@
-package podmanrun
+package libpod
 
 import "time"
 
-// These are the parts of libpod's requests and answers that this package uses.
+// These are the parts of libpod's requests and answers that this module uses.
 // The field names are Podman's.
 
-type createRequest struct {
+// CreateRequest asks for a container.
+type CreateRequest struct {
 	Name             string                       `json:"name"`
 	Image            string                       `json:"image"`
 	RawImageName     string                       `json:"raw_image_name,omitempty"`
@@ -35,27 +36,30 @@ type createRequest struct {
 	StopSignal       int                          `json:"stop_signal,omitempty"`
 	StopTimeout      uint                         `json:"stop_timeout"`
 	HostAdd          []string                     `json:"hostadd,omitempty"`
-	NetNS            *namespace                   `json:"netns,omitempty"`
-	Networks         map[string]networkAttachment `json:"Networks,omitempty"`
-	PortMappings     []portMapping                `json:"portmappings,omitempty"`
+	NetNS            *Namespace                   `json:"netns,omitempty"`
+	Networks         map[string]NetworkAttachment `json:"Networks,omitempty"`
+	PortMappings     []PortMapping                `json:"portmappings,omitempty"`
 	Expose           map[uint16]string            `json:"expose,omitempty"`
-	Mounts           []mount                      `json:"mounts,omitempty"`
-	Volumes          []namedVolume                `json:"volumes,omitempty"`
-	Rlimits          []rlimit                     `json:"r_limits,omitempty"`
-	ResourceLimits   *resources                   `json:"resource_limits,omitempty"`
-	LogConfiguration logConfiguration             `json:"log_configuration"`
-	HealthConfig     *healthConfig                `json:"healthconfig,omitempty"`
+	Mounts           []Mount                      `json:"mounts,omitempty"`
+	Volumes          []NamedVolume                `json:"volumes,omitempty"`
+	Rlimits          []Rlimit                     `json:"r_limits,omitempty"`
+	ResourceLimits   *Resources                   `json:"resource_limits,omitempty"`
+	LogConfiguration LogConfiguration             `json:"log_configuration"`
+	HealthConfig     *HealthConfig                `json:"healthconfig,omitempty"`
 }
 
-type namespace struct {
+// Namespace is how a container gets one of its namespaces.
+type Namespace struct {
 	Mode string `json:"nsmode"`
 }
 
-type networkAttachment struct {
+// NetworkAttachment is how a container is on one network.
+type NetworkAttachment struct {
 	Aliases []string `json:"aliases,omitempty"`
 }
 
-type portMapping struct {
+// PortMapping publishes a port.
+type PortMapping struct {
 	HostIP        string `json:"host_ip,omitempty"`
 	HostPort      uint16 `json:"host_port,omitempty"` // zero lets Podman choose
 	ContainerPort uint16 `json:"container_port"`
@@ -63,51 +67,59 @@ type portMapping struct {
 	Protocol      string `json:"protocol,omitempty"`
 }
 
-type mount struct {
+// Mount is a bind mount or a tmpfs.
+type Mount struct {
 	Type        string   `json:"type"`
 	Source      string   `json:"source,omitempty"`
 	Destination string   `json:"destination"`
 	Options     []string `json:"options,omitempty"`
 }
 
-type namedVolume struct {
+// NamedVolume is a volume in a container.
+type NamedVolume struct {
 	Name    string   `json:"Name"` // empty makes an anonymous volume
 	Dest    string   `json:"Dest"`
 	Options []string `json:"Options,omitempty"`
 }
 
-type rlimit struct {
+// Rlimit is a limit of processes.
+type Rlimit struct {
 	Type string `json:"type"` // without RLIMIT_
 	Hard uint64 `json:"hard"`
 	Soft uint64 `json:"soft"`
 }
 
-type resources struct {
-	Memory *memoryLimit `json:"memory,omitempty"`
-	CPU    *cpuLimit    `json:"cpu,omitempty"`
-	Pids   *pidsLimit   `json:"pids,omitempty"`
+// Resources are the limits of a container.
+type Resources struct {
+	Memory *MemoryLimit `json:"memory,omitempty"`
+	CPU    *CPULimit    `json:"cpu,omitempty"`
+	Pids   *PidsLimit   `json:"pids,omitempty"`
 }
 
-type memoryLimit struct {
+// MemoryLimit bounds memory.
+type MemoryLimit struct {
 	Limit int64 `json:"limit"` // bytes
 }
 
-type cpuLimit struct {
+// CPULimit bounds processor time.
+type CPULimit struct {
 	Quota  int64  `json:"quota"`  // microseconds per period
 	Period uint64 `json:"period"` // microseconds
 }
 
-type pidsLimit struct {
+// PidsLimit bounds processes.
+type PidsLimit struct {
 	Limit int64 `json:"limit"`
 }
 
-type logConfiguration struct {
+// LogConfiguration says where output is kept.
+type LogConfiguration struct {
 	Driver string `json:"driver"`
 }
 
-// healthConfig is a healthcheck as images and containers store it; durations
+// HealthConfig is a healthcheck as images and containers store it; durations
 // are nanoseconds.
-type healthConfig struct {
+type HealthConfig struct {
 	Test          []string      `json:"Test,omitempty"`
 	Interval      time.Duration `json:"Interval,omitempty"`
 	Timeout       time.Duration `json:"Timeout,omitempty"`
@@ -116,29 +128,31 @@ type healthConfig struct {
 	Retries       int           `json:"Retries,omitempty"`
 }
 
-type imageAnswer struct {
+// Image is an image in the storage.
+type Image struct {
 	ID          string        `json:"Id"`
-	Healthcheck *healthConfig `json:"Healthcheck"`
+	Healthcheck *HealthConfig `json:"Healthcheck"`
 }
 
-type containerAnswer struct {
+// Container is what inspecting a container tells.
+type Container struct {
 	ID        string `json:"Id"`
 	Name      string `json:"Name"`
 	Image     string `json:"Image"` // ID
 	ImageName string `json:"ImageName"`
 	State     struct {
-		Status    string       `json:"Status"`
-		Running   bool         `json:"Running"`
-		OOMKilled bool         `json:"OOMKilled"`
-		ExitCode  int          `json:"ExitCode"`
-		StartedAt time.Time    `json:"StartedAt"`
-		Error     string       `json:"Error"`
-		Health    healthAnswer `json:"Health"`
+		Status    string      `json:"Status"`
+		Running   bool        `json:"Running"`
+		OOMKilled bool        `json:"OOMKilled"`
+		ExitCode  int         `json:"ExitCode"`
+		StartedAt time.Time   `json:"StartedAt"`
+		Error     string      `json:"Error"`
+		Health    HealthState `json:"Health"`
 	} `json:"State"`
 	Config struct {
 		Labels      map[string]string `json:"Labels"`
 		Tty         bool              `json:"Tty"`
-		Healthcheck *healthConfig     `json:"Healthcheck"`
+		Healthcheck *HealthConfig     `json:"Healthcheck"`
 	} `json:"Config"`
 	NetworkSettings struct {
 		Ports map[string][]struct {
@@ -148,7 +162,8 @@ type containerAnswer struct {
 	} `json:"NetworkSettings"`
 }
 
-type healthAnswer struct {
+// HealthState is what the last healthchecks said.
+type HealthState struct {
 	Status string `json:"Status"`
 	Log    []struct {
 		ExitCode int    `json:"ExitCode"`
@@ -156,14 +171,16 @@ type healthAnswer struct {
 	} `json:"Log"`
 }
 
-type listedContainer struct {
+// Listed is a container in a list.
+type Listed struct {
 	ID     string            `json:"Id"`
 	Names  []string          `json:"Names"`
 	State  string            `json:"State"`
 	Labels map[string]string `json:"Labels"`
 }
 
-type networkRequest struct {
+// NetworkRequest asks for a network.
+type NetworkRequest struct {
 	Name       string            `json:"name"`
 	Driver     string            `json:"driver"`
 	Internal   bool              `json:"internal,omitempty"`
@@ -171,25 +188,37 @@ type networkRequest struct {
 	Labels     map[string]string `json:"labels,omitempty"`
 }
 
-type networkAnswer struct {
+// Network is a network in a list.
+type Network struct {
 	Name   string            `json:"name"`
 	Labels map[string]string `json:"labels"`
 }
 
-type volumeRequest struct {
+// VolumeRequest asks for a volume.
+type VolumeRequest struct {
 	Name   string            `json:"Name"`
 	Labels map[string]string `json:"Labels,omitempty"`
 	// Label is what Podman before 4.4 reads when it is asked for labels.
 	Label map[string]string `json:"Label,omitempty"`
 }
 
-type volumeAnswer struct {
+// Volume is a volume in a list.
+type Volume struct {
 	Name   string            `json:"Name"`
 	Labels map[string]string `json:"Labels"`
 }
 
-type podAnswer struct {
+// Pod is a pod in a list.
+type Pod struct {
 	ID     string            `json:"Id"`
 	Name   string            `json:"Name"`
 	Labels map[string]string `json:"Labels"`
+}
+
+// Name returns the container's name, or its ID when it has none.
+func (l Listed) Name() string {
+	if len(l.Names) == 0 {
+		return l.ID
+	}
+	return l.Names[0]
 }

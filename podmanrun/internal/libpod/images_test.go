@@ -1,4 +1,4 @@
-package podmanrun
+package libpod
 
 import (
 	"encoding/json"
@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/dockless-ci/dockless/internal/hint"
 )
@@ -34,11 +33,11 @@ func imageService(t *testing.T) (c *Client, pulls *atomic.Int32, up *atomic.Bool
 		_ = json.NewEncoder(w).Encode(answer) // the test fails by what it reads
 	}))
 	t.Cleanup(srv.Close)
-	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: 10 * time.Second}, slog.New(slog.DiscardHandler))
+	c, err := Connect(t.Context(), "tcp://"+srv.Listener.Addr().String(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() }) // it holds connections only
+	t.Cleanup(c.Close)
 	return c, pulls, up
 }
 
@@ -48,17 +47,17 @@ func TestAStoredImageDoesNotKeepAServiceFromBeingPulled(t *testing.T) {
 	quiet := func(string) {}
 	for policy, want := range map[string]int32{"always": 1, "": 0, "never": 0} {
 		pulls.Store(0)
-		if _, err := c.ensureImage(t.Context(), pullRequest{image: "x", policy: policy}, "", quiet); err != nil || pulls.Load() != want {
+		if _, err := c.EnsureImage(t.Context(), Pull{Image: "x", Policy: policy}, "", quiet); err != nil || pulls.Load() != want {
 			t.Errorf("policy %q: %d pulls, %v, want %d", policy, pulls.Load(), err, want)
 		}
 	}
 	up.Store(false)
-	_, err := c.ensureImage(t.Context(), pullRequest{image: "x", policy: "always"}, "", quiet)
+	_, err := c.EnsureImage(t.Context(), Pull{Image: "x", Policy: "always"}, "", quiet)
 	hints := strings.Join(hint.All(err), "\n")
 	if err == nil || !strings.Contains(err.Error(), "nobody answers; Podman's storage has an image of this name") || !strings.Contains(hints, "localImage: true") {
 		t.Errorf("a registry that is down: %v, hints %q; want it to say that the image is there", err, hints)
 	}
-	_, err = c.ensureImage(t.Context(), pullRequest{image: "absent", policy: "always"}, "", quiet)
+	_, err = c.EnsureImage(t.Context(), Pull{Image: "absent", Policy: "always"}, "", quiet)
 	if err == nil || strings.Contains(err.Error(), "storage") {
 		t.Errorf("an image that is nowhere: %v", err)
 	}

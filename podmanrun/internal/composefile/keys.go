@@ -1,4 +1,4 @@
-package podmanrun
+package composefile
 
 // verdict says what happens to a key of a compose file.
 type verdict int

@@ -1,4 +1,4 @@
-package podmanrun
+package libpod
 
 import (
 	"bufio"
@@ -30,8 +30,8 @@ const (
 // ImageExists reports whether the Podman service has the image, without asking
 // a registry.
 func (c *Client) ImageExists(ctx context.Context, image string) (bool, error) {
-	_, err := c.inspectImage(ctx, image)
-	if hasStatus(err, http.StatusNotFound) {
+	_, err := c.InspectImage(ctx, image)
+	if HasStatus(err, http.StatusNotFound) {
 		return false, nil
 	}
 	return err == nil, err
@@ -47,8 +47,10 @@ func (c *Client) LoadImage(ctx context.Context, archive io.Reader) ([]string, er
 	return answer.Names, err
 }
 
-func (c *Client) inspectImage(ctx context.Context, image string) (*imageAnswer, error) {
-	var answer imageAnswer
+// InspectImage returns an image of the storage. One that is not there is a
+// [*StatusError] with code 404.
+func (c *Client) InspectImage(ctx context.Context, image string) (*Image, error) {
+	var answer Image
 	err := c.call(ctx, request{
 		method: http.MethodGet, path: "/images/" + url.PathEscape(image) + "/json", what: "inspecting image " + image,
 	}, &answer)
@@ -58,52 +60,52 @@ func (c *Client) inspectImage(ctx context.Context, image string) (*imageAnswer, 
 	return &answer, nil
 }
 
-// pullRequest names one image and how to get it.
-type pullRequest struct {
-	image    string
-	platform string // os/arch[/variant]; empty is the service's own
-	policy   string // compose's pull_policy
-	built    bool   // the image comes from a build, never from a registry
-	login    Login  // zero: that of the Docker configuration
+// Pull names one image and how to get it.
+type Pull struct {
+	Image    string
+	Platform string // os/arch[/variant]; empty is the service's own
+	Policy   string // compose's pull_policy
+	Built    bool   // the image comes from a build, never from a registry
+	Login    Login  // zero: that of the Docker configuration
 }
 
-// ensureImage makes the image present as the policy says and returns it.
-func (c *Client) ensureImage(ctx context.Context, p pullRequest, dockerConfig string, progress func(text string)) (*imageAnswer, error) {
-	if p.policy != "always" {
-		image, err := c.inspectImage(ctx, p.image)
+// EnsureImage makes the image present as the policy says and returns it.
+func (c *Client) EnsureImage(ctx context.Context, p Pull, dockerConfig string, progress func(text string)) (*Image, error) {
+	if p.Policy != "always" {
+		image, err := c.InspectImage(ctx, p.Image)
 		switch {
 		case err == nil:
 			return image, nil
-		case !hasStatus(err, http.StatusNotFound):
+		case !HasStatus(err, http.StatusNotFound):
 			return nil, err
-		case p.built:
-			err := fmt.Errorf("image %s is not in Podman's storage and stacks do not build", p.image)
-			return nil, hint.With(err, "build it first with \"dockless build --load -t %s\"", p.image)
-		case p.policy == "never":
-			err := fmt.Errorf("image %s is not in Podman's storage and must not be pulled", p.image)
+		case p.Built:
+			err := fmt.Errorf("image %s is not in Podman's storage and stacks do not build", p.Image)
+			return nil, hint.With(err, "build it first with \"dockless build --load -t %s\"", p.Image)
+		case p.Policy == "never":
+			err := fmt.Errorf("image %s is not in Podman's storage and must not be pulled", p.Image)
 			return nil, hint.With(err, "load the image first, or change pull_policy")
 		}
 	}
 	name, err := c.pull(ctx, p, dockerConfig, progress)
 	if err != nil {
-		if exists, eerr := c.ImageExists(ctx, p.image); eerr == nil && exists {
+		if exists, eerr := c.ImageExists(ctx, p.Image); eerr == nil && exists {
 			err = hint.With(fmt.Errorf("%w; Podman's storage has an image of this name, which may be old", err),
 				"write localImage: true, or in a compose file pull_policy: missing, to use the image that is there")
 		}
 		return nil, err
 	}
-	return c.inspectImage(ctx, name)
+	return c.InspectImage(ctx, name)
 }
 
 // pull asks the service to pull and returns the image's full name.
-func (c *Client) pull(ctx context.Context, p pullRequest, dockerConfig string, progress func(text string)) (string, error) {
-	named, err := reference.ParseDockerRef(p.image)
+func (c *Client) pull(ctx context.Context, p Pull, dockerConfig string, progress func(text string)) (string, error) {
+	named, err := reference.ParseDockerRef(p.Image)
 	if err != nil {
-		return "", fmt.Errorf("image %q: %w", p.image, err)
+		return "", fmt.Errorf("image %q: %w", p.Image, err)
 	}
 	var header http.Header
-	if p.login != (Login{}) {
-		header, err = p.login.header(reference.Domain(named))
+	if p.Login != (Login{}) {
+		header, err = p.Login.header(reference.Domain(named))
 	} else {
 		header, err = credentials(dockerConfig, reference.Domain(named))
 	}
@@ -113,7 +115,7 @@ func (c *Client) pull(ctx context.Context, p pullRequest, dockerConfig string, p
 	ctx, cancel := context.WithTimeoutCause(ctx, pullTimeout, fmt.Errorf("the pull did not end within %s", pullTimeout))
 	defer cancel()
 	query := url.Values{"reference": {named.String()}, "policy": {"always"}}
-	for i, part := range strings.Split(p.platform, "/") {
+	for i, part := range strings.Split(p.Platform, "/") {
 		if key := []string{"OS", "Arch", "Variant", ""}[min(i, 3)]; part != "" && key != "" {
 			query.Set(key, part)
 		}

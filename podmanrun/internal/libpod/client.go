@@ -1,0 +1,85 @@
+// Package libpod speaks to the API of one Podman service: requests, answers and
+// what has to be known of both. It decides nothing about stacks.
+package libpod
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/containers/podman/v4/pkg/bindings"
+)
+
+// Client speaks to one Podman service. Its methods may be called concurrently.
+type Client struct {
+	URI     *url.URL // address of the service
+	Version string   // of the service, as it was when [Connect] reached it
+
+	http *http.Client
+	log  *slog.Logger
+}
+
+// Connect opens a connection to host and checks that the service there speaks
+// an API this package knows.
+func Connect(ctx context.Context, host string, log *slog.Logger) (*Client, error) {
+	if path, isUnix := strings.CutPrefix(host, "unix://"); isUnix {
+		// The bindings try a missing socket three times; a look is enough.
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("connecting to Podman at %s: %w", host, err)
+		}
+	}
+	connCtx, err := bindings.NewConnection(ctx, host)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = fmt.Errorf("%w (%w)", cause, err)
+		}
+		return nil, fmt.Errorf("connecting to Podman at %s: %w", host, err)
+	}
+	conn, err := bindings.GetClient(connCtx)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to Podman at %s: %w", host, err)
+	}
+	if t, ok := conn.Client.Transport.(*http.Transport); ok {
+		// A stack of ten services asks ten questions at once.
+		t.MaxIdleConnsPerHost = 32
+	}
+	version := bindings.ServiceVersion(connCtx).String()
+	log.DebugContext(ctx, "podman service reached", "host", host, "version", version)
+	return &Client{http: conn.Client, URI: conn.URI, Version: version, log: log}, nil
+}
+
+// Close releases the connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Transport carries other requests to the service, whatever host they name.
+func (c *Client) Transport() http.RoundTripper { return c.http.Transport }
+
+// Ping asks the service whether it answers.
+func (c *Client) Ping(ctx context.Context) error {
+	return c.call(ctx, request{method: http.MethodGet, path: "/_ping", what: "asking Podman whether it answers"}, nil)
+}
+
+// IDMap are the ranges of one kind of ids; without any, nothing is mapped.
+type IDMap []struct {
+	Container int `json:"container_id"`
+	Host      int `json:"host_id"`
+	Size      int `json:"size"`
+}
+
+// IDMappings asks the service which users of its host are which in its containers.
+func (c *Client) IDMappings(ctx context.Context) (uids, gids IDMap, err error) {
+	var answer struct {
+		Host struct {
+			IDMappings struct {
+				UIDs IDMap `json:"uidmap"`
+				GIDs IDMap `json:"gidmap"`
+			} `json:"idMappings"`
+		} `json:"host"`
+	}
+	err = c.call(ctx, request{method: http.MethodGet, path: "/info", what: "asking podman for its users"}, &answer)
+	return answer.Host.IDMappings.UIDs, answer.Host.IDMappings.GIDs, err
+}

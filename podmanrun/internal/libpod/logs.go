@@ -1,0 +1,113 @@
+package libpod
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// LogsOptions says which lines [Client.Logs] delivers.
+type LogsOptions struct {
+	Follow     bool // go on until the container ends or ctx does
+	Tail       int  // only the last lines; zero is all of them
+	Timestamps bool // each line starts with its RFC 3339 time
+}
+
+// Logs delivers the lines of one container.
+func (c *Client) Logs(ctx context.Context, id, name string, o LogsOptions, line func(string)) error {
+	query := url.Values{"stdout": {"true"}, "stderr": {"true"}}
+	if o.Follow {
+		query.Set("follow", "true")
+	}
+	if o.Timestamps {
+		query.Set("timestamps", "true")
+	}
+	if o.Tail > 0 {
+		query.Set("tail", strconv.Itoa(o.Tail))
+	}
+	if !o.Follow {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, loadTimeout, fmt.Errorf("podman did not deliver the logs within %s", loadTimeout))
+		defer cancel()
+	}
+	what := "reading the logs of container " + name
+	body, err := c.stream(ctx, request{method: http.MethodGet, path: "/containers/" + id + "/logs", query: query, bound: -1, what: what})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }() // everything of interest has been read
+	if err := readFrames(body, line); err != nil {
+		return fmt.Errorf("%s: %w", what, withCause(ctx, err))
+	}
+	return nil
+}
+
+// maxFrame is larger than any line Podman keeps in one piece; a bigger length
+// means that the stream is not what we think it is.
+const maxFrame = 16 << 20
+
+// readFrames reads Podman's log stream: frames of an eight byte header, whose
+// last four bytes are the length, and a piece of one line. Streams are put
+// together separately, so that pieces of stdout and stderr do not mix.
+func readFrames(r io.Reader, line func(string)) error {
+	in := bufio.NewReader(r)
+	var partial [3]strings.Builder
+	flush := func(b *strings.Builder) {
+		if b.Len() > 0 {
+			line(b.String())
+			b.Reset()
+		}
+	}
+	defer func() {
+		for i := range partial {
+			flush(&partial[i])
+		}
+	}()
+	for {
+		var header [8]byte
+		if _, err := io.ReadFull(in, header[:]); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		size := binary.BigEndian.Uint32(header[4:])
+		if header[0] > 2 || size > maxFrame {
+			return fmt.Errorf("a frame of stream %d and %d bytes is no log frame", header[0], size)
+		}
+		var text strings.Builder
+		if _, err := io.CopyN(&text, in, int64(size)); err != nil {
+			return err
+		}
+		b := &partial[header[0]]
+		rest := text.String()
+		for {
+			before, after, ended := strings.Cut(rest, "\n")
+			b.WriteString(before)
+			if !ended {
+				break
+			}
+			line(strings.TrimSuffix(b.String(), "\r"))
+			b.Reset()
+			rest = after
+		}
+	}
+}
+
+// LastLines returns at most as many last lines of a container for an error report; what
+// cannot be read is left out.
+func (c *Client) LastLines(ctx context.Context, id, name string, most int) []string {
+	var lines []string
+	err := c.Logs(ctx, id, name, LogsOptions{Tail: most}, func(line string) { lines = append(lines, line) })
+	if err != nil {
+		c.log.DebugContext(ctx, "log lines of a failed service are missing", "container", name, "error", err)
+	}
+	return lines[max(0, len(lines)-most):]
+}

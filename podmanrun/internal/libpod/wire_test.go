@@ -1,0 +1,133 @@
+package libpod
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// frame is one piece of Podman's log stream.
+func frame(stream byte, text string) string {
+	header := [8]byte{0: stream}
+	binary.BigEndian.PutUint32(header[4:], uint32(len(text)))
+	return string(header[:]) + text
+}
+
+func TestLogFramesBecomeLines(t *testing.T) {
+	for name, c := range map[string]struct {
+		stream string
+		want   []string
+		err    error
+	}{
+		"lines":                {frame(1, "a\n") + frame(2, "b\n"), []string{"a", "b"}, nil},
+		"a line in pieces":     {frame(1, "one ") + frame(1, "two\n"), []string{"one two"}, nil},
+		"pieces of two":        {frame(1, "out ") + frame(2, "err\n") + frame(1, "put\n"), []string{"err", "out put"}, nil},
+		"an empty line":        {frame(1, "\n"), []string{""}, nil},
+		"no end":               {frame(1, "last"), []string{"last"}, nil},
+		"many in one":          {frame(1, "a\nb\nc"), []string{"a", "b", "c"}, nil},
+		"a terminal's ending":  {frame(1, "a\r\n"), []string{"a"}, nil},
+		"a torn header":        {frame(1, "a\n") + "\x01\x00", []string{"a"}, io.ErrUnexpectedEOF},
+		"a torn frame":         {frame(1, "abc")[:9], nil, io.EOF},
+		"no frame":             {"hello, world", nil, errAny},
+		"nothing":              {"", nil, nil},
+		"an impossible length": {"\x01\x00\x00\x00\xff\xff\xff\xff", nil, errAny},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			err := readFrames(strings.NewReader(c.stream), func(line string) { got = append(got, line) })
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("lines differ (-want +got):\n%s", diff)
+			}
+			if errors.Is(c.err, errAny) && err == nil || !errors.Is(c.err, errAny) && !errors.Is(err, c.err) {
+				t.Errorf("readFrames = %v, want %v", err, c.err)
+			}
+		})
+	}
+}
+
+func FuzzLogFrames(f *testing.F) {
+	f.Add([]byte(frame(1, "a\n")))
+	f.Add([]byte(frame(2, "a") + frame(1, "b\nc")))
+	f.Add([]byte("\x03\x00\x00\x00\x00\x00\x00\x01a"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		_ = readFrames(bytes.NewReader(data), func(line string) {
+			if strings.Contains(line, "\n") {
+				t.Errorf("line %q contains a line end", line)
+			}
+		})
+	})
+}
+
+func TestAPullIsDoneWhenItSaysSo(t *testing.T) {
+	for name, c := range map[string]struct{ report, want string }{
+		"done":       {`{"stream":"Trying\n"}` + "\n" + `{"images":["1"],"id":"1"}` + "\n", ""},
+		"refused":    {`{"stream":"Trying\n"}` + "\n" + `{"error":"no such image"}` + "\n", "no such image"},
+		"broken off": {`{"stream":"Trying\n"}` + "\n", io.ErrUnexpectedEOF.Error()},
+		"no report":  {"<html>", "decoding"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := readPull(strings.NewReader(c.report), func(string) {})
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("readPull = %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestCredentialsAreSentForTheirRegistryOnly(t *testing.T) {
+	dir := t.TempDir()
+	auth := base64.StdEncoding.EncodeToString([]byte("me:secret"))
+	file := `{"auths":{"registry.ci:5000":{"auth":"` + auth + `"},"https://index.docker.io/v1/":{"auth":"` + auth + `"}}}`
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for registry, want := range map[string]map[string]map[string]string{
+		"registry.ci:5000": {"registry.ci:5000": {"username": "me", "password": "secret", "identitytoken": ""}},
+		"docker.io":        {"docker.io": {"username": "me", "password": "secret", "identitytoken": ""}},
+		"ghcr.io":          nil,
+	} {
+		header, err := credentials(dir, registry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got map[string]map[string]string
+		if value := header.Get("X-Registry-Auth"); value != "" {
+			data, err := base64.URLEncoding.DecodeString(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(data, &got); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("credentials(%s) differ (-want +got):\n%s", registry, diff)
+		}
+	}
+	if header, err := credentials("", "docker.io"); header != nil || err != nil {
+		t.Errorf("credentials without a Docker configuration = %v, %v; want none", header, err)
+	}
+}
+
+func TestTheRefusalOfPodmanIsReadFromItsJSON(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"cause":"x","message":"no such image","response":404}`: "no such image",
+		"<html>gateway</html>":      "<html>gateway</html>",
+		strings.Repeat("x", 100000): strings.Repeat("x", 512),
+	} {
+		if got := refusal(strings.NewReader(body)); got != want {
+			t.Errorf("refusal(%.30q) = %.60q, want %.60q", body, got, want)
+		}
+	}
+}
+
+var errAny = errors.New("any error")
