@@ -67,7 +67,7 @@ func (c *Client) removeLabelled(ctx context.Context, labels map[string]string, o
 	errs := []error{c.removeAll(ctx, containers, o.Timeout, func(l libpod.Listed) {
 		removed.Containers = append(removed.Containers, l.Name())
 		if o.Progress != nil {
-			o.Progress(Event{Service: l.Labels[LabelService], Kind: EventRemoved})
+			o.Progress(Event{Service: l.Labels[LabelService], Replica: replicaIn(l, containers), Kind: EventRemoved})
 		}
 	})}
 	networks, err := c.api.ListNetworks(ctx, labels)

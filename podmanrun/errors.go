@@ -12,6 +12,7 @@ const errorLines = 50
 type ServiceError struct {
 	Project string
 	Service string
+	Replica int      // which of its containers, counted from 1; zero when it has one
 	Err     error    // what happened: it exited, turned unhealthy, could not be created
 	Exited  bool     // the container has ended
 	Code    int      // exit code, when Exited
@@ -22,7 +23,7 @@ type ServiceError struct {
 
 // Error is one line; [ServiceError.Details] has the rest.
 func (e *ServiceError) Error() string {
-	text := fmt.Sprintf("service %s: %s", e.Service, e.Err)
+	text := fmt.Sprintf("service %s: %s", subject(e.Service, e.Replica), e.Err)
 	if len(e.Chain) > 1 {
 		text += " (" + strings.Join(e.Chain, " waits for ") + ")"
 	}

@@ -1,5 +1,7 @@
 package podmanrun
 
+import "strconv"
+
 // EventKind says what happened to a service while a stack comes up or goes down.
 type EventKind string
 
@@ -20,6 +22,18 @@ const (
 // Event is one thing that happened. Events are delivered one at a time.
 type Event struct {
 	Service string    `json:"service,omitempty"`
+	Replica int       `json:"replica,omitempty"` // which of a service's containers, counted from 1; zero when it has one
 	Kind    EventKind `json:"kind"`
 	Text    string    `json:"text,omitempty"`
+}
+
+// Subject is what the event is about, for people: the service, and which of its
+// containers when it has several.
+func (e Event) Subject() string { return subject(e.Service, e.Replica) }
+
+func subject(service string, replica int) string {
+	if replica == 0 {
+		return service
+	}
+	return service + "-" + strconv.Itoa(replica)
 }

@@ -31,8 +31,14 @@ func (u *up) explain(ctx context.Context, err error) error {
 		}
 		failed = u.slowest(timeout)
 	}
-	failed.Chain = waitingFor(u.project, failed.Service, func(name string) bool { return !passed(u.units[name].running) })
-	n := u.units[failed.Service]
+	failed.Chain = waitingFor(u.project, failed.Service, func(name string) bool {
+		return !slices.ContainsFunc(u.units[name], func(n *unit) bool { return passed(n.running) })
+	})
+	units := u.units[failed.Service]
+	if len(units) == 0 {
+		return failed
+	}
+	n := units[min(max(failed.Replica, 1), len(units))-1]
 	if !passed(n.created) {
 		return failed
 	}
@@ -55,11 +61,15 @@ func (u *up) explain(ctx context.Context, err error) error {
 func (u *up) slowest(timeout *waitTimeoutError) *ServiceError {
 	names := slices.Sorted(maps.Keys(u.units))
 	blame := func(reason string, guilty func(*unit) bool) *ServiceError {
-		i := slices.IndexFunc(names, func(name string) bool { return guilty(u.units[name]) })
-		if i < 0 {
-			return nil
+		for _, name := range names {
+			if i := slices.IndexFunc(u.units[name], guilty); i >= 0 {
+				return &ServiceError{
+					Project: u.project.Name, Service: name, Replica: u.units[name][i].number(),
+					Err: fmt.Errorf("%s within %s: %w", reason, timeout.after, timeout),
+				}
+			}
 		}
-		return &ServiceError{Project: u.project.Name, Service: names[i], Err: fmt.Errorf("%s within %s: %w", reason, timeout.after, timeout)}
+		return nil
 	}
 	if e := blame("it was not healthy", func(n *unit) bool {
 		return passed(n.running) && n.health != nil && !passed(n.healthy) && !passed(n.completed)

@@ -90,9 +90,9 @@ func TestAnUnusableKeyIsAnErrorWithItsPosition(t *testing.T) {
 			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    ports: [{target: 80, published: 8000-8010}]\n"},
 			[]string{"%/compose.yml:2:3: ", "8000-8010"},
 		},
-		"two replicas": {
-			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    deploy: {replicas: 2}\n"},
-			[]string{"%/compose.yml:2:3: ", "2 replicas are not supported"},
+		"two replicas of one name": {
+			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    container_name: me\n    deploy: {replicas: 2}\n"},
+			[]string{"%/compose.yml:", "container name must be unique"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,7 +20,7 @@ type LogsOptions struct {
 }
 
 // Logs delivers the output of a project's services line by line, without line
-// ends. Calls of line never overlap; lines of one service come in order. With
+// ends; of one with several containers as service-1, service-2 and so on. Calls of line never overlap; lines of one service come in order. With
 // Follow it returns nil when ctx ends.
 func (c *Client) Logs(ctx context.Context, project string, o LogsOptions, line func(service, line string)) error {
 	list, err := c.api.ListContainers(ctx, map[string]string{LabelProject: project})
@@ -36,6 +36,7 @@ func (c *Client) Logs(ctx context.Context, project string, o LogsOptions, line f
 	g, gctx := errgroup.WithContext(ctx)
 	for _, l := range list {
 		service := l.Labels[LabelService]
+		from := subject(service, replicaIn(l, list))
 		if len(o.Services) > 0 && !slices.Contains(o.Services, service) {
 			continue
 		}
@@ -43,7 +44,7 @@ func (c *Client) Logs(ctx context.Context, project string, o LogsOptions, line f
 			return c.api.Logs(gctx, l.ID, l.Name(), libpod.LogsOptions{Follow: o.Follow, Tail: o.Tail, Timestamps: o.Timestamps}, func(text string) {
 				mu.Lock()
 				defer mu.Unlock()
-				line(service, text)
+				line(from, text)
 			})
 		})
 	}

@@ -2,6 +2,8 @@ package podmanrun
 
 import (
 	"maps"
+	"slices"
+	"strconv"
 
 	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
@@ -13,10 +15,26 @@ const (
 	LabelProject = "io.dockless.project"
 	LabelService = "io.dockless.service"
 
+	// LabelReplica tells the containers of one service apart, counted from 1.
+	LabelReplica = "io.dockless.replica"
+
 	labelHash  = "io.dockless.config-hash"  // what the container was made from
 	labelCheck = "io.dockless.healthcheck"  // the check's timing, as JSON
 	labelGrace = "io.dockless.stop-timeout" // seconds
 )
+
+// replicaIn returns the number of a container when its service has others in list,
+// else zero.
+func replicaIn(l libpod.Listed, list []libpod.Listed) int {
+	others := slices.ContainsFunc(list, func(o libpod.Listed) bool {
+		return o.ID != l.ID && o.Labels[LabelService] == l.Labels[LabelService] && o.Labels[LabelProject] == l.Labels[LabelProject]
+	})
+	replica, err := strconv.Atoi(l.Labels[LabelReplica])
+	if err != nil || !others {
+		return 0
+	}
+	return replica
+}
 
 // Owner says for whom containers are made, so that leftovers of a crash are
 // found. Empty fields set no label.

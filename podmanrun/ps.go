@@ -17,6 +17,7 @@ import (
 // ContainerStatus is how one container of a project is.
 type ContainerStatus struct {
 	Service  string `json:"service"`
+	Replica  int    `json:"replica"` // counted from 1
 	Name     string `json:"name"`
 	ID       string `json:"id"`
 	Image    string `json:"image"`
@@ -72,7 +73,7 @@ func (c *Client) Ps(ctx context.Context, project string) ([]ContainerStatus, err
 		return nil, err
 	}
 	slices.SortFunc(statuses, func(a, b ContainerStatus) int {
-		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Replica, b.Replica), cmp.Compare(a.Name, b.Name))
 	})
 	return statuses, nil
 }
@@ -91,8 +92,12 @@ func (c *Client) status(ctx context.Context, l libpod.Listed) (ContainerStatus, 
 	if err != nil {
 		return ContainerStatus{}, err
 	}
+	replica, err := strconv.Atoi(l.Labels[LabelReplica])
+	if err != nil {
+		replica = 1 // from a release that knew one for each service
+	}
 	status := ContainerStatus{
-		Service: l.Labels[LabelService], Name: strings.TrimPrefix(answer.Name, "/"), ID: answer.ID,
+		Service: l.Labels[LabelService], Replica: replica, Name: strings.TrimPrefix(answer.Name, "/"), ID: answer.ID,
 		Image: answer.ImageName, State: answer.State.Status, ExitCode: answer.State.ExitCode, Ports: ports(answer),
 	}
 	if libpod.Ended(status.State) {

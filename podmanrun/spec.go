@@ -33,9 +33,6 @@ type createRequest libpod.CreateRequest
 
 // checkService reports what only shows in the merged service and cannot be honoured.
 func checkService(s types.ServiceConfig) error {
-	if n := s.GetScale(); n != 1 {
-		return fmt.Errorf("service %s: %d replicas are not supported, only 1", s.Name, n)
-	}
 	switch s.NetworkMode {
 	case "", "bridge", "host", "none":
 	default:
@@ -46,17 +43,18 @@ func checkService(s types.ServiceConfig) error {
 			return fmt.Errorf("service %s: a volume of type %q is not supported", s.Name, v.Type)
 		}
 	}
-	if _, err := containerRequest(&types.Project{Name: "check"}, s, Owner{}); err != nil {
+	if _, err := containerRequest(&types.Project{Name: "check"}, s, 1, Owner{}); err != nil {
 		return fmt.Errorf("service %s: %w", s.Name, err)
 	}
 	return nil
 }
 
-// containerRequest turns a service into the request that makes its container.
+// containerRequest turns a service into the request that makes one of its
+// containers, replica being counted from 1.
 // Healthcheck, image and hash are added when the image is known.
-func containerRequest(p *types.Project, s types.ServiceConfig, owner Owner) (*createRequest, error) {
+func containerRequest(p *types.Project, s types.ServiceConfig, replica int, owner Owner) (*createRequest, error) {
 	r := &createRequest{
-		Name:             containerName(p, s),
+		Name:             containerName(p, s, replica),
 		Image:            imageName(p, s),
 		Entrypoint:       s.Entrypoint,
 		Command:          s.Command,
@@ -81,6 +79,7 @@ func containerRequest(p *types.Project, s types.ServiceConfig, owner Owner) (*cr
 		LogConfiguration: libpod.LogConfiguration{Driver: logDriver},
 	}
 	r.Labels[LabelService] = s.Name
+	r.Labels[LabelReplica] = strconv.Itoa(replica)
 	r.Labels[labelGrace] = strconv.Itoa(int(r.StopTimeout))
 	setPlatform(r, s.Platform)
 	addNetworks(r, p, s)
@@ -94,11 +93,11 @@ func containerRequest(p *types.Project, s types.ServiceConfig, owner Owner) (*cr
 	return r, nil
 }
 
-func containerName(p *types.Project, s types.ServiceConfig) string {
+func containerName(p *types.Project, s types.ServiceConfig, replica int) string {
 	if s.ContainerName != "" {
 		return s.ContainerName
 	}
-	return p.Name + "-" + s.Name + "-1"
+	return p.Name + "-" + s.Name + "-" + strconv.Itoa(replica)
 }
 
 func grace(s types.ServiceConfig) time.Duration {

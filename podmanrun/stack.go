@@ -21,19 +21,22 @@ type Stack struct {
 	client     *Client
 	project    string
 	network    string
-	containers map[string]*libpod.Container // by service
+	containers map[string][]*libpod.Container // by service, in the order of their replicas
 }
 
 // finish looks at every container once more: for its ports, and for one that
 // ended right after its start.
 func (u *up) finish(ctx context.Context) (*Stack, error) {
-	s := &Stack{client: u.client, project: u.project.Name, containers: make(map[string]*libpod.Container)}
+	s := &Stack{client: u.client, project: u.project.Name, containers: make(map[string][]*libpod.Container)}
 	if _, ok := u.project.Networks["default"]; ok && u.usesNetwork("default") {
 		s.network = networkName(u.project, "default")
 	}
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
-	for name, unit := range u.units {
+	for name, units := range u.units {
+		s.containers[name] = make([]*libpod.Container, len(units))
+	}
+	for unit := range u.all() {
 		g.Go(func() error {
 			answer, err := u.client.api.InspectContainer(gctx, unit.id)
 			if err != nil {
@@ -46,7 +49,7 @@ func (u *up) finish(ctx context.Context) (*Stack, error) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			s.containers[name] = answer
+			s.containers[unit.name][unit.replica-1] = answer
 			return nil
 		})
 	}
@@ -63,10 +66,11 @@ func (s *Stack) Project() string { return s.project }
 // reach each other; empty when no service is on it.
 func (s *Stack) Network() string { return s.network }
 
-// ContainerID returns the container of a service; empty when there is none.
+// ContainerID returns the container of a service, of several the first; empty when
+// there is none.
 func (s *Stack) ContainerID(service string) string {
-	if c := s.containers[service]; c != nil {
-		return c.ID
+	if list := s.containers[service]; len(list) > 0 {
+		return list[0].ID
 	}
 	return ""
 }
@@ -74,8 +78,8 @@ func (s *Stack) ContainerID(service string) string {
 // Label returns a label of a service's container, which has those of its image
 // too; empty when there is none.
 func (s *Stack) Label(service, name string) string {
-	if c := s.containers[service]; c != nil {
-		return c.Config.Labels[name]
+	if list := s.containers[service]; len(list) > 0 {
+		return list[0].Config.Labels[name]
 	}
 	return ""
 }
@@ -84,11 +88,11 @@ func (s *Stack) Label(service, name string) string {
 // steps beside the stack: DOCKLESS_<SERVICE>_HOST, and for every container port
 // N DOCKLESS_<SERVICE>_PORT_<N> with the port on that host. In service names,
 // every character that is no letter or digit becomes an underscore. A port
-// published for TCP and UDP gives TCP's.
+// published for TCP and UDP gives TCP's. A service with replicas has those of its
+// first container, and of each one under DOCKLESS_<SERVICE>_<REPLICA>.
 func (s *Stack) Environment() map[string]string {
 	env := make(map[string]string)
-	for service, c := range s.containers {
-		prefix := "DOCKLESS_" + envName(service)
+	add := func(prefix string, c *libpod.Container) {
 		for _, key := range slices.Sorted(maps.Keys(c.NetworkSettings.Ports)) { // 53/tcp sorts before 53/udp
 			port, _, _ := strings.Cut(key, "/")
 			bindings := c.NetworkSettings.Ports[key]
@@ -103,6 +107,17 @@ func (s *Stack) Environment() map[string]string {
 			}
 		}
 	}
+	for service, list := range s.containers {
+		prefix := "DOCKLESS_" + envName(service)
+		for i, c := range list {
+			if i == 0 {
+				add(prefix, c)
+			}
+			if len(list) > 1 {
+				add(prefix+"_"+strconv.Itoa(i+1), c)
+			}
+		}
+	}
 	return env
 }
 
@@ -110,9 +125,12 @@ func (s *Stack) Environment() map[string]string {
 // of the stack: there a service is reached by its name, and at its own port.
 func (s *Stack) Inside() map[string]string {
 	env := make(map[string]string)
-	for service, c := range s.containers {
+	for service, list := range s.containers {
+		if len(list) == 0 {
+			continue // scaled to nothing
+		}
 		prefix := "DOCKLESS_" + envName(service)
-		for key, bindings := range c.NetworkSettings.Ports {
+		for key, bindings := range list[0].NetworkSettings.Ports {
 			if port, _, _ := strings.Cut(key, "/"); len(bindings) > 0 {
 				env[prefix+"_PORT_"+port] = port
 				env[prefix+"_HOST"] = service
@@ -147,9 +165,15 @@ func (s *Stack) Watch(ctx context.Context, changed func(Event)) error {
 		changed(e)
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	for service, c := range s.containers {
-		if c.State.Running {
-			g.Go(func() error { return s.watch(gctx, service, c, tell) })
+	for service, list := range s.containers {
+		for i, c := range list {
+			about := Event{Service: service}
+			if len(list) > 1 {
+				about.Replica = i + 1
+			}
+			if c.State.Running {
+				g.Go(func() error { return s.watch(gctx, about, c, tell) })
+			}
 		}
 	}
 	err := g.Wait()
@@ -159,8 +183,13 @@ func (s *Stack) Watch(ctx context.Context, changed func(Event)) error {
 	return err
 }
 
-// watch follows one service until it ends or ctx does.
-func (s *Stack) watch(ctx context.Context, service string, c *libpod.Container, tell func(Event)) error {
+// watch follows one container until it ends or ctx does, and tells events about it.
+func (s *Stack) watch(ctx context.Context, about Event, c *libpod.Container, tell func(Event)) error {
+	happened := func(kind EventKind, text string) {
+		e := about
+		e.Kind, e.Text = kind, text
+		tell(e)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var g errgroup.Group
@@ -171,9 +200,9 @@ func (s *Stack) watch(ctx context.Context, service string, c *libpod.Container, 
 			if ctx.Err() != nil || libpod.HasStatus(err, http.StatusNotFound) {
 				return nil
 			}
-			return fmt.Errorf("watching service %s: %w", service, err)
+			return fmt.Errorf("watching service %s: %w", about.Subject(), err)
 		}
-		tell(Event{Service: service, Kind: EventExited, Text: strconv.Itoa(code)})
+		happened(EventExited, strconv.Itoa(code))
 		return nil
 	})
 	if h := checkFrom(c.Config.Labels); h != nil {
@@ -187,12 +216,12 @@ func (s *Stack) watch(ctx context.Context, service string, c *libpod.Container, 
 				if healthy {
 					kind = EventHealthy
 				}
-				tell(Event{Service: service, Kind: kind})
+				happened(kind, "")
 			})
 			if ctx.Err() != nil || libpod.HasStatus(err, http.StatusConflict) || libpod.HasStatus(err, http.StatusNotFound) {
 				return nil // the end of the container is told by the other goroutine
 			}
-			return fmt.Errorf("watching service %s: %w", service, err)
+			return fmt.Errorf("watching service %s: %w", about.Subject(), err)
 		})
 	}
 	return g.Wait()

@@ -1,6 +1,7 @@
 package podmanrun
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,11 +15,12 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
-// unit is one service on its way up. Its goroutine alone changes it; what others
+// unit is one container of a service on its way up. Its goroutine alone changes it; what others
 // may look at is written before the milestone that allows it.
 type unit struct {
 	up        *up
-	name      string
+	name      string // of the service
+	replica   int    // which of its containers, counted from 1
 	service   types.ServiceConfig
 	request   *createRequest
 	completes bool // another service waits for this one to end well
@@ -32,9 +34,9 @@ type unit struct {
 	completed chan struct{} // closed when it has ended with 0
 }
 
-func newUnit(u *up, service types.ServiceConfig, request *createRequest) *unit {
+func newUnit(u *up, service types.ServiceConfig, replica int, request *createRequest) *unit {
 	return &unit{
-		up: u, name: service.Name, service: service, request: request,
+		up: u, name: service.Name, replica: replica, service: service, request: request,
 		resolved: make(chan struct{}), created: make(chan struct{}), running: make(chan struct{}),
 		healthy: make(chan struct{}), completed: make(chan struct{}),
 	}
@@ -42,7 +44,25 @@ func newUnit(u *up, service types.ServiceConfig, request *createRequest) *unit {
 
 // fail makes err the error of this service.
 func (n *unit) fail(err error) error {
-	return &ServiceError{Project: n.up.project.Name, Service: n.name, Err: err}
+	return &ServiceError{Project: n.up.project.Name, Service: n.name, Replica: n.number(), Err: err}
+}
+
+// number is the replica as events and errors name it: zero for the only one.
+func (n *unit) number() int {
+	if n.service.GetScale() == 1 {
+		return 0
+	}
+	return n.replica
+}
+
+func (n *unit) emit(kind EventKind, text string) {
+	n.up.emit(Event{Service: n.name, Replica: n.number(), Kind: kind, Text: text})
+}
+
+// is reports whether a container in a list is this unit's. Containers without a
+// number come from a release that knew one for each service.
+func (n *unit) is(l libpod.Listed) bool {
+	return l.Labels[LabelService] == n.name && cmp.Or(l.Labels[LabelReplica], "1") == strconv.Itoa(n.replica)
 }
 
 // run takes the service to its goal, calls reachedGoal, and watches it until
@@ -86,7 +106,7 @@ func (n *unit) watchHealth(ctx context.Context, reachedGoal func()) error {
 		}
 		return nil
 	case errors.Is(err, errUnhealthy):
-		n.up.emit(Event{Service: n.name, Kind: EventUnhealthy, Text: err.Error()})
+		n.emit(EventUnhealthy, err.Error())
 	case ctx.Err() != nil, libpod.HasStatus(err, http.StatusConflict), libpod.HasStatus(err, http.StatusNotFound):
 		return nil // the container has ended, which watchEnd tells
 	}
@@ -95,7 +115,7 @@ func (n *unit) watchHealth(ctx context.Context, reachedGoal func()) error {
 
 // ended judges the end of the container while the stack comes up.
 func (n *unit) ended(code int) error {
-	n.up.emit(Event{Service: n.name, Kind: EventExited, Text: strconv.Itoa(code)})
+	n.emit(EventExited, strconv.Itoa(code))
 	if code == 0 && (n.completes || n.health == nil) {
 		close(n.completed)
 		return nil
@@ -104,7 +124,7 @@ func (n *unit) ended(code int) error {
 	if !passed(n.healthy) && n.health != nil {
 		err = fmt.Errorf("%w before it was healthy", err)
 	}
-	return &ServiceError{Project: n.up.project.Name, Service: n.name, Err: err, Exited: true, Code: code}
+	return &ServiceError{Project: n.up.project.Name, Service: n.name, Replica: n.number(), Err: err, Exited: true, Code: code}
 }
 
 // start creates the container while its dependencies are still on their way,
@@ -117,7 +137,7 @@ func (n *unit) start(ctx context.Context, image *future[*libpod.Image], ground *
 	its := (*healthConfig)(img.Healthcheck)
 	n.health = healthOf(n.service, its)
 	close(n.resolved)
-	n.up.emit(Event{Service: n.name, Kind: EventPulled})
+	n.emit(EventPulled, "")
 	if _, err := ground.wait(ctx); err != nil {
 		return err
 	}
@@ -135,7 +155,7 @@ func (n *unit) start(ctx context.Context, image *future[*libpod.Image], ground *
 		if err := n.inSlot(ctx, func(ctx context.Context) error { return n.up.client.api.StartContainer(ctx, n.id, n.request.Name) }); err != nil {
 			return err
 		}
-		n.up.emit(Event{Service: n.name, Kind: EventStarted})
+		n.emit(EventStarted, "")
 	}
 	close(n.running)
 	return nil
@@ -145,7 +165,7 @@ func (n *unit) start(ctx context.Context, image *future[*libpod.Image], ground *
 // what is there by a new one.
 func (n *unit) create(ctx context.Context) (kept bool, err error) {
 	for _, l := range n.up.before {
-		if l.Labels[LabelService] != n.name {
+		if !n.is(l) {
 			continue
 		}
 		if l.State == "running" && l.Labels[labelHash] == n.request.Labels[labelHash] && n.id == "" {
@@ -155,10 +175,10 @@ func (n *unit) create(ctx context.Context) (kept bool, err error) {
 		if err := n.up.client.api.RemoveContainer(ctx, l.ID, l.Name(), graceOf(l)); err != nil {
 			return false, err
 		}
-		n.up.emit(Event{Service: n.name, Kind: EventRemoved})
+		n.emit(EventRemoved, "")
 	}
 	if n.id != "" {
-		n.up.emit(Event{Service: n.name, Kind: EventKept})
+		n.emit(EventKept, "")
 		return true, nil
 	}
 	err = n.inSlot(ctx, func(ctx context.Context) (err error) {
@@ -166,7 +186,7 @@ func (n *unit) create(ctx context.Context) (kept bool, err error) {
 		return err
 	})
 	if err == nil {
-		n.up.emit(Event{Service: n.name, Kind: EventCreated})
+		n.emit(EventCreated, "")
 	}
 	return false, err
 }
@@ -186,25 +206,30 @@ func (n *unit) inSlot(ctx context.Context, op func(context.Context) error) error
 // dependencies waits until all of them are as this service wants them.
 func (n *unit) dependencies(ctx context.Context) error {
 	for _, dep := range dependencies(n.up.project, n.name) {
-		other := n.up.units[dep.Service]
-		milestone := other.running
-		switch dep.Condition {
-		case ServiceCompleted:
-			milestone = other.completed
-		case ServiceHealthy:
-			if err := reached(ctx, other.resolved); err != nil {
+		for _, other := range n.up.units[dep.Service] {
+			if err := other.arrives(ctx, dep.Condition); err != nil {
 				return err
 			}
-			if other.health == nil {
-				return fmt.Errorf("it waits for %s to be healthy, but %s has no healthcheck", other.name, other.name)
-			}
-			milestone = other.healthy
-		}
-		if err := reached(ctx, milestone); err != nil {
-			return err
 		}
 	}
 	return nil
+}
+
+// arrives waits until the unit is as another one wants it.
+func (n *unit) arrives(ctx context.Context, condition string) error {
+	switch condition {
+	case ServiceCompleted:
+		return reached(ctx, n.completed)
+	case ServiceHealthy:
+		if err := reached(ctx, n.resolved); err != nil {
+			return err
+		}
+		if n.health == nil {
+			return fmt.Errorf("it waits for %s to be healthy, but %s has no healthcheck", n.name, n.name)
+		}
+		return reached(ctx, n.healthy)
+	}
+	return reached(ctx, n.running)
 }
 
 // becomeHealthy returns when the check has passed; at once without a check.
@@ -221,7 +246,7 @@ func (n *unit) becomeHealthy(ctx context.Context) error {
 		return fmt.Errorf("%w, the last time by taking longer than its timeout of %s", err, n.health.Timeout)
 	}
 	if err == nil {
-		n.up.emit(Event{Service: n.name, Kind: EventHealthy})
+		n.emit(EventHealthy, "")
 		close(n.healthy)
 	}
 	return err

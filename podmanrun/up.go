@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"slices"
 	"sync"
@@ -46,7 +47,7 @@ type UpOptions struct {
 // unhealthy ends Up with a [*ServiceError]. Then, and when ctx ends, everything
 // this call has made is removed before it returns.
 func (c *Client) Up(ctx context.Context, p *Project, o UpOptions) (*Stack, error) {
-	u := &up{client: c, project: p.compose, logins: p.logins, options: o, units: make(map[string]*unit), slots: make(chan struct{}, parallel)}
+	u := &up{client: c, project: p.compose, logins: p.logins, options: o, units: make(map[string][]*unit), slots: make(chan struct{}, parallel)}
 	for _, warning := range p.warnings {
 		u.emit(Event{Kind: EventWarning, Text: warning})
 	}
@@ -66,9 +67,9 @@ type up struct {
 	project *types.Project
 	logins  map[string]Login
 	options UpOptions
-	units   map[string]*unit
-	slots   chan struct{}   // bounds how many containers are created or started at once
-	before  []libpod.Listed // of the project, before this call
+	units   map[string][]*unit // by service, in the order of their replicas
+	slots   chan struct{}      // bounds how many containers are created or started at once
+	before  []libpod.Listed    // of the project, before this call
 
 	events sync.Mutex // serialises Progress
 
@@ -93,16 +94,19 @@ func (u *up) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	for name, service := range u.project.Services {
-		request, err := containerRequest(u.project, service, u.options.Owner)
-		if err != nil {
-			return fmt.Errorf("service %s: %w", name, err)
+		u.units[name] = nil // also when it is scaled to nothing
+		for replica := range service.GetScale() {
+			request, err := containerRequest(u.project, service, replica+1, u.options.Owner)
+			if err != nil {
+				return fmt.Errorf("service %s: %w", name, err)
+			}
+			u.units[name] = append(u.units[name], newUnit(u, service, replica+1, request))
 		}
-		u.units[name] = newUnit(u, service, request)
 	}
 	for name := range u.units {
 		for _, dep := range dependencies(u.project, name) {
-			if dep.Condition == ServiceCompleted {
-				u.units[dep.Service].completes = true
+			for _, unit := range u.units[dep.Service] {
+				unit.completes = unit.completes || dep.Condition == ServiceCompleted
 			}
 		}
 	}
@@ -147,7 +151,7 @@ func (u *up) run(ctx context.Context) (*Stack, error) {
 	ground := newFuture(g, func() (struct{}, error) { return struct{}{}, u.ground(gctx) })
 	images := u.pullAll(gctx, g)
 	var goals sync.WaitGroup
-	for _, unit := range u.units {
+	for unit := range u.all() {
 		goals.Add(1)
 		reachedGoal := sync.OnceFunc(goals.Done)
 		g.Go(func() error {
@@ -170,15 +174,28 @@ func (u *up) run(ctx context.Context) (*Stack, error) {
 	return u.finish(ctx)
 }
 
+// all yields the units of every service.
+func (u *up) all() iter.Seq[*unit] {
+	return func(yield func(*unit) bool) {
+		for _, units := range u.units {
+			for _, unit := range units {
+				if !yield(unit) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // pullAll fetches every image once, all at the same time, and returns each
 // service's.
 func (u *up) pullAll(ctx context.Context, g *errgroup.Group) map[string]*future[*libpod.Image] {
 	byRequest := make(map[libpod.Pull]*future[*libpod.Image])
 	byService := make(map[string]*future[*libpod.Image], len(u.units))
-	for name, unit := range u.units {
+	for name, service := range u.project.Services {
 		pull := libpod.Pull{
-			Image: unit.request.Image, Platform: unit.service.Platform,
-			Policy: unit.service.PullPolicy, Built: unit.service.Build != nil, Login: u.logins[name],
+			Image: imageName(u.project, service), Platform: service.Platform,
+			Policy: service.PullPolicy, Built: service.Build != nil, Login: u.logins[name],
 		}
 		if byRequest[pull] == nil {
 			byRequest[pull] = newFuture(g, func() (*libpod.Image, error) {
@@ -192,23 +209,24 @@ func (u *up) pullAll(ctx context.Context, g *errgroup.Group) map[string]*future[
 	return byService
 }
 
-// orphans removes, or warns about, containers of services that are gone from the project.
+// orphans removes containers of replicas that are too many, and removes, or warns
+// about, those of services that are gone from the project.
 func (u *up) orphans(ctx context.Context) error {
+	var surplus []libpod.Listed
 	for _, l := range u.before {
 		service := l.Labels[LabelService]
-		if _, active := u.units[service]; active {
-			continue
-		}
-		if !u.options.RemoveOrphans {
+		units, active := u.units[service]
+		switch {
+		case active && slices.ContainsFunc(units, func(n *unit) bool { return n.is(l) }):
+		case active || u.options.RemoveOrphans:
+			surplus = append(surplus, l)
+		default:
 			u.emit(Event{Service: service, Kind: EventWarning, Text: "container " + l.Name() + " belongs to the project but its service is not part of it any more"})
-			continue
 		}
-		if err := u.client.api.RemoveContainer(ctx, l.ID, l.Name(), graceOf(l)); err != nil {
-			return err
-		}
-		u.emit(Event{Service: service, Kind: EventRemoved})
 	}
-	return nil
+	return u.client.removeAll(ctx, surplus, nil, func(l libpod.Listed) {
+		u.emit(Event{Service: l.Labels[LabelService], Replica: replicaIn(l, u.before), Kind: EventRemoved})
+	})
 }
 
 // ground makes the project's networks and volumes.
@@ -292,7 +310,7 @@ func (u *up) undo(ctx context.Context) error {
 		return slices.ContainsFunc(u.before, func(b libpod.Listed) bool { return b.ID == l.ID })
 	})
 	errs := []error{u.client.removeAll(ctx, list, new(time.Duration), func(l libpod.Listed) {
-		u.emit(Event{Service: l.Labels[LabelService], Kind: EventRemoved})
+		u.emit(Event{Service: l.Labels[LabelService], Replica: replicaIn(l, list), Kind: EventRemoved})
 	})}
 	for _, name := range u.networks {
 		errs = append(errs, u.client.api.RemoveNetwork(ctx, name, true))

@@ -2,6 +2,7 @@ package podmanrun
 
 import (
 	"errors"
+	"strconv"
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -51,7 +52,7 @@ func TestTheHashChangesWithWhatTheContainerIsMadeFrom(t *testing.T) {
 			Image: "x", Environment: types.MappingWithEquals{"A": &value}, Labels: types.Labels{"l": "1"},
 		}}
 		change(&s)
-		r, err := containerRequest(&types.Project{Name: "p"}, s, Owner{Agent: "a"})
+		r, err := containerRequest(&types.Project{Name: "p"}, s, 1, Owner{Agent: "a"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,10 +88,21 @@ func TestPortsReachTheStepsAsVariables(t *testing.T) {
 		HostIP   string `json:"HostIp"`
 		HostPort string `json:"HostPort"`
 	}{"53/udp": {binding{"127.0.0.2", "40003"}}, "53/tcp": {binding{"127.0.0.2", "40002"}}}
+	web := func(replica int) *libpod.Container {
+		c := &libpod.Container{}
+		c.NetworkSettings.Ports = map[string][]struct {
+			HostIP   string `json:"HostIp"`
+			HostPort string `json:"HostPort"`
+		}{"80/tcp": {binding{"", strconv.Itoa(40010 + replica)}}}
+		return c
+	}
 	client := &Client{api: &libpod.Client{URI: mustURL(t, "unix:///run/podman/podman.sock")}}
-	s := &Stack{client: client, containers: map[string]*libpod.Container{"my-db.1": db, "dns": dns, "quiet": {}}}
+	s := &Stack{client: client, containers: map[string][]*libpod.Container{"my-db.1": {db}, "dns": {dns}, "quiet": {{}}, "web": {web(1), web(2)}, "none": {}}}
 	want := map[string]string{
 		"DOCKLESS_MY_DB_1_HOST": "127.0.0.1", "DOCKLESS_MY_DB_1_PORT_3306": "40001",
+		"DOCKLESS_WEB_HOST": "127.0.0.1", "DOCKLESS_WEB_PORT_80": "40011",
+		"DOCKLESS_WEB_1_HOST": "127.0.0.1", "DOCKLESS_WEB_1_PORT_80": "40011",
+		"DOCKLESS_WEB_2_HOST": "127.0.0.1", "DOCKLESS_WEB_2_PORT_80": "40012",
 		"DOCKLESS_DNS_HOST": "127.0.0.2", "DOCKLESS_DNS_PORT_53": "40002",
 	}
 	if diff := cmp.Diff(want, s.Environment()); diff != "" {

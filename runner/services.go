@@ -103,9 +103,9 @@ func (x *execution) watchServices(stack *podmanrun.Stack) {
 		err := stack.Watch(ctx, func(e podmanrun.Event) {
 			switch e.Kind {
 			case podmanrun.EventExited:
-				x.node.warning(fmt.Sprintf("Service %s ended with exit code %s while the steps ran.", e.Service, e.Text))
+				x.node.warning(fmt.Sprintf("Service %s ended with exit code %s while the steps ran.", e.Subject(), e.Text))
 			case podmanrun.EventUnhealthy:
-				x.node.warning(fmt.Sprintf("Service %s turned unhealthy while the steps ran.", e.Service))
+				x.node.warning(fmt.Sprintf("Service %s turned unhealthy while the steps ran.", e.Subject()))
 			}
 		})
 		if err != nil && ctx.Err() == nil {
@@ -159,7 +159,7 @@ func (a *attempt) event(e podmanrun.Event) {
 		text += ": " + e.Text
 	}
 	if e.Service != "" {
-		text = e.Service + ": " + text
+		text = e.Subject() + ": " + text
 	}
 	if e.Kind == podmanrun.EventWarning {
 		a.node.warning(text)

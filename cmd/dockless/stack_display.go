@@ -45,7 +45,7 @@ func (l *stackLines) event(e podmanrun.Event) {
 	if e.Text != "" {
 		text = "  " + oneLine(e.Text)
 	}
-	say(l.w, "%6.2fs  %-12s %s%s\n", time.Since(l.start).Seconds(), e.Service, e.Kind, text)
+	say(l.w, "%6.2fs  %-12s %s%s\n", time.Since(l.start).Seconds(), e.Subject(), e.Kind, text)
 }
 
 func (l *stackLines) close() error { return nil }
@@ -57,12 +57,12 @@ type stackVertices struct {
 }
 
 func (s *stackVertices) event(e podmanrun.Event) {
-	service := s.services[e.Service]
+	service := s.services[e.Subject()]
 	if service == nil {
-		service = &vertex{id: e.Service, started: time.Now()}
-		s.services[e.Service] = service
+		service = &vertex{id: e.Subject(), started: time.Now()}
+		s.services[e.Subject()] = service
 	}
-	service.name = fmt.Sprintf("%s %s", e.Service, e.Kind)
+	service.name = fmt.Sprintf("%s %s", e.Subject(), e.Kind)
 	if e.Service == "" {
 		service.name = string(e.Kind)
 	}
