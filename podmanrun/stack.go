@@ -164,6 +164,12 @@ func (s *Stack) Watch(ctx context.Context, changed func(Event)) error {
 		defer mu.Unlock()
 		changed(e)
 	}
+	watched := newExits(s.client.api)
+	listenCtx, stopListening := context.WithCancel(ctx)
+	var listener sync.WaitGroup
+	defer listener.Wait()
+	defer stopListening()
+	listener.Go(func() { watched.listen(listenCtx, map[string]string{LabelProject: s.project}) })
 	g, gctx := errgroup.WithContext(ctx)
 	for service, list := range s.containers {
 		for i, c := range list {
@@ -172,7 +178,7 @@ func (s *Stack) Watch(ctx context.Context, changed func(Event)) error {
 				about.Replica = i + 1
 			}
 			if c.State.Running {
-				g.Go(func() error { return s.watch(gctx, about, c, tell) })
+				g.Go(func() error { return s.watch(gctx, watched, about, c, tell) })
 			}
 		}
 	}
@@ -184,7 +190,7 @@ func (s *Stack) Watch(ctx context.Context, changed func(Event)) error {
 }
 
 // watch follows one container until it ends or ctx does, and tells events about it.
-func (s *Stack) watch(ctx context.Context, about Event, c *libpod.Container, tell func(Event)) error {
+func (s *Stack) watch(ctx context.Context, watched *exits, about Event, c *libpod.Container, tell func(Event)) error {
 	happened := func(kind EventKind, text string) {
 		e := about
 		e.Kind, e.Text = kind, text
@@ -195,14 +201,14 @@ func (s *Stack) watch(ctx context.Context, about Event, c *libpod.Container, tel
 	var g errgroup.Group
 	g.Go(func() error {
 		defer cancel()
-		code, err := s.client.api.WaitContainer(ctx, c.ID, c.Name)
+		answer, err := watched.wait(ctx, c.ID)
 		if err != nil {
 			if ctx.Err() != nil || libpod.HasStatus(err, http.StatusNotFound) {
 				return nil
 			}
 			return fmt.Errorf("watching service %s: %w", about.Subject(), err)
 		}
-		happened(EventExited, strconv.Itoa(code))
+		happened(EventExited, strconv.Itoa(answer.State.ExitCode))
 		return nil
 	})
 	if h := checkFrom(c.Config.Labels); h != nil {

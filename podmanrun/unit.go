@@ -82,10 +82,10 @@ func (n *unit) run(ctx context.Context, image *future[*libpod.Image], ground *fu
 
 // watchEnd waits for the container's end, which is the goal of one that completes.
 func (n *unit) watchEnd(ctx context.Context, reachedGoal func()) error {
-	code, err := n.up.client.api.WaitContainer(ctx, n.id, n.request.Name)
+	answer, err := n.up.exits.wait(ctx, n.id)
 	switch {
 	case err == nil:
-		if err := n.ended(code); err != nil {
+		if err := n.ended(answer.State.ExitCode); err != nil {
 			return err
 		}
 		reachedGoal()

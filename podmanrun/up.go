@@ -47,7 +47,7 @@ type UpOptions struct {
 // unhealthy ends Up with a [*ServiceError]. Then, and when ctx ends, everything
 // this call has made is removed before it returns.
 func (c *Client) Up(ctx context.Context, p *Project, o UpOptions) (*Stack, error) {
-	u := &up{client: c, project: p.compose, logins: p.logins, options: o, units: make(map[string][]*unit), slots: make(chan struct{}, parallel)}
+	u := &up{client: c, project: p.compose, logins: p.logins, options: o, units: make(map[string][]*unit), slots: make(chan struct{}, parallel), exits: newExits(c.api)}
 	for _, warning := range p.warnings {
 		u.emit(Event{Kind: EventWarning, Text: warning})
 	}
@@ -70,6 +70,7 @@ type up struct {
 	units   map[string][]*unit // by service, in the order of their replicas
 	slots   chan struct{}      // bounds how many containers are created or started at once
 	before  []libpod.Listed    // of the project, before this call
+	exits   *exits
 
 	events sync.Mutex // serialises Progress
 
@@ -150,6 +151,10 @@ func (u *up) run(ctx context.Context) (*Stack, error) {
 	g, gctx := errgroup.WithContext(watchCtx)
 	ground := newFuture(g, func() (struct{}, error) { return struct{}{}, u.ground(gctx) })
 	images := u.pullAll(gctx, g)
+	g.Go(func() error {
+		u.exits.listen(gctx, ownedBy(u.options.Owner, u.project.Name, nil))
+		return nil
+	})
 	var goals sync.WaitGroup
 	for unit := range u.all() {
 		goals.Add(1)

@@ -2,24 +2,11 @@ package libpod
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"time"
-
-	"github.com/dockless-ci/dockless/internal/retry"
-)
-
-const (
-	// exitPoll is how often the service looks whether a container has ended; it
-	// costs Podman one lock and one stat.
-	exitPoll = "100ms"
-	// exitLook is how often we look ourselves; it costs Podman about 5 ms.
-	exitLook = 500 * time.Millisecond
 )
 
 // CreateContainer makes a container and returns its ID.
@@ -45,65 +32,6 @@ func (c *Client) InspectContainer(ctx context.Context, id string) (*Container, e
 		return nil, err
 	}
 	return &answer, nil
-}
-
-// WaitContainer blocks until the container has ended or ctx ends, and returns
-// the exit code.
-//
-// Podman tells the end of a container when its cleanup process has written it
-// down, and only 20 s later when that process could not run. So the container's
-// state is looked at as well, less often.
-func (c *Client) WaitContainer(ctx context.Context, id, name string) (code int, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	var told sync.WaitGroup
-	defer told.Wait()
-	defer cancel()
-	type end struct {
-		code int
-		err  error
-	}
-	ends := make(chan end, 2)
-	for _, wait := range []func(context.Context, string, string) (int, error){c.toldExit, c.seenExit} {
-		told.Go(func() {
-			code, err := wait(ctx, id, name)
-			ends <- end{code, err}
-		})
-	}
-	first := <-ends
-	return first.code, first.err
-}
-
-// toldExit asks Podman to answer when the container has ended.
-func (c *Client) toldExit(ctx context.Context, id, name string) (int, error) {
-	var code any // a string or a number, depending on Podman's release
-	err := c.call(ctx, request{
-		method: http.MethodPost, path: "/containers/" + id + "/wait", bound: -1, what: "waiting for container " + name,
-		query: url.Values{"condition": {"exited", "stopped"}, "interval": {exitPoll}},
-	}, &code)
-	if err != nil {
-		return 0, err
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(fmt.Sprint(code)))
-	if err != nil {
-		return 0, fmt.Errorf("waiting for container %s: exit code %v: %w", name, code, err)
-	}
-	return n, nil
-}
-
-// seenExit looks at the container until it no longer runs.
-func (c *Client) seenExit(ctx context.Context, id, _ string) (int, error) {
-	for {
-		if err := retry.Wait(ctx, exitLook); err != nil {
-			return 0, err
-		}
-		answer, err := c.InspectContainer(ctx, id)
-		if err != nil {
-			return 0, err
-		}
-		if Ended(answer.State.Status) {
-			return answer.State.ExitCode, nil
-		}
-	}
 }
 
 // Ended reports whether a state of Podman's means that the container has ended:
