@@ -3,6 +3,8 @@ package podmanrun
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -94,18 +96,28 @@ func (c *Client) removeLabelled(ctx context.Context, labels map[string]string, o
 	return removed, errors.Join(errs...)
 }
 
-// removeAll removes containers, all at once, with their own grace unless one is
-// given. Calls of done do not overlap.
+// removeAll removes containers, with their own grace unless one is given: those
+// that depend on others first, as they were started in reverse, and all others at
+// once. Calls of done do not overlap.
 func (c *Client) removeAll(ctx context.Context, list []libpod.Listed, grace *time.Duration, done func(libpod.Listed)) error {
 	var mu sync.Mutex
 	var errs []error
+	gone := make(map[string]chan struct{}, len(list)) // by container; closed when it is gone or will not go
+	for _, l := range list {
+		gone[l.ID] = make(chan struct{})
+	}
 	var g errgroup.Group
 	for _, l := range list {
 		g.Go(func() error {
+			defer close(gone[l.ID])
+			for _, dependent := range dependents(l, list) {
+				<-gone[dependent.ID] // its removal is bounded
+			}
 			wait := graceOf(l)
 			if grace != nil {
 				wait = *grace
 			}
+			c.preStop(ctx, l, wait)
 			err := c.api.RemoveContainer(ctx, l.ID, l.Name(), wait)
 			mu.Lock()
 			defer mu.Unlock()
@@ -119,4 +131,39 @@ func (c *Client) removeAll(ctx context.Context, list []libpod.Listed, grace *tim
 	}
 	_ = g.Wait() // the errors are in errs, all of them
 	return errors.Join(errs...)
+}
+
+// dependents are the containers in list that depend on l. Labels are text that
+// anybody can write: a ring in them is cut where it is noticed.
+func dependents(l libpod.Listed, list []libpod.Listed) []libpod.Listed {
+	needs := func(a, b libpod.Listed) bool {
+		return a.ID != b.ID && a.Labels[LabelProject] == b.Labels[LabelProject] && a.Labels[LabelJob] == b.Labels[LabelJob] &&
+			slices.Contains(strings.Split(a.Labels[labelAfter], ","), b.Labels[LabelService])
+	}
+	var found []libpod.Listed
+	for _, other := range list {
+		if needs(other, l) && !reaches(l, other, list, needs) {
+			found = append(found, other)
+		}
+	}
+	return found
+}
+
+// reaches reports whether from depends on to, directly or through others.
+func reaches(from, to libpod.Listed, list []libpod.Listed, needs func(a, b libpod.Listed) bool) bool {
+	seen := make(map[string]bool, len(list))
+	var walk func(libpod.Listed) bool
+	walk = func(at libpod.Listed) bool {
+		if seen[at.ID] {
+			return false
+		}
+		seen[at.ID] = true
+		for _, next := range list {
+			if needs(at, next) && (next.ID == to.ID || walk(next)) {
+				return true
+			}
+		}
+		return false
+	}
+	return walk(from)
 }

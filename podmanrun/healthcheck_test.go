@@ -9,6 +9,8 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
 func TestAServiceIsHealthySoonAfterItsCheckPasses(t *testing.T) {
@@ -130,7 +132,7 @@ func TestTheHealthcheckOfAServiceOverridesTheImages(t *testing.T) {
 
 func TestTheTimingOfACheckSurvivesInTheLabels(t *testing.T) {
 	h := (&healthConfig{Test: []string{"CMD", "x"}, Interval: 2 * time.Second, StartPeriod: time.Second}).withDefaults()
-	r := &createRequest{Labels: map[string]string{}}
+	r := &createRequest{CreateRequest: libpod.CreateRequest{Labels: map[string]string{}}}
 	r.addHealth(h, nil)
 	if diff := cmp.Diff(h, checkFrom(r.Labels)); diff != "" {
 		t.Errorf("the check read from the labels differs (-want +got):\n%s", diff)

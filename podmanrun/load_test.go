@@ -39,32 +39,32 @@ func TestAnUnusableKeyIsAnErrorWithItsPosition(t *testing.T) {
 			[]string{"%/compose.yml:4:5: services.a.portz is not a key of compose files"},
 		},
 		"not supported": {
-			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    ipc: host\n"},
-			[]string{"%/compose.yml:4:5: services.a.ipc is not supported"},
+			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    isolation: x\n"},
+			[]string{"%/compose.yml:4:5: services.a.isolation is not supported"},
 		},
 		"every one is reported": {
-			map[string]string{"compose.yml": "services:\n  a: {image: x, ipc: host}\n  b: {image: x, pid: host}\n"},
-			[]string{"%/compose.yml:2:17: services.a.ipc is not supported", "%/compose.yml:3:17: services.b.pid is not supported"},
+			map[string]string{"compose.yml": "services:\n  a: {image: x, isolation: x}\n  b: {image: x, provider: {type: x}}\n"},
+			[]string{"%/compose.yml:2:17: services.a.isolation is not supported", "%/compose.yml:3:17: services.b.provider is not supported"},
 		},
 		"with what to do instead": {
-			map[string]string{"compose.yml": "services:\n  a: {image: x}\nsecrets: {s: {file: f}}\n"},
-			[]string{"%/compose.yml:3:1: secrets is not supported: mount the file with volumes instead"},
+			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    external_links: [b]\n"},
+			[]string{"%/compose.yml:4:5: services.a.external_links is not supported: put both services on one external network"},
 		},
 		"below an object in a list": {
-			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    volumes:\n      - type: bind\n        source: /a\n        target: /b\n        bind: {recursive: disabled}\n"},
-			[]string{"%/compose.yml:8:16: services.a.volumes.bind.recursive is not supported"},
+			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    volumes:\n      - type: bind\n        source: /a\n        target: /b\n        bind: {recursive: readonly}\n"},
+			[]string{"%/compose.yml:2:3: service a: a bind mount with recursive: readonly is not supported"},
 		},
 		"in an anchor": {
-			map[string]string{"compose.yml": "x-all: &all\n  ipc: host\nservices:\n  a:\n    <<: *all\n    image: x\n"},
-			[]string{"%/compose.yml:2:3: services.a.ipc is not supported"},
+			map[string]string{"compose.yml": "x-all: &all\n  isolation: x\nservices:\n  a:\n    <<: *all\n    image: x\n"},
+			[]string{"%/compose.yml:2:3: services.a.isolation is not supported"},
 		},
 		"in an included file": {
-			map[string]string{"compose.yml": "include: [more/m.yml]\nservices: {a: {image: x}}\n", "more/m.yml": "services: {b: {image: x, ipc: host}}\n"},
-			[]string{"%/more/m.yml:1:26: services.b.ipc is not supported"},
+			map[string]string{"compose.yml": "include: [more/m.yml]\nservices: {a: {image: x}}\n", "more/m.yml": "services: {b: {image: x, isolation: x}}\n"},
+			[]string{"%/more/m.yml:1:26: services.b.isolation is not supported"},
 		},
 		"in an extended file": {
-			map[string]string{"compose.yml": "services: {a: {extends: {file: base.yml, service: b}}}\n", "base.yml": "services: {b: {image: x, ipc: host}, unused: {image: x, pid: host}}\n"},
-			[]string{"%/base.yml:1:26: services.b.ipc is not supported"},
+			map[string]string{"compose.yml": "services: {a: {extends: {file: base.yml, service: b}}}\n", "base.yml": "services: {b: {image: x, isolation: x}, unused: {image: x, provider: {type: x}}}\n"},
+			[]string{"%/base.yml:1:26: services.b.isolation is not supported"},
 		},
 		"a value that compose refuses": {
 			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    healthcheck:\n      retries: many\n"},
@@ -82,13 +82,21 @@ func TestAnUnusableKeyIsAnErrorWithItsPosition(t *testing.T) {
 			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n  b: [\n"},
 			[]string{"%/compose.yml:4:6: "},
 		},
-		"another service's network": {
-			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    network_mode: service:b\n  b: {image: y}\n"},
-			[]string{"%/compose.yml:2:3: ", `network_mode "service:b" is not supported`},
+		"a mode of the network that nobody has": {
+			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    network_mode: slirp9\n"},
+			[]string{"%/compose.yml:2:3: ", `network_mode "slirp9" is not supported, only bridge, host, none, service:NAME, container:NAME`},
 		},
-		"a range of host ports": {
-			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    ports: [{target: 80, published: 8000-8010}]\n"},
-			[]string{"%/compose.yml:2:3: ", "8000-8010"},
+		"fewer host ports than replicas": {
+			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    scale: 3\n    ports: [{target: 80, published: 8000-8001}]\n"},
+			[]string{"%/compose.yml:2:3: ", "the range has fewer ports than the service has replicas"},
+		},
+		"a subnet that is none": {
+			map[string]string{"compose.yml": "services:\n  a: {image: x}\nnetworks:\n  default:\n    ipam: {config: [{subnet: ten.five}]}\n"},
+			[]string{"%/compose.yml:4:3: ", `"ten.five" is no subnet`},
+		},
+		"a secret without its variable": {
+			map[string]string{"compose.yml": "services:\n  a: {image: x, secrets: [s]}\nsecrets: {s: {environment: NOBODY_HAS_SET_THIS}}\n"},
+			[]string{"%/compose.yml:2:3: ", "the variable NOBODY_HAS_SET_THIS is not set"},
 		},
 		"two replicas of one name": {
 			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    container_name: me\n    deploy: {replicas: 2}\n"},
@@ -117,13 +125,13 @@ func TestAnUnusableKeyIsAnErrorWithItsPosition(t *testing.T) {
 }
 
 func TestAKeyErrorCarriesItsPosition(t *testing.T) {
-	dir := write(t, map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    ipc: host\n"})
+	dir := write(t, map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    isolation: x\n"})
 	_, err := podmanrun.Load(t.Context(), podmanrun.LoadOptions{WorkingDir: dir})
 	got, ok := errors.AsType[*podmanrun.KeyError](err)
 	if !ok {
 		t.Fatalf("Load = %v, want a *KeyError", err)
 	}
-	want := &podmanrun.KeyError{File: filepath.Join(dir, "compose.yml"), Line: 4, Column: 5, Key: "services.a.ipc", Reason: "is not supported"}
+	want := &podmanrun.KeyError{File: filepath.Join(dir, "compose.yml"), Line: 4, Column: 5, Key: "services.a.isolation", Reason: "is not supported: it is for Windows"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the error differs (-want +got):\n%s", diff)
 	}
@@ -134,7 +142,6 @@ func TestWhatHasNoMeaningHereIsAWarning(t *testing.T) {
 services:
   a:
     image: x
-    restart: always
     deploy:
       placement: {constraints: [node.role == manager]}
       resources: {limits: {memory: 64m}}
@@ -144,7 +151,7 @@ services:
   hidden:
     image: x
     restart: always
-    ipc: host
+    isolation: x
     profiles: [debug]
 `})
 	p, err := podmanrun.Load(t.Context(), podmanrun.LoadOptions{WorkingDir: dir})
@@ -154,8 +161,7 @@ services:
 	file := filepath.Join(dir, "compose.yml")
 	want := []string{
 		file + ":1:1: version is ignored: the compose specification has no versions any more",
-		file + ":5:5: services.a.restart is ignored: a dependency container that ends is reported, not started again",
-		file + ":7:7: services.a.deploy.placement is ignored: it has no meaning without Swarm",
+		file + ":6:7: services.a.deploy.placement is ignored: it has no meaning without Swarm",
 	}
 	if diff := cmp.Diff(want, p.Warnings()); diff != "" {
 		t.Errorf("warnings differ (-want +got):\n%s", diff)

@@ -18,9 +18,11 @@ const (
 	// LabelReplica tells the containers of one service apart, counted from 1.
 	LabelReplica = "io.dockless.replica"
 
-	labelHash  = "io.dockless.config-hash"  // what the container was made from
-	labelCheck = "io.dockless.healthcheck"  // the check's timing, as JSON
-	labelGrace = "io.dockless.stop-timeout" // seconds
+	labelHash    = "io.dockless.config-hash"  // what the container was made from
+	labelCheck   = "io.dockless.healthcheck"  // the check's timing, as JSON
+	labelGrace   = "io.dockless.stop-timeout" // seconds
+	labelAfter   = "io.dockless.after"        // services that it depends on, comma-separated
+	labelPreStop = "io.dockless.pre-stop"     // hooks, as JSON
 )
 
 // replicaIn returns the number of a container when its service has others in list,

@@ -30,7 +30,7 @@ type KeyError = composefile.KeyError
 // file, line and column ([*KeyError]); one that means nothing without Swarm
 // becomes a warning of the project.
 func Load(ctx context.Context, o LoadOptions) (*Project, error) {
-	o.Check = checkService
+	o.Check = checkProject
 	read, err := composefile.Load(ctx, o)
 	if err != nil {
 		return nil, err

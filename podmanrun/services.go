@@ -68,10 +68,10 @@ func Services(name string, services map[string]Service) (*Project, error) {
 				project.compose.Volumes[v.Source] = types.VolumeConfig{Name: project.compose.Name + "_" + v.Source}
 			}
 		}
-		if err := checkService(s); err != nil {
-			errs = append(errs, err)
-		}
 		project.compose.Services[key] = s
+	}
+	for _, err := range checkProject(project.compose) {
+		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
 
 	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
@@ -25,68 +26,101 @@ const stopGrace = 10 * time.Second
 // journal, which a container does not have.
 const logDriver = "k8s-file"
 
-// cpuPeriod is the kernel's usual CFS period in microseconds.
-const cpuPeriod = 100_000
-
 // createRequest asks for the container of a service.
-type createRequest libpod.CreateRequest
+type createRequest struct {
+	libpod.CreateRequest
+	files []libpod.File // copied into the container before it starts
+}
 
-// checkService reports what only shows in the merged service and cannot be honoured.
-func checkService(s types.ServiceConfig) error {
-	switch s.NetworkMode {
-	case "", "bridge", "host", "none":
-	default:
-		return fmt.Errorf("service %s: network_mode %q is not supported, only bridge, host and none", s.Name, s.NetworkMode)
-	}
-	for _, v := range s.Volumes {
-		if !slices.Contains([]string{types.VolumeTypeBind, types.VolumeTypeVolume, types.VolumeTypeTmpfs}, v.Type) {
-			return fmt.Errorf("service %s: a volume of type %q is not supported", s.Name, v.Type)
+// checkProject reports, by the path of its key, what only shows in the merged
+// project and cannot be honoured.
+func checkProject(p *types.Project) map[string]error {
+	found := make(map[string]error)
+	for name, s := range p.Services {
+		for replica := range max(1, s.GetScale()) {
+			if _, err := containerRequest(p, s, replica+1, Owner{}); err != nil {
+				found["services."+name] = fmt.Errorf("service %s: %w", name, err)
+				break
+			}
 		}
 	}
-	if _, err := containerRequest(&types.Project{Name: "check"}, s, 1, Owner{}); err != nil {
-		return fmt.Errorf("service %s: %w", s.Name, err)
+	for name, n := range p.Networks {
+		if bool(n.External) {
+			continue
+		}
+		if _, err := networkRequestOf(name, n, nil); err != nil {
+			found["networks."+name] = fmt.Errorf("network %s: %w", name, err)
+		}
 	}
-	return nil
+	return found
 }
 
 // containerRequest turns a service into the request that makes one of its
 // containers, replica being counted from 1.
 // Healthcheck, image and hash are added when the image is known.
 func containerRequest(p *types.Project, s types.ServiceConfig, replica int, owner Owner) (*createRequest, error) {
-	r := &createRequest{
-		Name:             containerName(p, s, replica),
-		Image:            imageName(p, s),
-		Entrypoint:       s.Entrypoint,
-		Command:          s.Command,
-		Env:              environment(s),
-		Labels:           ownedBy(owner, p.Name, s.Labels),
-		WorkDir:          s.WorkingDir,
-		User:             s.User,
-		Hostname:         s.Hostname,
-		Terminal:         s.Tty,
-		Stdin:            s.StdinOpen,
-		Init:             s.Init != nil && *s.Init,
-		Privileged:       s.Privileged,
-		ReadOnly:         s.ReadOnly,
-		CapAdd:           s.CapAdd,
-		CapDrop:          s.CapDrop,
-		Sysctl:           s.Sysctls,
-		ShmSize:          int64(s.ShmSize),
-		StopTimeout:      uint(grace(s) / time.Second), //nolint:gosec // never negative
-		HostAdd:          s.ExtraHosts.AsList(":"),
-		ResourceLimits:   limits(s),
-		Rlimits:          rlimits(s),
-		LogConfiguration: libpod.LogConfiguration{Driver: logDriver},
-	}
+	r := &createRequest{CreateRequest: libpod.CreateRequest{
+		Name:           containerName(p, s, replica),
+		Image:          imageName(p, s),
+		Entrypoint:     s.Entrypoint,
+		Command:        s.Command,
+		Env:            environment(s),
+		Labels:         ownedBy(owner, p.Name, s.Labels),
+		Annotations:    s.Annotations,
+		WorkDir:        s.WorkingDir,
+		User:           s.User,
+		Groups:         s.GroupAdd,
+		Hostname:       s.Hostname,
+		Terminal:       s.Tty,
+		Stdin:          s.StdinOpen,
+		Init:           s.Init != nil && *s.Init,
+		Privileged:     s.Privileged,
+		ReadOnly:       s.ReadOnly,
+		CapAdd:         s.CapAdd,
+		CapDrop:        s.CapDrop,
+		Sysctl:         sysctls(s),
+		ShmSize:        int64(s.ShmSize),
+		StopTimeout:    uint(grace(s) / time.Second), //nolint:gosec // never negative
+		HostAdd:        s.ExtraHosts.AsList(":"),
+		DNSServers:     s.DNS,
+		DNSSearch:      s.DNSSearch,
+		DNSOptions:     s.DNSOpts,
+		ResourceLimits: limits(s),
+		Rlimits:        rlimits(s),
+		StorageOpts:    s.StorageOpt,
+		OCIRuntime:     s.Runtime,
+		CgroupParent:   s.CgroupParent,
+	}}
 	r.Labels[LabelService] = s.Name
 	r.Labels[LabelReplica] = strconv.Itoa(replica)
+	if after := slices.Sorted(maps.Keys(s.DependsOn)); len(after) > 0 {
+		r.Labels[labelAfter] = strings.Join(after, ",")
+	}
 	r.Labels[labelGrace] = strconv.Itoa(int(r.StopTimeout))
+	if s.OomScoreAdj != 0 {
+		adjust := int(s.OomScoreAdj)
+		r.OOMScoreAdj = &adjust
+	}
+	if s.Umask != nil {
+		r.Umask = fmt.Sprintf("%04o", *s.Umask)
+	}
 	setPlatform(r, s.Platform)
-	addNetworks(r, p, s)
-	addVolumes(r, p, s)
 	slices.Sort(r.HostAdd)
-	for _, set := range []func(*createRequest, types.ServiceConfig) error{setStopSignal, setSecurity, addPorts} {
-		if err := set(r, s); err != nil {
+	addBlockIO(r, s)
+	for _, set := range []func() error{
+		func() error { return setStopSignal(r, s) },
+		func() error { return setSecurity(r, s) },
+		func() error { return setRestart(r, s) },
+		func() error { return setLogging(r, s) },
+		func() error { return setHooks(r, s) },
+		func() error { return addNamespaces(r, s) },
+		func() error { return addNetworks(r, p, s) },
+		func() error { return addPorts(r, s, replica) },
+		func() error { return addVolumes(r, p, s) },
+		func() error { return addDevices(r, s) },
+		func() error { return r.addFiles(p, s) },
+	} {
+		if err := set(); err != nil {
 			return nil, err
 		}
 	}
@@ -117,6 +151,19 @@ func environment(s types.ServiceConfig) map[string]string {
 		}
 	}
 	return env
+}
+
+// sysctls are the service's, and the one that the kernel keeps its domain in.
+func sysctls(s types.ServiceConfig) map[string]string {
+	if s.DomainName == "" {
+		return s.Sysctls
+	}
+	out := maps.Clone(map[string]string(s.Sysctls))
+	if out == nil {
+		out = make(map[string]string)
+	}
+	out["kernel.domainname"] = s.DomainName
+	return out
 }
 
 func setPlatform(r *createRequest, platform string) {
@@ -154,6 +201,15 @@ func setSecurity(r *createRequest, s types.ServiceConfig) error {
 			r.ApparmorProfile = value
 		case "seccomp":
 			r.SeccompProfile = value
+		case "mask":
+			r.Mask = append(r.Mask, strings.Split(value, ":")...)
+		case "unmask":
+			r.Unmask = append(r.Unmask, strings.Split(value, ":")...)
+		case "systempaths":
+			if value != "unconfined" {
+				return fmt.Errorf("security_opt %q is not supported", opt)
+			}
+			r.Unmask = append(r.Unmask, "ALL")
 		default:
 			return fmt.Errorf("security_opt %q is not supported", opt)
 		}
@@ -161,165 +217,81 @@ func setSecurity(r *createRequest, s types.ServiceConfig) error {
 	return nil
 }
 
-func limits(s types.ServiceConfig) *libpod.Resources {
-	memory, cpus, pids := int64(s.MemLimit), float64(s.CPUS), s.PidsLimit
-	if s.Deploy != nil && s.Deploy.Resources.Limits != nil {
-		l := s.Deploy.Resources.Limits
-		if memory == 0 {
-			memory = int64(l.MemoryBytes)
-		}
-		if cpus == 0 {
-			cpus = float64(l.NanoCPUs)
-		}
-		if pids == 0 {
-			pids = l.Pids
-		}
-	}
-	if memory == 0 && cpus == 0 && pids == 0 {
+// setRestart says whether Podman starts the container again when it has ended.
+func setRestart(r *createRequest, s types.ServiceConfig) error {
+	policy, tries := restart(s)
+	name, count, counted := strings.Cut(policy, ":")
+	switch name {
+	case "", "no":
 		return nil
+	case "always", "unless-stopped", "on-failure":
+	default:
+		return fmt.Errorf("restart %q is not supported, only no, always, on-failure[:times] and unless-stopped", policy)
 	}
-	r := &libpod.Resources{}
-	if memory != 0 {
-		r.Memory = &libpod.MemoryLimit{Limit: memory}
-	}
-	if cpus != 0 {
-		r.CPU = &libpod.CPULimit{Quota: int64(cpus * cpuPeriod), Period: cpuPeriod}
-	}
-	if pids != 0 {
-		r.Pids = &libpod.PidsLimit{Limit: pids}
-	}
-	return r
-}
-
-func rlimits(s types.ServiceConfig) []libpod.Rlimit {
-	var list []libpod.Rlimit
-	for _, name := range slices.Sorted(maps.Keys(s.Ulimits)) {
-		u := s.Ulimits[name]
-		soft, hard := u.Soft, u.Hard
-		if u.Single != 0 {
-			soft, hard = u.Single, u.Single
+	r.RestartPolicy = name
+	if counted {
+		n, err := strconv.ParseUint(count, 10, 31)
+		if err != nil || name != "on-failure" {
+			return fmt.Errorf("restart %q: only on-failure takes a number of times", policy)
 		}
-		list = append(list, libpod.Rlimit{Type: name, Soft: rlimitValue(soft), Hard: rlimitValue(hard)})
+		tries = uint(n)
 	}
-	return list
-}
-
-// rlimitValue maps -1 to "no limit".
-func rlimitValue(v int) uint64 {
-	if v < 0 {
-		return unix.RLIM_INFINITY
-	}
-	return uint64(v)
-}
-
-// addNetworks connects the service to its networks under its own name and its aliases.
-func addNetworks(r *createRequest, p *types.Project, s types.ServiceConfig) {
-	if s.NetworkMode == "host" || s.NetworkMode == "none" {
-		r.NetNS = &libpod.Namespace{Mode: s.NetworkMode}
-		return
-	}
-	r.NetNS = &libpod.Namespace{Mode: "bridge"}
-	r.Networks = make(map[string]libpod.NetworkAttachment, len(s.Networks))
-	for key, network := range s.Networks {
-		var aliases []string
-		if network == nil || network.ServiceNameAliasEnabled() {
-			aliases = append(aliases, s.Name)
-		}
-		if network != nil {
-			aliases = append(aliases, network.Aliases...)
-		}
-		if s.ContainerName != "" {
-			aliases = append(aliases, s.ContainerName)
-		}
-		slices.Sort(aliases)
-		r.Networks[networkName(p, key)] = libpod.NetworkAttachment{Aliases: slices.Compact(aliases)}
-	}
-}
-
-func networkName(p *types.Project, key string) string {
-	if n := p.Networks[key]; n.Name != "" {
-		return n.Name
-	}
-	return p.Name + "_" + key
-}
-
-func volumeName(p *types.Project, key string) string {
-	if v := p.Volumes[key]; v.Name != "" {
-		return v.Name
-	}
-	return p.Name + "_" + key
-}
-
-func addPorts(r *createRequest, s types.ServiceConfig) error {
-	for _, port := range s.Ports {
-		m := libpod.PortMapping{HostIP: port.HostIP, ContainerPort: uint16(port.Target), Protocol: port.Protocol} //nolint:gosec // compose-go has checked the range
-		if port.Published != "" && port.Published != "0" {
-			n, err := strconv.ParseUint(port.Published, 10, 16)
-			if err != nil {
-				return fmt.Errorf("port %q: a range of host ports is not supported, leave the host port out to have a free one chosen", port.Published)
-			}
-			m.HostPort = uint16(n)
-		}
-		r.PortMappings = append(r.PortMappings, m)
+	if tries > 0 {
+		r.RestartTries = &tries
 	}
 	return nil
 }
 
-func addVolumes(r *createRequest, p *types.Project, s types.ServiceConfig) {
-	for _, v := range s.Volumes {
-		var options []string
-		if v.ReadOnly {
-			options = append(options, "ro")
-		}
-		switch v.Type {
-		case types.VolumeTypeVolume:
-			if v.Volume != nil && v.Volume.NoCopy {
-				options = append(options, "nocopy")
-			}
-			name := ""
-			if v.Source != "" {
-				name = volumeName(p, v.Source)
-			}
-			r.Volumes = append(r.Volumes, libpod.NamedVolume{Name: name, Dest: v.Target, Options: options})
-		case types.VolumeTypeBind:
-			options = append(options, "rbind")
-			if v.Bind != nil {
-				for _, o := range []string{v.Bind.Propagation, v.Bind.SELinux} {
-					if o != "" {
-						options = append(options, o)
-					}
-				}
-			}
-			r.Mounts = append(r.Mounts, libpod.Mount{Type: v.Type, Source: v.Source, Destination: v.Target, Options: options})
-		case types.VolumeTypeTmpfs:
-			if v.Tmpfs != nil && v.Tmpfs.Size > 0 {
-				options = append(options, "size="+strconv.FormatInt(int64(v.Tmpfs.Size), 10))
-			}
-			if v.Tmpfs != nil && v.Tmpfs.Mode > 0 {
-				options = append(options, fmt.Sprintf("mode=%o", v.Tmpfs.Mode))
-			}
-			r.Mounts = append(r.Mounts, tmpfs(v.Target, options))
-		}
+// restart is the policy of a service: its own, or that of its deployment.
+func restart(s types.ServiceConfig) (policy string, tries uint) {
+	if s.Restart != "" || s.Deploy == nil || s.Deploy.RestartPolicy == nil {
+		return s.Restart, 0
 	}
-	for _, t := range s.Tmpfs {
-		target, opts, _ := strings.Cut(t, ":")
-		var options []string
-		if opts != "" {
-			options = strings.Split(opts, ",")
-		}
-		r.Mounts = append(r.Mounts, tmpfs(target, options))
+	p := s.Deploy.RestartPolicy
+	if p.MaxAttempts != nil {
+		tries = uint(*p.MaxAttempts)
 	}
+	switch p.Condition {
+	case "none":
+		return "no", 0
+	case "on-failure":
+		return "on-failure", tries
+	}
+	return "always", 0
 }
 
-func tmpfs(target string, options []string) libpod.Mount {
-	return libpod.Mount{Type: "tmpfs", Source: "tmpfs", Destination: target, Options: options}
+// setLogging keeps logs where we read them again; of a driver's options only the
+// size has a meaning there.
+func setLogging(r *createRequest, s types.ServiceConfig) error {
+	r.LogConfiguration.Driver = logDriver
+	if s.Logging == nil {
+		return nil
+	}
+	if s.Logging.Driver == "none" {
+		r.LogConfiguration.Driver = "none"
+		return nil
+	}
+	if text := s.Logging.Options["max-size"]; text != "" {
+		size, err := units.RAMInBytes(text)
+		if err != nil {
+			return fmt.Errorf("logging: max-size %q is no size like 10m", text)
+		}
+		r.LogConfiguration.Size = size
+	}
+	return nil
 }
 
 // seal records in the labels what the container is made from: hash is equal for
 // two requests that would make the same container.
 func (r *createRequest) seal(imageID string) {
 	delete(r.Labels, labelHash)
-	data, _ := json.Marshal(r) // a struct of strings and numbers always encodes
-	sum := sha256.Sum256(append(data, imageID...))
-	r.Labels[labelHash] = hex.EncodeToString(sum[:8])
+	sum := sha256.New()
+	data, _ := json.Marshal(r.CreateRequest) // a struct of strings and numbers always encodes
+	sum.Write(data)
+	sum.Write([]byte(imageID))
+	for _, f := range r.files {
+		_, _ = fmt.Fprintf(sum, "\x00%s\x00%d\x00%d\x00%o\x00%d\x00", f.Path, f.UID, f.GID, f.Mode, len(f.Content)) // a hash takes everything
+		sum.Write(f.Content)
+	}
+	r.Labels[labelHash] = hex.EncodeToString(sum.Sum(nil)[:8])
 }

@@ -42,7 +42,7 @@ func (u *up) finish(ctx context.Context) (*Stack, error) {
 			if err != nil {
 				return unit.fail(err)
 			}
-			if !answer.State.Running && !passed(unit.completed) {
+			if !answer.State.Running && !passed(unit.completed) && !unit.startsAgain(answer) {
 				if err := unit.ended(answer.State.ExitCode); err != nil {
 					return err
 				}

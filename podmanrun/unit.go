@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -82,7 +85,7 @@ func (n *unit) run(ctx context.Context, image *future[*libpod.Image], ground *fu
 
 // watchEnd waits for the container's end, which is the goal of one that completes.
 func (n *unit) watchEnd(ctx context.Context, reachedGoal func()) error {
-	answer, err := n.up.exits.wait(ctx, n.id)
+	answer, err := n.lastEnd(ctx)
 	switch {
 	case err == nil:
 		if err := n.ended(answer.State.ExitCode); err != nil {
@@ -141,7 +144,19 @@ func (n *unit) start(ctx context.Context, image *future[*libpod.Image], ground *
 	if _, err := ground.wait(ctx); err != nil {
 		return err
 	}
+	if slices.ContainsFunc(n.request.Volumes, func(v libpod.NamedVolume) bool { return v.SubPath != "" }) {
+		// The directory has to be there, and a dependency may be what makes it.
+		if err := n.dependencies(ctx); err != nil {
+			return err
+		}
+		if err := n.subpaths(ctx); err != nil {
+			return err
+		}
+	}
 	n.request.addHealth(n.health, its)
+	if err := n.refer(ctx); err != nil {
+		return err
+	}
 	n.request.seal(img.ID)
 	kept, err := n.create(ctx)
 	if err != nil {
@@ -156,9 +171,88 @@ func (n *unit) start(ctx context.Context, image *future[*libpod.Image], ground *
 			return err
 		}
 		n.emit(EventStarted, "")
+		if err := n.postStart(ctx); err != nil {
+			return err
+		}
 	}
 	close(n.running)
 	return nil
+}
+
+// refer fills in the containers of other services in whose namespaces this one
+// lives, and whose volumes it has.
+func (n *unit) refer(ctx context.Context) error {
+	find := func(ref string) (string, error) {
+		name, _, _ := strings.Cut(strings.TrimPrefix(ref, ofService), ":")
+		others := n.up.units[name]
+		if len(others) == 0 {
+			return "", fmt.Errorf("it needs the container of service %s, which has none", name)
+		}
+		if err := reached(ctx, others[0].created); err != nil {
+			return "", err
+		}
+		return others[0].id, nil
+	}
+	for _, space := range []*libpod.Namespace{n.request.NetNS, n.request.PidNS, n.request.IpcNS, n.request.UtsNS} {
+		if space == nil || !strings.HasPrefix(space.Value, ofService) {
+			continue
+		}
+		id, err := find(space.Value)
+		if err != nil {
+			return err
+		}
+		space.Value = id
+	}
+	for i, from := range n.request.VolumesFrom {
+		if !strings.HasPrefix(from, ofService) {
+			continue
+		}
+		id, err := find(from)
+		if err != nil {
+			return err
+		}
+		if _, options, ok := strings.Cut(strings.TrimPrefix(from, ofService), ":"); ok {
+			id += ":" + options
+		}
+		n.request.VolumesFrom[i] = id
+	}
+	return nil
+}
+
+// subpaths mounts directories of volumes by their place on Podman's machine, which
+// every release of Podman can.
+func (n *unit) subpaths(ctx context.Context) error {
+	var whole []libpod.NamedVolume
+	for _, v := range n.request.Volumes {
+		if v.SubPath == "" {
+			whole = append(whole, v)
+			continue
+		}
+		place, err := n.up.client.api.VolumePath(ctx, v.Name)
+		if err != nil {
+			return err
+		}
+		if !filepath.IsLocal(v.SubPath) {
+			return fmt.Errorf("volume %s: the subpath %q leads out of the volume", v.Name, v.SubPath)
+		}
+		options := slices.DeleteFunc(slices.Clone(v.Options), func(o string) bool { return o == "nocopy" })
+		n.request.Mounts = append(n.request.Mounts, libpod.Mount{
+			Type: "bind", Source: filepath.Join(place, v.SubPath), Destination: v.Dest, Options: append(options, "rbind"),
+		})
+	}
+	n.request.Volumes = whole
+	return nil
+}
+
+// postStart runs the hooks that follow a start.
+func (n *unit) postStart(ctx context.Context) error {
+	hooks, err := hooksOf(n.service.PostStart)
+	if err != nil || len(hooks) == 0 {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, hookTimeout, fmt.Errorf("a hook did not end within %s", hookTimeout))
+	defer cancel()
+	return runHooks(ctx, n.up.client.api, n.id, n.request.Name, hooks)
 }
 
 // create keeps the running container that is what it should be, or replaces
@@ -182,8 +276,11 @@ func (n *unit) create(ctx context.Context) (kept bool, err error) {
 		return true, nil
 	}
 	err = n.inSlot(ctx, func(ctx context.Context) (err error) {
-		n.id, err = n.up.client.api.CreateContainer(ctx, (*libpod.CreateRequest)(n.request))
-		return err
+		n.id, err = n.up.client.api.CreateContainer(ctx, &n.request.CreateRequest)
+		if err != nil || len(n.request.files) == 0 {
+			return err
+		}
+		return n.up.client.api.CopyFiles(ctx, n.id, n.request.Name, n.request.files)
 	})
 	if err == nil {
 		n.emit(EventCreated, "")
@@ -240,6 +337,9 @@ func (n *unit) becomeHealthy(ctx context.Context) error {
 	var slow bool
 	err := n.health.untilHealthy(ctx, time.Now(), func(ctx context.Context) (healthy bool, err error) {
 		healthy, slow, err = n.up.client.api.CheckContainer(ctx, n.id, n.request.Name, n.health.Timeout)
+		if n.request.RestartPolicy != "" && libpod.HasStatus(err, http.StatusConflict) {
+			return false, nil // it has ended, and Podman starts it again
+		}
 		return healthy, err
 	})
 	if errors.Is(err, errUnhealthy) && slow {

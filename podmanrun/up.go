@@ -253,7 +253,7 @@ func (u *up) ground(ctx context.Context) error {
 
 func (u *up) usesNetwork(key string) bool {
 	for _, service := range u.project.Services {
-		if _, uses := service.Networks[key]; uses && service.NetworkMode != "host" && service.NetworkMode != "none" {
+		if _, uses := service.Networks[key]; uses && onNetworks(service) {
 			return true
 		}
 	}
@@ -265,10 +265,11 @@ func (u *up) network(ctx context.Context, key string, network types.NetworkConfi
 	if network.External {
 		return u.external(ctx, "network", name, "/networks/"+name+"/exists")
 	}
-	made, err := u.client.api.EnsureNetwork(ctx, libpod.NetworkRequest{
-		Name: name, Driver: "bridge", Internal: network.Internal, DNSEnabled: true,
-		Labels: ownedBy(u.options.Owner, u.project.Name, network.Labels),
-	})
+	request, err := networkRequestOf(name, network, ownedBy(u.options.Owner, u.project.Name, network.Labels))
+	if err != nil {
+		return fmt.Errorf("network %s: %w", key, err)
+	}
+	made, err := u.client.api.EnsureNetwork(ctx, request)
 	if made {
 		u.mu.Lock()
 		defer u.mu.Unlock()
@@ -283,7 +284,7 @@ func (u *up) volume(ctx context.Context, key string, volume types.VolumeConfig) 
 		return u.external(ctx, "volume", name, "/volumes/"+name+"/exists")
 	}
 	made, err := u.client.api.EnsureVolume(ctx, libpod.VolumeRequest{
-		Name: name, Labels: ownedBy(u.options.Owner, u.project.Name, volume.Labels),
+		Name: name, Driver: volume.Driver, Options: volume.DriverOpts, Labels: ownedBy(u.options.Owner, u.project.Name, volume.Labels),
 	})
 	if made {
 		u.mu.Lock()

@@ -121,7 +121,7 @@ func (k *keyCheck) unknown() error {
 }
 
 // verdict turns the findings about what is active in p into errors or warnings.
-func (k *keyCheck) verdict(p *types.Project, check func(types.ServiceConfig) error) (*Project, error) {
+func (k *keyCheck) verdict(p *types.Project, check func(*types.Project) map[string]error) (*Project, error) {
 	project := &Project{Compose: p}
 	var errs []error
 	for _, f := range k.findings {
@@ -139,17 +139,10 @@ func (k *keyCheck) verdict(p *types.Project, check func(types.ServiceConfig) err
 		case unknown, supported:
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
-		if check == nil {
-			break
-		}
-		if err := check(p.Services[name]); err != nil {
-			errs = append(errs, k.at("services."+name, err))
-		}
-	}
-	for name, network := range p.Networks {
-		if network.Driver != "" && network.Driver != "bridge" && network.Driver != "default" {
-			errs = append(errs, k.at("networks."+name+".driver", fmt.Errorf("network %s: driver %q is not supported, only bridge", name, network.Driver)))
+	if check != nil {
+		found := check(p)
+		for _, path := range slices.Sorted(maps.Keys(found)) {
+			errs = append(errs, k.at(path, found[path]))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -35,87 +35,114 @@ func named(each *keyTable) *keyTable { return &keyTable{open: true, each: each} 
 // composeKeys is every key of a compose file and what becomes of it.
 func composeKeys() *keyTable {
 	return table(map[verdict][]string{
-		supported:   {"name", "services", "networks", "volumes", "include"},
+		supported:   {"name", "services", "networks", "volumes", "include", "secrets", "configs"},
 		ignored:     {"version"},
-		unsupported: {"secrets", "configs", "models", "jobs"},
+		unsupported: {"models", "jobs"},
 	}, map[string]*keyTable{
 		"services": named(serviceKeys()),
 		"networks": named(table(map[verdict][]string{
-			supported:   {"name", "external", "internal", "labels", "driver"},
-			ignored:     {"attachable", "enable_ipv4"},
-			unsupported: {"driver_opts", "enable_ipv6", "ipam"},
-		}, nil)),
+			supported: {"name", "external", "internal", "labels", "driver", "driver_opts", "enable_ipv6", "ipam"},
+			ignored:   {"attachable", "enable_ipv4"},
+		}, map[string]*keyTable{
+			"ipam": table(map[verdict][]string{supported: {"driver", "config"}, unsupported: {"options"}}, map[string]*keyTable{
+				"config": table(map[verdict][]string{supported: {"subnet", "gateway", "ip_range"}, unsupported: {"aux_addresses"}}, nil),
+			}),
+		})),
 		"volumes": named(table(map[verdict][]string{
-			supported:   {"name", "external", "labels", "driver"},
-			unsupported: {"driver_opts"},
+			supported: {"name", "external", "labels", "driver", "driver_opts"},
 		}, nil)),
+		"secrets": named(fileKeys()),
+		"configs": named(fileKeys()),
 	})
 }
 
+// fileKeys are those of a config or secret.
+func fileKeys() *keyTable {
+	return table(map[verdict][]string{
+		supported:   {"name", "external", "file", "environment", "content"},
+		ignored:     {"labels"},
+		unsupported: {"driver", "driver_opts", "template_driver"},
+	}, nil)
+}
+
 func serviceKeys() *keyTable {
+	hooks := table(map[verdict][]string{supported: {"command", "user", "privileged", "working_dir", "environment"}}, nil)
+	reference := table(map[verdict][]string{supported: {"source", "target", "uid", "gid", "mode"}}, nil)
 	return table(map[verdict][]string{
 		supported: {
-			"build", "cap_add", "cap_drop", "command", "container_name", "cpus", "depends_on", "entrypoint", "env_file",
-			"environment", "expose", "extends", "extra_hosts", "healthcheck", "hostname", "image", "init", "labels", "label_file",
-			"mem_limit", "network_mode", "networks", "pids_limit", "platform", "ports", "privileged", "profiles",
-			"pull_policy", "read_only", "security_opt", "shm_size", "stdin_open", "stop_grace_period", "stop_signal", "sysctls", "tmpfs",
-			"tty", "ulimits", "user", "volumes", "working_dir", "scale", "deploy",
+			"annotations", "blkio_config", "build", "cap_add", "cap_drop", "cgroup", "cgroup_parent", "command", "configs", "container_name",
+			"cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "cpus", "cpuset", "depends_on", "deploy",
+			"device_cgroup_rules", "devices", "dns", "dns_opt", "dns_search", "domainname", "entrypoint", "env_file", "environment", "expose",
+			"extends", "extra_hosts", "gpus", "group_add", "healthcheck", "hostname", "image", "init", "ipc", "label_file", "labels", "links",
+			"logging", "mac_address", "mem_limit", "mem_reservation", "mem_swappiness", "memswap_limit", "network_mode", "networks",
+			"oom_kill_disable", "oom_score_adj", "pid", "pids_limit", "platform", "ports", "post_start", "pre_stop", "privileged", "profiles",
+			"pull_policy", "read_only", "restart", "runtime", "scale", "secrets", "security_opt", "shm_size", "stdin_open", "stop_grace_period",
+			"stop_signal", "storage_opt", "sysctls", "tmpfs", "tty", "ulimits", "umask", "user", "userns_mode", "uts", "volumes", "volumes_from",
+			"working_dir", "attach",
 		},
-		ignored: {"restart", "develop", "attach", "annotations", "logging"},
+		ignored: {"develop", "log_driver", "log_opt"},
 		unsupported: {
-			"blkio_config", "cgroup", "cgroup_parent", "configs", "cpu_count", "cpu_percent", "cpu_period", "cpu_quota",
-			"cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "cpuset", "credential_spec", "device_cgroup_rules", "devices",
-			"dns", "dns_opt", "dns_search", "domainname", "external_links", "gpus", "group_add", "ipc", "isolation", "links",
-			"log_driver", "log_opt", "mac_address", "mem_reservation", "mem_swappiness", "memswap_limit", "models", "net",
-			"oom_kill_disable", "oom_score_adj", "pid", "post_start", "pre_start", "pre_stop", "provider", "pull_refresh_after",
-			"runtime", "secrets", "storage_opt", "umask", "use_api_socket", "userns_mode", "uts", "volume_driver", "volumes_from",
-			"dockerfile",
+			"cpu_count", "cpu_percent", "credential_spec", "external_links", "isolation", "models", "net", "pre_start", "provider",
+			"pull_refresh_after", "use_api_socket", "volume_driver", "dockerfile",
 		},
 	}, map[string]*keyTable{
 		"healthcheck": table(map[verdict][]string{
 			supported: {"test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"},
 		}, nil),
-		"depends_on": named(table(map[verdict][]string{
-			supported: {"condition", "required"}, ignored: {"restart"},
-		}, nil)),
+		"depends_on": named(table(map[verdict][]string{supported: {"condition", "required", "restart"}}, nil)),
 		"networks": named(table(map[verdict][]string{
-			supported:   {"aliases", "use_service_name_alias"},
+			supported:   {"aliases", "use_service_name_alias", "interface_name", "ipv4_address", "ipv6_address", "mac_address"},
 			ignored:     {"priority", "gw_priority"},
-			unsupported: {"driver_opts", "interface_name", "ipv4_address", "ipv6_address", "link_local_ips", "mac_address"},
+			unsupported: {"driver_opts", "link_local_ips"},
 		}, nil)),
 		"ports": table(map[verdict][]string{
 			supported: {"target", "published", "host_ip", "protocol", "name", "app_protocol"}, ignored: {"mode"},
 		}, nil),
 		"volumes": table(map[verdict][]string{
-			supported: {"type", "source", "target", "read_only", "bind", "volume", "tmpfs"}, ignored: {"consistency"}, unsupported: {"image"},
+			supported: {"type", "source", "target", "read_only", "bind", "volume", "tmpfs", "image"}, ignored: {"consistency"},
 		}, map[string]*keyTable{
-			"bind":   table(map[verdict][]string{supported: {"create_host_path", "propagation", "selinux"}, unsupported: {"recursive"}}, nil),
-			"volume": table(map[verdict][]string{supported: {"nocopy"}, unsupported: {"subpath", "labels"}}, nil),
+			"bind":   table(map[verdict][]string{supported: {"create_host_path", "propagation", "selinux", "recursive"}}, nil),
+			"volume": table(map[verdict][]string{supported: {"nocopy", "subpath"}, ignored: {"labels"}}, nil),
 			"tmpfs":  table(map[verdict][]string{supported: {"size", "mode"}}, nil),
+			"image":  table(map[verdict][]string{supported: {"subpath"}}, nil),
 		}),
 		"deploy": table(map[verdict][]string{
-			supported: {"resources", "replicas"},
-			ignored:   {"placement", "update_config", "rollback_config", "restart_policy", "labels", "mode", "endpoint_mode"},
+			supported: {"resources", "replicas", "restart_policy"},
+			ignored:   {"placement", "update_config", "rollback_config", "labels", "mode", "endpoint_mode"},
 		}, map[string]*keyTable{
-			"resources": table(map[verdict][]string{supported: {"limits"}, ignored: {"reservations"}}, map[string]*keyTable{
-				"limits": table(map[verdict][]string{supported: {"cpus", "memory", "pids"}}, nil),
+			"resources": table(map[verdict][]string{supported: {"limits", "reservations"}}, map[string]*keyTable{
+				"limits": table(map[verdict][]string{supported: {"cpus", "memory", "pids"}, ignored: {"devices"}}, nil),
+				"reservations": table(map[verdict][]string{supported: {"memory", "devices"}, ignored: {"cpus", "pids", "generic_resources"}}, map[string]*keyTable{
+					"devices": table(map[verdict][]string{supported: {"capabilities", "driver", "count", "device_ids"}, ignored: {"options"}}, nil),
+				}),
 			}),
+			"restart_policy": table(map[verdict][]string{supported: {"condition", "max_attempts"}, ignored: {"delay", "window"}}, nil),
 		}),
+		"logging":    table(map[verdict][]string{supported: {"driver", "options"}}, nil),
+		"post_start": hooks,
+		"pre_stop":   hooks,
+		"configs":    reference,
+		"secrets":    reference,
 	})
 }
 
 // reasons says more about keys that people miss most.
 func reasons() map[string]string {
 	return map[string]string{
-		"version":      "the compose specification has no versions any more",
-		"restart":      "a dependency container that ends is reported, not started again",
-		"logging":      "logs are always kept where dockless stack logs finds them",
-		"deploy":       "it has no meaning without Swarm",
-		"develop":      "it only concerns docker compose watch",
-		"secrets":      "mount the file with volumes instead",
-		"configs":      "mount the file with volumes instead",
-		"links":        "services reach each other by name on their network",
-		"volumes_from": "name the volume in both services",
-		"ipam":         "Podman chooses the subnet",
+		"version":         "the compose specification has no versions any more",
+		"deploy":          "it has no meaning without Swarm",
+		"develop":         "it only concerns docker compose watch",
+		"external_links":  "put both services on one external network",
+		"log_driver":      "logs are always kept where dockless stack logs finds them",
+		"credential_spec": "it is for Windows",
+		"isolation":       "it is for Windows",
+		"cpu_count":       "it is for Windows",
+		"cpu_percent":     "it is for Windows",
+		"provider":        "it is a program that docker compose starts",
+		"models":          "they are run by Docker Desktop",
+		"use_api_socket":  "mount the socket of the Podman service with volumes",
+		"pre_start":       "write a service that ends, and depend on it with service_completed_successfully",
+		"aux_addresses":   "Podman keeps no address free",
+		"link_local_ips":  "Podman has no such addresses",
 	}
 }

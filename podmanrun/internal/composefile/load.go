@@ -29,9 +29,9 @@ type Options struct {
 	EnvFiles    []string          // files with variables for interpolation; empty takes .env if there is one
 	Environment map[string]string // variables for interpolation, stronger than those of EnvFiles
 	WorkingDir  string            // empty is the directory of the first file
-	// Check reports what only shows in a merged service and cannot be honoured; nil
-	// checks nothing.
-	Check func(types.ServiceConfig) error
+	// Check reports, by the path of the key, what only shows in the merged project
+	// and cannot be honoured; nil checks nothing.
+	Check func(*types.Project) map[string]error
 }
 
 // Project is what the files say.

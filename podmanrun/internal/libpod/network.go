@@ -33,6 +33,13 @@ func (c *Client) EnsureVolume(ctx context.Context, r VolumeRequest) (made bool, 
 	return err == nil, err
 }
 
+// VolumePath returns where the content of a volume lies on the service's machine.
+func (c *Client) VolumePath(ctx context.Context, name string) (string, error) {
+	var answer struct{ Mountpoint string }
+	err := c.call(ctx, request{method: http.MethodGet, path: "/volumes/" + url.PathEscape(name) + "/json", what: "looking for volume " + name}, &answer)
+	return answer.Mountpoint, err
+}
+
 // Exists asks one of the API's paths that answer whether something exists.
 func (c *Client) Exists(ctx context.Context, path, what string) (bool, error) {
 	err := c.call(ctx, request{method: http.MethodGet, path: path, what: what}, nil)

@@ -1,0 +1,70 @@
+package podmanrun
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/dockless-ci/dockless/internal/retry"
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
+)
+
+const (
+	// maxEnds is how often a service may end while the stack comes up before it is
+	// taken for one that never will: once for a dependency that was not there yet,
+	// and as often again for one that was slow.
+	maxEnds = 10
+	// restartPatience is how long Podman may take to start a container again. It
+	// does so at once, from its clean-up after the end.
+	restartPatience = 10 * time.Second
+	// restartPoll is how often it is looked whether it has.
+	restartPoll = 100 * time.Millisecond
+)
+
+// lastEnd waits until the container has ended for good: Podman starts one with a
+// restart policy again.
+func (n *unit) lastEnd(ctx context.Context) (*libpod.Container, error) {
+	for ends := 1; ; ends++ {
+		answer, err := n.up.exits.wait(ctx, n.id)
+		if err != nil || !n.startsAgain(answer) {
+			return answer, err
+		}
+		if ends == maxEnds {
+			return nil, fmt.Errorf("the container ended %d times while the stack came up, the last time with exit code %d", ends, answer.State.ExitCode)
+		}
+		again, err := n.started(ctx, answer.State.StartedAt)
+		if err != nil || !again {
+			return answer, err
+		}
+	}
+}
+
+// startsAgain reports whether the restart policy wants a container that has ended
+// to be started again.
+func (n *unit) startsAgain(c *libpod.Container) bool {
+	switch n.request.RestartPolicy {
+	case "always", "unless-stopped":
+		return c.State.ExitCode != 0 || !n.completes
+	case "on-failure":
+		tries := n.request.RestartTries
+		return c.State.ExitCode != 0 && (tries == nil || c.Restarts < int(*tries))
+	}
+	return false
+}
+
+// started waits until the container has been started anew since before.
+func (n *unit) started(ctx context.Context, before time.Time) (bool, error) {
+	for deadline := time.Now().Add(restartPatience); time.Now().Before(deadline); {
+		answer, err := n.up.client.api.InspectContainer(ctx, n.id)
+		if err != nil {
+			return false, err
+		}
+		if answer.State.StartedAt.After(before) {
+			return true, nil
+		}
+		if err := retry.Wait(ctx, restartPoll); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
