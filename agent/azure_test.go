@@ -20,7 +20,7 @@ func azureIdentity(t *testing.T, tenant *entratest.Server, secret string) *entra
 	t.Helper()
 	s, err := entra.New(entra.Config{
 		TenantID: entratest.Tenant, ClientID: entratest.ClientID, ClientSecret: mask.NewSecret(secret), AuthorityHost: tenant.URL,
-	}, entra.Options{HTTP: tenant.Transport(), Log: slog.New(slog.DiscardHandler)})
+	}, entra.Options{HTTP: tenant.Transport(), Log: slog.New(slog.DiscardHandler), Scope: entra.AzureDevOps})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/mask"
+	"github.com/dockless-ci/dockless/internal/registryauth"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner/internal/conceal"
 	"github.com/dockless-ci/dockless/runner/internal/process"
@@ -66,6 +67,9 @@ type Config struct {
 	// DockerConfig is the directory of the Docker configuration whose
 	// credentials builds and pushes use; empty is none.
 	DockerConfig string `ignored:"true"`
+	// Registries enters registries of clouds with the identity of the agent or with
+	// that of a service connection; nil: a step that needs one fails.
+	Registries *registryauth.Cloud `ignored:"true"`
 
 	// Podman runs the containers of a job and beside it; nil: a job with any fails.
 	Podman *podmanrun.Client `ignored:"true"`

@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/dockless-ci/dockless/internal/hint"
-	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/registryauth"
 )
 
@@ -31,6 +30,7 @@ type registry struct {
 	host           string
 	insecure       bool
 	user, password string
+	principal      *registryauth.Principal // gets user and password; nil: they are there
 }
 
 // registryOf reads the connection that an input of the step names; nil when it
@@ -41,7 +41,10 @@ func (a *attempt) registryOf(input, address string) (*registry, error) {
 		return nil, nil //nolint:nilnil // no connection is a normal answer
 	}
 	r, err := a.x.registryAt(id, address)
-	return r, hint.With(err, "name an existing connection of type Docker Registry in %s", input)
+	if err != nil {
+		return nil, hint.With(err, "name an existing connection of type Docker Registry in %s", input)
+	}
+	return r, a.enter(r)
 }
 
 // registryAt reads a service connection. An address that is not empty replaces its
@@ -51,25 +54,19 @@ func (x *execution) registryAt(id, address string) (*registry, error) {
 	if !ok {
 		return nil, fmt.Errorf("the job may not use the service connection %q", id)
 	}
-	parameter := func(names ...string) string {
-		for _, name := range names {
-			if v, _ := job.Lookup(e.Authorization.Parameters, name); v != "" {
-				return v
-			}
-		}
-		return ""
-	}
-	host, insecure := registryHost(cmp.Or(address, parameter("registry", "loginServer"), e.URL))
+	host, insecure := registryHost(cmp.Or(address, parameter(e, "registry", "loginServer"), e.URL))
 	if host == "" {
 		return nil, fmt.Errorf("the service connection %s names no registry", e.Name)
 	}
+	if strings.EqualFold(e.Type, "azurerm") {
+		return x.azureRegistry(e, host)
+	}
 	r := &registry{
 		host: host, insecure: insecure,
-		user: parameter("username", "serviceprincipalid"), password: parameter("password", "serviceprincipalkey"),
+		user: parameter(e, "username", "serviceprincipalid"), password: parameter(e, "password", "serviceprincipalkey"),
 	}
 	if r.password == "" && r.user != "" || r.user == "" && !strings.EqualFold(e.Authorization.Scheme, "None") && len(e.Authorization.Parameters) > 1 {
-		return nil, hint.With(fmt.Errorf("the service connection %s is entered by %s, which this agent does not know for registries", e.Name, e.Authorization.Scheme),
-			"use a connection with a user name and a password or a service principal's key")
+		return x.keylessRegistry(e, host)
 	}
 	return r, nil
 }
@@ -159,7 +156,7 @@ func (x *execution) dockerConfig() string {
 // written.
 func (x *execution) credentials(dir string) (*registryauth.Auth, error) {
 	if dir == "" {
-		return nil, nil //nolint:nilnil // no directory is no credentials
+		return (*registryauth.Auth)(nil).With(x.cfg.Registries)
 	}
 	text, err := x.readFile(filepath.Join(dir, "config.json"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -168,7 +165,11 @@ func (x *execution) credentials(dir string) (*registryauth.Auth, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the Docker configuration: %w", err)
 	}
-	return registryauth.Read(text, x.cfg.DockerConfig)
+	auth, err := registryauth.Read(text, x.cfg.DockerConfig)
+	if err != nil {
+		return nil, err
+	}
+	return auth.With(x.cfg.Registries)
 }
 
 // login keeps a registry's credentials for the steps that follow.

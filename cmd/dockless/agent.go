@@ -23,21 +23,23 @@ import (
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/internal/preempt"
+	"github.com/dockless-ci/dockless/internal/registryauth"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
 )
 
 // agentSettings are all settings of `dockless agent`.
 type agentSettings struct {
-	agent   agent.Config
-	entra   entra.Config
-	network ado.NetworkConfig
-	runner  runner.Config
-	build   buildxsetup.Config
-	podman  podmanrun.Config
-	job     jobSettings
-	notice  preempt.Config
-	log     logging.Config
+	agent      agent.Config
+	entra      entra.Config
+	network    ado.NetworkConfig
+	registries registryauth.Config
+	runner     runner.Config
+	build      buildxsetup.Config
+	podman     podmanrun.Config
+	job        jobSettings
+	notice     preempt.Config
+	log        logging.Config
 }
 
 func (s *agentSettings) load() error {
@@ -115,6 +117,7 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	}
 	defer in.close()
 	s.hideCredential(ctx, in, log)
+	s.runner.Registries = in.registries
 	health, err := openHealth(s.job.ProbeFile, s.build.Timeout)
 	if err != nil {
 		return err

@@ -104,6 +104,13 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) (err error) {
 		return err
 	}
 	log := logging.New(cmd.ErrOrStderr(), quieter(logConfig))
+	clouds, err := openRegistries(log)
+	if err != nil {
+		return err
+	}
+	if request.Auth, err = request.Auth.With(clouds); err != nil {
+		return err
+	}
 	builder, err := buildxsetup.Ensure(ctx, config, log)
 	if err != nil {
 		return err

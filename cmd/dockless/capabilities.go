@@ -95,5 +95,5 @@ func (s *agentSettings) agentDeps(log *slog.Logger) agent.Deps {
 
 // all are the structs that the environment fills.
 func (s *agentSettings) all() []any {
-	return []any{&s.log, &s.agent, &s.entra, &s.network, &s.build, &s.podman, &s.job, &s.runner}
+	return []any{&s.log, &s.agent, &s.entra, &s.network, &s.registries, &s.build, &s.podman, &s.job, &s.runner}
 }

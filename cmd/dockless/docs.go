@@ -15,6 +15,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/internal/preempt"
+	"github.com/dockless-ci/dockless/internal/registryauth"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
 )
@@ -32,6 +33,7 @@ func settingsSections() []settingsSection {
 		{"The end of the machine", "Read by `dockless agent`.", &preempt.Config{}},
 		{"Microsoft Entra", "Read by `dockless agent`, and used when it registers with an Azure identity (see `AZP_AUTH`). A job sees neither the secrets nor, then, the names of the files.", &entra.Config{}},
 		{"Network", "Read by `dockless agent`.", &ado.NetworkConfig{}},
+		{"Registries", "Read by every command that builds. [builds.md](builds.md#credentials) says where credentials come from.", &registryauth.Config{}},
 		{"Jobs", "Read by `dockless agent` and `replay`.", &runner.Config{}},
 		{"BuildKit", "Read by every command that builds.", &buildxsetup.Config{}},
 		{"Podman", "Read by every command that starts containers.", &podmanrun.Config{}},

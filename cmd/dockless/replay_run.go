@@ -126,6 +126,9 @@ func (r *replayer) runJob(ctx context.Context, name string, m *job.Message, l li
 		return runner.Outcome{}, err
 	}
 	config.Builds = store
+	if config.Registries, err = openRegistries(r.log); err != nil {
+		return runner.Outcome{}, err
+	}
 	r.shop.equip(&config, r.log)
 	if r.shop.podman != nil {
 		// An earlier replay of this directory may have been killed.

@@ -17,6 +17,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/mask"
+	"github.com/dockless-ci/dockless/internal/registryauth"
 	"github.com/dockless-ci/dockless/runner"
 )
 
@@ -64,10 +65,10 @@ func proxyURL(address string) *url.URL {
 // that the command needs, and hides the secrets among them.
 func (s *agentSettings) loadSignIn(more ...any) error {
 	s.network = proxies()
-	err := loadSettings(&s.network, unchecked{&s.entra})
+	err := loadSettings(&s.network, unchecked{&s.entra}, &s.registries)
 	s.agent.AzureConfigured = s.entra.Configured()
 	err = errors.Join(err, loadSettings(append([]any{&s.log, &s.agent}, more...)...))
-	if s.agent.UsesAzure() {
+	if s.usesEntra() {
 		if problems := s.entra.Validate(); problems != nil {
 			err = errors.Join(err, usageError{problems})
 		}
@@ -78,6 +79,10 @@ func (s *agentSettings) loadSignIn(more ...any) error {
 	return s.conceal()
 }
 
+// usesEntra reports whether the agent has an identity in Microsoft Entra of its
+// own. Else what is set of one belongs to the jobs.
+func (s *agentSettings) usesEntra() bool { return s.agent.UsesAzure() || s.registries.NeedsEntra() }
+
 // conceal takes the credentials that register the agent out of what a job can
 // see: their values out of the environment and /proc, and out of its log. Their
 // files are hidden by [agentSettings.hideCredential], which can say so when it
@@ -85,8 +90,7 @@ func (s *agentSettings) loadSignIn(more ...any) error {
 func (s *agentSettings) conceal() error {
 	s.runner.Hidden = secretFiles(&s.agent, &s.entra)
 	names := secretNames(&s.agent, &s.entra)
-	if s.agent.UsesAzure() {
-		// Else they are those of the jobs themselves, and stay.
+	if s.usesEntra() {
 		s.runner.Hidden = append(s.runner.Hidden, s.entra.Files()...)
 		names = append(names, "AZURE_FEDERATED_TOKEN_FILE", "AZURE_CLIENT_CERTIFICATE_PATH")
 	}
@@ -102,7 +106,8 @@ func (s *agentSettings) conceal() error {
 type signIn struct {
 	network     ado.Network
 	tokens      ado.BearerTokens // nil: a personal access token is all there is
-	connections *http.Transport  // to Microsoft Entra; nil with tokens
+	registries  *registryauth.Cloud
+	connections *http.Transport // to Microsoft Entra and registries of Azure
 }
 
 // openSignIn prepares it; it connects to nobody yet.
@@ -111,11 +116,13 @@ func openSignIn(s *agentSettings, log *slog.Logger) (*signIn, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	in := &signIn{network: network}
+	in := &signIn{network: network, connections: network.NewHTTP()}
+	if in.registries, err = newCloud(s.registries, s.entra, ado.Explain(in.connections), log); err != nil {
+		return nil, err
+	}
 	if s.agent.UsesAzure() {
-		in.connections = network.NewHTTP()
 		in.tokens, err = entra.New(s.entra, entra.Options{
-			HTTP: ado.Explain(in.connections), Log: log, Retries: ado.DefaultRetries, RetryPause: signInPause,
+			HTTP: ado.Explain(in.connections), Log: log, Scope: entra.AzureDevOps, Retries: ado.DefaultRetries, RetryPause: signInPause,
 		})
 		if err != nil {
 			return nil, usageError{err}
@@ -134,7 +141,7 @@ func (in *signIn) deps(d agent.Deps) agent.Deps {
 // be done, and warns of what a job may see.
 func (s *agentSettings) hideCredential(ctx context.Context, in *signIn, log *slog.Logger) {
 	s.runner.Secrets = append(s.runner.Secrets, in.network.Passwords()...)
-	if s.agent.UsesAzure() && s.entra.Shared() {
+	if s.usesEntra() && s.entra.Shared() {
 		log.WarnContext(ctx, "jobs can get the tokens of this machine's Azure identity themselves",
 			"hint", "use workload identity or a secret's file instead, or keep jobs from 169.254.169.254")
 	}
@@ -155,11 +162,7 @@ func (s *agentSettings) warnOfEngines(ctx context.Context, shop *workshop, log *
 	}
 }
 
-func (in *signIn) close() {
-	if in.connections != nil {
-		in.connections.CloseIdleConnections()
-	}
-}
+func (in *signIn) close() { in.connections.CloseIdleConnections() }
 
 // secretFiles lists the files that secrets of the Config structs come from.
 func secretFiles(configs ...any) []string {

@@ -35,6 +35,9 @@ const (
 	azureCLI    = "AzureCLICredential"
 )
 
+// wayNames are how an operator calls the ways.
+var wayNames = map[string]string{workload: "workload identity", certificate: "certificate", secret: "secret", managed: "managed identity", azureCLI: "az login"}
+
 // Configured reports whether an identity is set that cannot be meant for
 // anything else: a federated token, a certificate or a secret.
 func (c Config) Configured() bool {

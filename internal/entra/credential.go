@@ -25,8 +25,8 @@ var microsoftHosts = map[string]bool{
 	"login.partner.microsoftonline.cn": true, "login.microsoft.com": true, "login.windows.net": true, "sts.windows.net": true,
 }
 
-// fetch signs in, in the first of the ways that works.
-func (s *Source) fetch(ctx context.Context) (azcore.AccessToken, error) {
+// fetch signs in, in the first of the ways that works, and says which.
+func (s *Source) fetch(ctx context.Context) (azcore.AccessToken, string, error) {
 	var failures []error
 	ways := s.config.ways()
 	for i, way := range ways {
@@ -40,7 +40,7 @@ func (s *Source) fetch(ctx context.Context) (azcore.AccessToken, error) {
 		}
 		token, err := s.signIn(ctx, way, w)
 		if err == nil {
-			return token, nil
+			return token, way, nil
 		}
 		failures = append(failures, fmt.Errorf("%s: %w", way, err))
 		if ctx.Err() != nil {
@@ -51,7 +51,7 @@ func (s *Source) fetch(ctx context.Context) (azcore.AccessToken, error) {
 	if len(ways) > 1 {
 		err = hint.With(err, "set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_FEDERATED_TOKEN_FILE or AZURE_CLIENT_SECRET_FILE, give this machine a managed identity, or run az login")
 	}
-	return azcore.AccessToken{}, err
+	return azcore.AccessToken{}, "", err
 }
 
 // signIn gets one token. The credential is made anew each time: azidentity keeps
@@ -62,7 +62,7 @@ func (s *Source) signIn(ctx context.Context, way string, w *wire) (azcore.Access
 	if err != nil {
 		return azcore.AccessToken{}, err
 	}
-	ask := policy.TokenRequestOptions{Scopes: []string{Scope}}
+	ask := policy.TokenRequestOptions{Scopes: []string{s.options.Scope}}
 	if way == managed {
 		// Its cache is one of the whole process; a claim, even none, passes it by.
 		ask.Claims = "{}"

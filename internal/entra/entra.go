@@ -1,10 +1,10 @@
-// Package entra knows how to get Microsoft Entra tokens for Azure DevOps. It is
+// Package entra knows how to get Microsoft Entra tokens. It is
 // the only place that meets azidentity, and talks to Microsoft Entra, to the
 // metadata service of an Azure machine, or to the az command.
 //
 // One use flows like this: [New] checks a [Config], [Source.Token] signs in and
 // keeps the token until most of its life is over, and [Source.Refuse] drops one
-// that Azure DevOps did not accept.
+// that the resource did not accept.
 package entra
 
 import (
@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	// Scope is Azure DevOps, with everything its pools allow the identity
-	// (protocol §1.11).
-	Scope = "499b84ac-1321-427f-aa17-267ca6975798/.default"
+	// AzureDevOps is the scope of Azure DevOps, with everything its pools allow the
+	// identity (protocol §1.11).
+	AzureDevOps = "499b84ac-1321-427f-aa17-267ca6975798/.default"
 	// renewalShare is the share of a token's life after which a new one is
 	// fetched ahead of time, as for the agent's own tokens (protocol §3.3).
 	renewalShare = 0.8
@@ -37,6 +37,7 @@ const (
 type Options struct {
 	HTTP       http.RoundTripper // connections; required
 	Log        *slog.Logger      // required
+	Scope      string            // what the tokens are for, a resource and /.default; required
 	Retries    int               // attempts of one request after the first; zero is none
 	RetryPause time.Duration     // before the first of them; it grows
 }
@@ -49,6 +50,7 @@ type Source struct {
 	busy chan struct{} // holds one element while somebody reads or changes what follows
 	// Guarded by busy:
 	token   mask.Secret
+	way     string // by which token was got
 	renewAt time.Time
 	useTill time.Time
 }
@@ -84,7 +86,7 @@ func (s *Source) Token(ctx context.Context) (mask.Secret, error) {
 	}
 	fetching, cancel := context.WithTimeoutCause(ctx, fetchTimeout, fmt.Errorf("signing in took longer than %s", fetchTimeout))
 	defer cancel()
-	token, err := s.fetch(fetching)
+	token, way, err := s.fetch(fetching)
 	if err != nil {
 		err = fmt.Errorf("getting a Microsoft Entra token: %w", err)
 		if ctx.Err() == nil && !s.token.IsZero() && time.Now().Before(s.useTill) {
@@ -94,13 +96,21 @@ func (s *Source) Token(ctx context.Context) (mask.Secret, error) {
 		return mask.Secret{}, err
 	}
 	life := time.Until(token.ExpiresOn)
-	s.token = mask.NewSecret(token.Token)
+	s.token, s.way = mask.NewSecret(token.Token), way
 	s.renewAt = time.Now().Add(time.Duration(float64(life) * renewalShare))
 	if !token.RefreshOn.IsZero() && token.RefreshOn.Before(s.renewAt) {
 		s.renewAt = token.RefreshOn
 	}
 	s.useTill = token.ExpiresOn.Add(-lastUse)
 	return s.token, nil
+}
+
+// Way is how the latest token was got: "workload identity", "certificate",
+// "secret", "managed identity" or "az login"; empty before the first one.
+func (s *Source) Way() string {
+	s.busy <- struct{}{}
+	defer func() { <-s.busy }()
+	return wayNames[s.way]
 }
 
 // Refuse forgets token, unless a newer one has taken its place already.

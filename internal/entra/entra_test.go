@@ -30,7 +30,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func options(srv *entratest.Server) entra.Options {
-	return entra.Options{HTTP: srv.Transport(), Log: slog.New(slog.DiscardHandler), Retries: 1, RetryPause: time.Millisecond}
+	return entra.Options{HTTP: srv.Transport(), Log: slog.New(slog.DiscardHandler), Scope: entra.AzureDevOps, Retries: 1, RetryPause: time.Millisecond}
 }
 
 func source(t *testing.T, srv *entratest.Server, c entra.Config) *entra.Source {

@@ -149,6 +149,12 @@ type PushOptions struct {
 	Progress func(complete, total int64)
 }
 
+// pushAttempts is how often a push is begun. When a token ends just before the
+// bytes of a layer are sent, go-containerregistry gets another and sends them once
+// more, out of a file that it has closed. The next attempt goes on with the layers
+// that are missing.
+const pushAttempts = 4
+
 // Push sends an image to the registry of its name, byte for byte as it was
 // built, and returns its digest. It returns [ErrNotFound] when the layout
 // has no image of that name.
@@ -165,7 +171,11 @@ func (l Layout) Push(ctx context.Context, image string, o PushOptions) (digest.D
 	if err != nil {
 		return "", fmt.Errorf("pushing %s: %w", image, err)
 	}
-	if err := l.push(ctx, d, ref, o); err != nil {
+	err = l.push(ctx, d, ref, o)
+	for attempt := 1; attempt < pushAttempts && errors.Is(err, fs.ErrClosed) && ctx.Err() == nil; attempt++ {
+		err = l.push(ctx, d, ref, o)
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}

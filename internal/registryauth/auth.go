@@ -1,40 +1,46 @@
 // Package registryauth finds credentials for registries: for BuildKit during a
-// solve, and for our own requests to a registry.
+// solve, and for our own requests to a registry. It talks to the credential
+// helpers of Docker, to the registries of Azure and to Google's metadata
+// service.
+//
+// One use flows like this: [Load] or [Read] takes a Docker configuration,
+// [Auth.With] adds the identities of a cloud, and BuildKit ([Auth.Attachable])
+// and go-containerregistry ([Auth.Resolve]) ask it whenever they need a token.
+// Both get the same answer: the first of a login, a credential helper and, for
+// the registries that the operator named, an identity of the machine.
 package registryauth
 
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/config/configfile"
-	"github.com/docker/cli/cli/config/types"
 	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/moby/buildkit/session"
-	"github.com/moby/buildkit/session/auth"
-	"github.com/moby/buildkit/session/auth/authprovider"
-	"google.golang.org/grpc"
 
 	"github.com/dockless-ci/dockless/internal/hint"
 )
 
 // Auth finds credentials for registries as the docker CLI does: in the
-// config.json of one directory and with the credential helpers it names. A nil
-// *Auth has none. It may be used concurrently.
+// config.json of one directory and with the credential helpers it names; then
+// with the identities that [Auth.With] adds. A nil *Auth has none. It may be
+// used concurrently.
 type Auth struct {
-	file    *configfile.ConfigFile
-	helpers *configfile.ConfigFile // asked for what file has not; nil: nobody is
+	auths   *configfile.ConfigFile // names no helpers; nil: nobody is logged in
+	helpers *configfile.ConfigFile // asked for what auths has not; nil: nobody is
+	cloud   *Cloud                 // asked last; nil: nobody is
 	seed    []byte
+
+	mu    sync.Mutex
+	asked map[string]*kept // by helper and registry
 }
 
 // Load reads the Docker configuration in dir. A directory without one has no
@@ -43,11 +49,16 @@ func Load(dir string) (*Auth, error) {
 	if dir == "" {
 		return nil, nil //nolint:nilnil // no directory is no credentials
 	}
-	file, err := config.Load(dir)
+	file, err := load(dir)
 	if err != nil {
-		return nil, hint.With(fmt.Errorf("reading the Docker configuration: %w", err), "repair config.json in %s, or set DOCKER_CONFIG to another directory", dir)
+		return nil, err
 	}
-	return newAuth(file, nil)
+	helpers := helpersOf(file)
+	file.CredentialsStore, file.CredentialHelpers = "", nil
+	for registry := range helpers.CredentialHelpers {
+		delete(file.AuthConfigs, registry) // within one file docker asks the helper instead
+	}
+	return newAuth(file, helpers)
 }
 
 // Read takes the registries in auths from the text of a config.json, and
@@ -73,12 +84,11 @@ func Read(text []byte, trusted string) (*Auth, error) {
 	if trusted == "" {
 		return newAuth(file, nil)
 	}
-	operators, err := config.Load(trusted)
+	operators, err := load(trusted)
 	if err != nil {
-		return nil, hint.With(fmt.Errorf("reading the Docker configuration: %w", err), "repair config.json in %s, or set DOCKER_CONFIG to another directory", trusted)
+		return nil, err
 	}
-	helpers := configfile.New("")
-	helpers.CredentialsStore, helpers.CredentialHelpers = operators.CredentialsStore, operators.CredentialHelpers
+	helpers := helpersOf(operators)
 	for _, name := range append(slices.Collect(maps.Values(helpers.CredentialHelpers)), helpers.CredentialsStore) {
 		if strings.ContainsAny(name, `/\`) || strings.Contains(name, "..") {
 			return nil, hint.With(fmt.Errorf("the credential helper %q of the Docker configuration is a path", name),
@@ -88,117 +98,76 @@ func Read(text []byte, trusted string) (*Auth, error) {
 	return newAuth(file, helpers)
 }
 
-func newAuth(file, helpers *configfile.ConfigFile) (*Auth, error) {
-	a := &Auth{file: file, helpers: helpers, seed: make([]byte, 32)}
+func load(dir string) (*configfile.ConfigFile, error) {
+	file, err := config.Load(dir)
+	if err != nil {
+		return nil, hint.With(fmt.Errorf("reading the Docker configuration: %w", err), "repair config.json in %s, or set DOCKER_CONFIG to another directory", dir)
+	}
+	return file, nil
+}
+
+// helpersOf returns a configuration with the helpers of file and nothing else.
+func helpersOf(file *configfile.ConfigFile) *configfile.ConfigFile {
+	helpers := configfile.New("")
+	helpers.CredentialsStore, helpers.CredentialHelpers = file.CredentialsStore, file.CredentialHelpers
+	return helpers
+}
+
+func newAuth(auths, helpers *configfile.ConfigFile) (*Auth, error) {
+	a := &Auth{auths: auths, helpers: helpers, seed: make([]byte, 32), asked: make(map[string]*kept)}
 	if _, err := rand.Read(a.seed); err != nil {
 		return nil, fmt.Errorf("drawing a seed: %w", err)
 	}
 	return a, nil
 }
 
-// Resolve returns the credentials for a registry, for go-containerregistry.
+// With returns credentials as a has them that ask c for registries a has nothing
+// for. A nil a has nothing for any, a nil c leaves a as it is.
+func (a *Auth) With(c *Cloud) (*Auth, error) {
+	if c == nil {
+		return a, nil
+	}
+	if a == nil {
+		a = &Auth{}
+	}
+	with, err := newAuth(a.auths, a.helpers)
+	if err != nil {
+		return nil, err
+	}
+	with.cloud = c
+	return with, nil
+}
+
+// Resolve returns the credentials for a registry, for go-containerregistry. They
+// are looked up each time that it asks for a token, so a push outlives a token.
 func (a *Auth) Resolve(target authn.Resource) (authn.Authenticator, error) {
 	if a == nil {
 		return authn.Anonymous, nil
 	}
-	host := target.RegistryStr()
-	if host == authn.DefaultAuthKey || host == "index.docker.io" {
-		host = authprovider.DockerHubConfigfileKey
-	}
-	c, err := a.file.GetAuthConfig(host)
-	if err == nil && a.helpers != nil && !holds(c) {
-		c, err = a.helpers.GetAuthConfig(host)
-	}
+	return &resolved{auth: a, registry: target.RegistryStr()}, nil
+}
+
+// resolved are the credentials for one registry.
+type resolved struct {
+	auth     *Auth
+	registry string
+}
+
+// AuthorizationContext implements [authn.ContextAuthenticator].
+func (r *resolved) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
+	found, err := r.auth.lookup(ctx, r.registry)
 	if err != nil {
-		return nil, fmt.Errorf("finding credentials for %s: %w", target.RegistryStr(), err)
+		return nil, err
 	}
-	conf := authn.AuthConfig{
+	c := found.conf
+	return &authn.AuthConfig{
 		Username: c.Username, Password: c.Password, Auth: c.Auth,
 		IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken,
-	}
-	if conf == (authn.AuthConfig{}) {
-		return authn.Anonymous, nil
-	}
-	return authn.FromConfig(conf), nil
+	}, nil
 }
 
-// holds reports whether there are credentials in c.
-func holds(c types.AuthConfig) bool {
-	return c.Username+c.Password+c.Auth+c.IdentityToken+c.RegistryToken != ""
-}
-
-// provider finds credentials for BuildKit.
-func (a *Auth) provider() authprovider.AuthConfigProvider {
-	written := authprovider.LoadAuthConfig(a.file)
-	if a.helpers == nil {
-		return written
-	}
-	helped := authprovider.LoadAuthConfig(a.helpers)
-	return func(ctx context.Context, host string, scopes []string, expired authprovider.ExpireCachedAuthCheck) (types.AuthConfig, error) {
-		c, err := written(ctx, host, scopes, expired)
-		if err != nil || holds(c) {
-			return c, err
-		}
-		return helped(ctx, host, scopes, expired)
-	}
-}
-
-// Attachable answers BuildKit's questions for credentials during a solve.
-func (a *Auth) Attachable() (session.Attachable, error) {
-	conf := authprovider.DockerAuthProviderConfig{}
-	if a != nil {
-		conf.AuthConfigProvider = a.provider()
-	}
-	inner, ok := authprovider.NewDockerAuthProvider(conf).(auth.AuthServer)
-	if !ok {
-		return nil, errors.New("BuildKit's registry credentials have another interface than this program was built for")
-	}
-	return &authServer{AuthServer: inner, auth: a}, nil
-}
-
-// authServer is BuildKit's provider except for the key by which buildkitd knows
-// the holder of the same credentials again, to share tokens between sessions.
-// BuildKit keeps a seed for it in the process's default Docker configuration; we
-// keep one in memory, so the build writes no file there.
-type authServer struct {
-	auth.AuthServer
-	auth *Auth
-}
-
-// Register makes the server part of a session.
-func (s *authServer) Register(server *grpc.Server) { auth.RegisterAuthServer(server, s) }
-
-// GetTokenAuthority returns the public key for a host and a salt.
-func (s *authServer) GetTokenAuthority(ctx context.Context, req *auth.GetTokenAuthorityRequest) (*auth.GetTokenAuthorityResponse, error) {
-	key, err := s.key(ctx, req.Host, req.Salt)
-	if err != nil {
-		return nil, err
-	}
-	return &auth.GetTokenAuthorityResponse{PublicKey: key[32:]}, nil
-}
-
-// VerifyTokenAuthority signs the payload with that key, in the form of NaCl's
-// sign: signature, then payload.
-func (s *authServer) VerifyTokenAuthority(ctx context.Context, req *auth.VerifyTokenAuthorityRequest) (*auth.VerifyTokenAuthorityResponse, error) {
-	key, err := s.key(ctx, req.Host, req.Salt)
-	if err != nil {
-		return nil, err
-	}
-	return &auth.VerifyTokenAuthorityResponse{Signed: append(ed25519.Sign(key, req.Payload), req.Payload...)}, nil
-}
-
-// key derives the key from the salt and, where there are credentials, from them
-// and the seed. Without credentials everybody has the same key: there is nothing
-// to keep apart.
-func (s *authServer) key(ctx context.Context, host string, salt []byte) (ed25519.PrivateKey, error) {
-	creds, err := s.Credentials(ctx, &auth.CredentialsRequest{Host: host})
-	if err != nil {
-		return nil, err
-	}
-	mac := hmac.New(sha256.New, salt)
-	if creds.Secret != "" {
-		mac.Write(s.auth.seed)
-		mac.Write([]byte(creds.Secret))
-	}
-	return ed25519.NewKeyFromSeed(mac.Sum(nil)[:ed25519.SeedSize]), nil
+// Authorization implements [authn.Authenticator]. Nobody calls it: all of
+// go-containerregistry prefers the method above.
+func (r *resolved) Authorization() (*authn.AuthConfig, error) {
+	return nil, fmt.Errorf("finding credentials for %s: there is no context to do it in", r.registry)
 }

@@ -88,7 +88,7 @@ func TestOnlyATrustedConfigurationNamesHelpers(t *testing.T) {
 		if c.host != "reg.example" {
 			continue
 		}
-		if given, err := a.provider()(t.Context(), c.host, nil, nil); err != nil || given.Username != c.want {
+		if given, err := a.provide(t.Context(), c.host, nil, nil); err != nil || given.Username != c.want {
 			t.Errorf("%s: BuildKit gets %q, %v, want %q", what, given.Username, err, c.want)
 		}
 	}
@@ -113,7 +113,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(`{"auths":null,"credHelpers":{"a":"b"}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		a, err := Read(text, "")
-		if err == nil && (a.file.CredentialsStore != "" || len(a.file.CredentialHelpers) > 0 || a.helpers != nil) {
+		if err == nil && (a.auths.CredentialsStore != "" || len(a.auths.CredentialHelpers) > 0 || a.helpers != nil) {
 			t.Errorf("%q names a helper", text)
 		}
 	})

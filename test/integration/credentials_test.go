@@ -39,6 +39,11 @@ var credentials = map[string]func(*testing.T, lowly, *entratest.Server, *emulato
 		file := l.mount(t, "entra", tenant.Secret)
 		return credential{env: inTenant(tenant, "AZURE_CLIENT_SECRET_FILE="+file), secret: tenant.Secret, file: file}
 	},
+	"a PAT, and a federated token for registries": func(t *testing.T, l lowly, tenant *entratest.Server, c *emulator.Config) credential {
+		token := tenant.FederatedToken()
+		file := l.mount(t, "tokens", token)
+		return credential{env: inTenant(tenant, "AZURE_FEDERATED_TOKEN_FILE="+file, "DOCKLESS_REGISTRY_IDENTITY=*.azurecr.io", "AZP_TOKEN="+c.PAT.Reveal()), secret: token, file: file}
+	},
 	"a federated token": func(t *testing.T, l lowly, tenant *entratest.Server, _ *emulator.Config) credential {
 		token := tenant.FederatedToken()
 		file := l.mount(t, "tokens", token)

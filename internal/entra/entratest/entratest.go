@@ -1,6 +1,7 @@
 // Package entratest knows how to be Microsoft Entra for a test: a tenant with
-// one application, over HTTPS with a certificate of its own, and the metadata
-// service of an Azure machine beside it. Only _test.go files import it.
+// one application, over HTTPS with a certificate of its own, and beside it the
+// metadata service of an Azure machine and registries of Azure, which exchange
+// tokens. Only _test.go files import it.
 //
 // It verifies what the real one does: the tenant, the scope, the secret, the
 // signature of a certificate's or a federated assertion. A test asks it with
@@ -10,6 +11,7 @@ package entratest
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -18,6 +20,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,8 +33,7 @@ import (
 const (
 	Tenant   = "7ec0e2b6-38c9-4a4b-8e0a-2a0e6d7a2f11"
 	ClientID = "5d0f2a3e-4d7c-4d6e-9b51-6f0c3c1f8a77"
-	scope    = "499b84ac-1321-427f-aa17-267ca6975798/.default"
-	resource = "499b84ac-1321-427f-aa17-267ca6975798"
+	devops   = "499b84ac-1321-427f-aa17-267ca6975798"
 	issuer   = "https://cluster.example.com"
 	subject  = "system:serviceaccount:dockless:agent"
 	audience = "api://AzureADTokenExchange"
@@ -51,6 +53,10 @@ type Server struct {
 	life        time.Duration
 	certificate *rsa.PublicKey       // of the application; nil: none
 	tokens      map[string]time.Time // issued → valid until
+	audiences   map[string]string    // issued → the resource that it is for
+	refresh     map[string]string    // issued by a registry → its name
+	exchanges   int                  // how often a registry was asked
+	noRegistry  bool                 // the tenant knows no registries
 	asked       []string             // path of every request for a token
 	answer      http.HandlerFunc     // in place of tokens; nil: none
 }
@@ -62,11 +68,12 @@ func New(t testing.TB) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, cluster: key, Secret: "secret-" + uuid.NewString(), life: time.Hour, tokens: make(map[string]time.Time)}
+	s := &Server{t: t, cluster: key, Secret: "secret-" + uuid.NewString(), life: time.Hour, tokens: make(map[string]time.Time), audiences: make(map[string]string), refresh: make(map[string]string)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{tenant}/v2.0/.well-known/openid-configuration", s.discover)
 	mux.HandleFunc("POST /{tenant}/oauth2/v2.0/token", s.token)
 	mux.HandleFunc("GET /metadata/identity/oauth2/token", s.metadata)
+	mux.HandleFunc("POST /oauth2/exchange", s.exchange)
 	s.server = httptest.NewTLSServer(mux)
 	t.Cleanup(s.server.Close)
 	s.URL = s.server.URL + "/"
@@ -77,12 +84,14 @@ func New(t testing.TB) *Server {
 	return s
 }
 
-// Transport returns connections that trust the tenant, and to which the metadata
-// service's address leads.
+// Transport returns connections that trust the tenant, and from which the
+// addresses of the metadata service and of registries of Azure lead to it.
 func (s *Server) Transport() http.RoundTripper {
 	return roundTrip(func(req *http.Request) (*http.Response, error) {
-		if req.URL.Host == "169.254.169.254" {
-			req = req.Clone(req.Context())
+		if host := req.URL.Host; host == "169.254.169.254" || strings.HasSuffix(host, ".azurecr.io") {
+			if req = req.Clone(req.Context()); req.Host == "" {
+				req.Host = host
+			}
 			to, err := url.Parse(s.server.URL)
 			if err != nil {
 				return nil, err
@@ -153,13 +162,25 @@ func (s *Server) FederatedToken() string {
 	return token
 }
 
-// Issue returns a token as the tenant gives it to the application.
-func (s *Server) Issue() (token string, life time.Duration) {
+// Issue returns a token for Azure DevOps as the tenant gives it to the application.
+func (s *Server) Issue() (token string, life time.Duration) { return s.issue(devops) }
+
+func (s *Server) issue(resource string) (token string, life time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	token = "eyJ0eXAiOiJKV1QiLCJhbGciOiJub25lIn0." + uuid.NewString() + ".signature"
-	s.tokens[token] = time.Now().Add(s.life)
+	until := time.Now().Add(s.life)
+	token = webToken(map[string]any{"tid": Tenant, "exp": until.Unix(), "jti": uuid.NewString()})
+	s.tokens[token], s.audiences[token] = until, resource
 	return token, s.life
+}
+
+// webToken returns a token with claims that nobody has signed.
+func webToken(claims map[string]any) string {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		panic(err) // they are texts and numbers
+	}
+	return "eyJ0eXAiOiJKV1QiLCJhbGciOiJub25lIn0." + base64.RawURLEncoding.EncodeToString(payload) + ".signature"
 }
 
 func (s *Server) discover(w http.ResponseWriter, r *http.Request) {
@@ -203,10 +224,10 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		refused("unsupported_grant_type", 70003, "The grant is not supported.")
 	case r.Form.Get("client_id") != ClientID:
 		refused("unauthorized_client", 700016, "The application was not found.")
-	case !hasScope(r.Form.Get("scope")):
-		refused("invalid_scope", 70011, "The scope is not valid.")
+	case s.resourceOf(r.Form.Get("scope")) == "":
+		refused("invalid_resource", 500011, "The resource principal was not found in the tenant.")
 	case r.Form.Get("client_secret") == s.Secret:
-		s.grant(w)
+		s.grant(w, s.resourceOf(r.Form.Get("scope")))
 	case r.Form.Get("client_secret") != "":
 		refused("invalid_client", 7000215, "Invalid client secret %s provided.", r.Form.Get("client_secret"))
 	case r.Form.Get("client_assertion") != "":
@@ -214,18 +235,24 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 			refused("invalid_client", number, "The assertion is not accepted.")
 			return
 		}
-		s.grant(w)
+		s.grant(w, s.resourceOf(r.Form.Get("scope")))
 	default:
 		refused("invalid_client", 7000218, "The request needs a secret or an assertion.")
 	}
 }
 
-// hasScope tells whether the scope of Azure DevOps is asked for; MSAL adds those
-// of OpenID.
-func hasScope(text string) bool {
+// resourceOf is what the first of the scopes is for, or "" when the tenant does
+// not know it; MSAL adds those of OpenID.
+func (s *Server) resourceOf(scopes string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var first string
-	_, _ = fmt.Sscan(text, &first) // nothing is no scope
-	return first == scope
+	_, _ = fmt.Sscan(scopes, &first) // nothing is no scope
+	switch resource := strings.TrimSuffix(first, "/.default"); {
+	case resource == devops, resource == management, resource == registries && !s.noRegistry:
+		return resource
+	}
+	return ""
 }
 
 // verify returns the number of the error of an assertion, or zero.
@@ -258,8 +285,8 @@ func (s *Server) verify(assertion string) int {
 	return 0
 }
 
-func (s *Server) grant(w http.ResponseWriter) {
-	token, life := s.Issue()
+func (s *Server) grant(w http.ResponseWriter, resource string) {
+	token, life := s.issue(resource)
 	answer(w, http.StatusOK, map[string]any{"access_token": token, "token_type": "Bearer", "expires_in": int(life / time.Second)})
 }
 
@@ -274,11 +301,11 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := r.URL.Query()
-	if id := q.Get("client_id"); q.Get("resource") != resource || (id != "" && id != ClientID) {
+	if id := q.Get("client_id"); s.resourceOf(q.Get("resource")) == "" || (id != "" && id != ClientID) {
 		answer(w, http.StatusBadRequest, map[string]string{"error": "invalid_request", "error_description": "Identity not found"})
 		return
 	}
-	token, life := s.Issue()
+	token, life := s.issue(q.Get("resource"))
 	answer(w, http.StatusOK, map[string]string{
 		"access_token": token, "token_type": "Bearer", "resource": q.Get("resource"),
 		"expires_on": fmt.Sprint(time.Now().Add(life).Unix()), "expires_in": fmt.Sprint(int(life / time.Second)),

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/dockless-ci/dockless/internal/entra"
+	"github.com/dockless-ci/dockless/internal/registryauth"
+)
+
+// openRegistries prepares what enters registries with an identity of this machine
+// or of its user, for commands that have no other way to Microsoft Entra. It
+// connects to nobody yet.
+func openRegistries(log *slog.Logger) (*registryauth.Cloud, error) {
+	var (
+		registries registryauth.Config
+		identity   entra.Config
+	)
+	if err := loadSettings(&registries); err != nil {
+		return nil, err
+	}
+	if registries.NeedsEntra() { // else what is set of an identity is for something else
+		if err := loadSettings(&identity); err != nil {
+			return nil, err
+		}
+	}
+	return newCloud(registries, identity, http.DefaultTransport, log)
+}
+
+// newCloud is [registryauth.NewCloud] with connections of its own to Google's
+// metadata service: no proxy leads to the machine that this one runs on.
+func newCloud(c registryauth.Config, identity entra.Config, connections http.RoundTripper, log *slog.Logger) (*registryauth.Cloud, error) {
+	cloud, err := registryauth.NewCloud(c, registryauth.CloudOptions{
+		HTTP: connections, Entra: identity, Log: log,
+		Metadata: &http.Transport{
+			DialContext:       (&net.Dialer{Timeout: 2 * time.Second}).DialContext, // it is on this machine
+			DisableKeepAlives: true,                                                // one token in an hour
+		},
+	})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return cloud, nil
+}
