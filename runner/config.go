@@ -12,6 +12,7 @@ import (
 
 	"github.com/docker/go-units"
 
+	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/mask"
@@ -84,6 +85,8 @@ type Config struct {
 	Insecure []string `ignored:"true"`
 	// CacheRepo is the repository prefix of build caches; empty is no cache.
 	CacheRepo string `ignored:"true"`
+	// CacheExport says when these are exported.
+	CacheExport buildcache.Mode `ignored:"true"`
 
 	// Interrupt and Terminate are how long processes may take to end after SIGINT
 	// and after SIGTERM. When both are zero, they are what the service documents:

@@ -222,7 +222,7 @@ func (d *dockerStep) load(ctx context.Context) error {
 func (x *execution) cachePolicy() buildcache.Policy {
 	o := x.origin()
 	return buildcache.Policy{
-		Repo: x.cfg.CacheRepo, Branch: o.branch, TargetBranch: o.target, DefaultBranch: o.standard, Fork: o.fork,
+		Repo: x.cfg.CacheRepo, Mode: x.cfg.CacheExport, Branch: o.branch, TargetBranch: o.target, DefaultBranch: o.standard, Fork: o.fork,
 	}
 }
 
@@ -236,12 +236,11 @@ func (d *dockerStep) report(r *imagebuild.Result) {
 		report.Platforms = []string{}
 	}
 	d.node.print(fmt.Sprintf("Built %s in %.1f s: %d of %d steps cached.", report.Digest, report.Seconds, report.Cached, report.Steps))
-	if e := r.Export; e != nil {
-		if e.Err != nil {
-			d.node.warning(fmt.Sprintf("The build cache was not written: %v", e.Err))
-		} else {
-			d.node.print(fmt.Sprintf("Wrote the build cache %s in %.1f s.", e.Ref, e.Duration.Seconds()))
-		}
+	if e := r.Export; e != nil && e.Err != nil {
+		d.node.warning(fmt.Sprintf("The build cache was not written: %v", e.Err))
+	}
+	for _, note := range r.Notes() {
+		d.node.print(note + ".")
 	}
 	d.x.mu.Lock()
 	d.x.builds = append(d.x.builds, report)

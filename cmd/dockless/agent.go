@@ -125,7 +125,7 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	defer func() { err = errors.Join(err, health.close()) }()
 
 	s.build.StateDir = filepath.Join(s.agent.StateDir, "buildkit")
-	settings := workshopSettings{build: s.build, podman: s.podman, needBuilder: true, wantPodman: true}
+	settings := workshopSettings{build: s.build, podman: s.podman, needBuilder: true, wantPodman: true, state: filepath.Join(s.agent.StateDir, "builds")}
 	shop, err := settings.open(ctx, log)
 	if err != nil {
 		return err
@@ -256,7 +256,7 @@ func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.
 	config := j.settings.runner
 	config.AgentName, config.AgentID, config.Once = c.AgentName, int(c.AgentID), c.Once
 	config.AgentVersion = agent.Version
-	config.CacheRepo, config.Insecure = j.settings.job.CacheRepo, j.settings.job.Insecure
+	config.CacheRepo, config.CacheExport, config.Insecure = j.settings.job.CacheRepo, j.settings.job.CacheExport, j.settings.job.Insecure
 	if host, err := os.Hostname(); err == nil {
 		config.MachineName = host
 	}
@@ -270,7 +270,7 @@ func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.
 	if c.Builds != nil {
 		config.Builds = c.Builds
 	}
-	j.shop.equip(&config, j.log)
+	j.shop.equip(&config)
 	r, err := runner.New(config, j.log)
 	if err != nil {
 		return "", err

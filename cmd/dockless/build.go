@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -93,6 +96,7 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) (err error) {
 	}
 	request.Insecure = settings.Insecure
 	request.Cache = cacheOf(ctx, f.cacheRepo, dir)
+	request.Cache.Mode = settings.CacheExport
 	if request.Auth, err = registryauth.Load(dockerConfigDir()); err != nil {
 		return err
 	}
@@ -126,7 +130,9 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) (err error) {
 	if f.quiet {
 		mode = "quiet"
 	}
-	result, err := imagebuild.New(builder, log, imagebuild.Options{}).Build(ctx, request, imagebuild.Progress{Mode: mode, Out: cmd.ErrOrStderr()})
+	images := imagebuild.New(builder, log, imagebuild.Options{StateDir: filepath.Join(userStateDir(), "builds")})
+	defer closeImages(ctx, images, log) // the process ends with the exports
+	result, err := images.Build(ctx, request, imagebuild.Progress{Mode: mode, Out: cmd.ErrOrStderr()})
 	if err != nil {
 		return err
 	}
@@ -150,6 +156,9 @@ func (f *buildFlags) report(cmd *cobra.Command, r *imagebuild.Result) error {
 		errs = append(errs, err)
 	} else {
 		say(cmd.ErrOrStderr(), "%d of %d steps cached\n", r.Stats.Cached, r.Stats.Steps)
+		for _, note := range r.Notes() {
+			say(cmd.ErrOrStderr(), "%s\n", note)
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -207,17 +216,29 @@ func (f *buildFlags) request(cmd *cobra.Command, dir string) (imagebuild.Request
 // outside of a job the one that is checked out.
 func cacheOf(ctx context.Context, repo, dir string) buildcache.Policy {
 	p := buildcache.Policy{
-		Repo:          repo,
-		Branch:        os.Getenv("BUILD_SOURCEBRANCH"),
-		TargetBranch:  os.Getenv("SYSTEM_PULLREQUEST_TARGETBRANCH"),
-		DefaultBranch: "main", // what the service calls the first branch of a new repository
+		Repo:         repo,
+		Branch:       os.Getenv("BUILD_SOURCEBRANCH"),
+		TargetBranch: os.Getenv("SYSTEM_PULLREQUEST_TARGETBRANCH"),
 	}
-	if p.Branch == "" && repo != "" {
-		out, err := exec.CommandContext(ctx, "git", "-C", dir, "symbolic-ref", "--quiet", "HEAD").Output()
-		if err == nil { // else: no repository, or no branch; the policy has a scope for that
-			p.Branch = strings.TrimSpace(string(out))
+	if fork, _ := strconv.ParseBool(os.Getenv("SYSTEM_PULLREQUEST_ISFORK")); fork {
+		p.Fork = cmp.Or(os.Getenv("SYSTEM_PULLREQUEST_SOURCEREPOSITORYURI"), "fork") // as the runner names it
+	}
+	if repo == "" {
+		return p
+	}
+	symbolic := func(name string) string {
+		out, err := exec.CommandContext(ctx, "git", "-C", dir, "symbolic-ref", "--quiet", name).Output()
+		if err != nil { // no repository, or no such reference; the policy has a scope for that
+			return ""
 		}
+		return strings.TrimSpace(string(out))
 	}
+	if p.Branch == "" {
+		p.Branch = symbolic("HEAD")
+	}
+	// What a clone was told; else what the service calls the first branch of a new
+	// repository.
+	p.DefaultBranch = cmp.Or(strings.TrimPrefix(symbolic("refs/remotes/origin/HEAD"), "refs/remotes/origin/"), "main")
 	return p
 }
 

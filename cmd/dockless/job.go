@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/internal/buildcache"
+	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/podmanrun"
@@ -19,17 +21,28 @@ import (
 
 // jobSettings are those of running jobs that no other package reads.
 type jobSettings struct {
-	CacheRepo string   `envconfig:"DOCKLESS_CACHE_REPO" desc:"repository prefix for build caches and for what Cache@2 keeps, for example registry.ci.svc:5000/cache; empty is no cache in a registry"`
-	Insecure  []string `envconfig:"DOCKLESS_INSECURE_REGISTRIES" desc:"registries, host or host:port, that are pushed to without TLS, as insecure-registries of a Docker daemon; those on localhost need no mention"`
-	Tasks     []string `envconfig:"DOCKLESS_TASKS" desc:"tasks, name@version, whose packages the agent keeps from its start on and dockless tasks fetch downloads, for example Npm@1,UseNode@1"`
-	ProbeFile string   `envconfig:"DOCKLESS_PROBE_FILE" default:"/dev/shm/dockless" desc:"page of shared memory that the agent's loops beat into and dockless-probe reads; empty is none"`
+	CacheRepo   string          `envconfig:"DOCKLESS_CACHE_REPO" desc:"repository prefix for build caches and for what Cache@2 keeps, for example registry.ci.svc:5000/cache; empty is no cache in a registry"`
+	CacheExport buildcache.Mode `envconfig:"DOCKLESS_CACHE_EXPORT" default:"auto" desc:"when builds export their cache to DOCKLESS_CACHE_REPO: async, behind the build once its files are read; sync, before the step ends; off, never, so that caches are only read; auto is async, and skips exports that cost more than they spared in the last builds"`
+	Insecure    []string        `envconfig:"DOCKLESS_INSECURE_REGISTRIES" desc:"registries, host or host:port, that are pushed to without TLS, as insecure-registries of a Docker daemon; those on localhost need no mention"`
+	Tasks       []string        `envconfig:"DOCKLESS_TASKS" desc:"tasks, name@version, whose packages the agent keeps from its start on and dockless tasks fetch downloads, for example Npm@1,UseNode@1"`
+	ProbeFile   string          `envconfig:"DOCKLESS_PROBE_FILE" default:"/dev/shm/dockless" desc:"page of shared memory that the agent's loops beat into and dockless-probe reads; empty is none"`
+}
+
+// Validate reports all settings that cannot be used.
+func (s *jobSettings) Validate() error {
+	if err := s.CacheExport.Validate(); err != nil {
+		return hint.With(fmt.Errorf("DOCKLESS_CACHE_EXPORT: %w", err), "set DOCKLESS_CACHE_EXPORT to async, sync, off or auto")
+	}
+	return nil
 }
 
 // workshop is what jobs are run with: the builder and Podman, as far as there
 // are any.
 type workshop struct {
 	builder *buildxsetup.Builder // nil: builds fail with a hint
+	images  *imagebuild.Builder  // on builder; nil when that is
 	podman  *podmanrun.Client    // nil: services fail with a hint
+	log     *slog.Logger
 }
 
 // workshopSettings say how a workshop is opened. A part that was named and does
@@ -38,11 +51,13 @@ type workshopSettings struct {
 	build                   buildxsetup.Config
 	podman                  podmanrun.Config
 	needBuilder, wantPodman bool
+	// state is where builds keep what they learn; empty keeps it in memory.
+	state string
 }
 
 // open opens both parts at the same time.
 func (s workshopSettings) open(ctx context.Context, log *slog.Logger) (_ *workshop, err error) {
-	w := &workshop{}
+	w := &workshop{log: log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close(ctx))
@@ -57,6 +72,9 @@ func (s workshopSettings) open(ctx context.Context, log *slog.Logger) (_ *worksh
 			if err != nil && s.build.Hosts == "" && gctx.Err() == nil {
 				log.WarnContext(ctx, "no builder, steps that build images will fail", "error", err)
 				return nil
+			}
+			if err == nil {
+				w.images = imagebuild.New(w.builder, log, imagebuild.Options{StateDir: s.state})
 			}
 			return err
 		})
@@ -74,8 +92,13 @@ func (s workshopSettings) open(ctx context.Context, log *slog.Logger) (_ *worksh
 	return w, g.Wait()
 }
 
+// close waits for the cache exports of builds, unless ctx has ended: whoever stops
+// an agent wants it gone.
 func (w *workshop) close(ctx context.Context) error {
 	var errs []error
+	if w.images != nil {
+		closeImages(ctx, w.images, w.log)
+	}
 	if w.podman != nil {
 		errs = append(errs, w.podman.Close())
 	}
@@ -85,12 +108,19 @@ func (w *workshop) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// closeImages waits for the cache exports of a builder. The bound of each began
+// with it, so nothing is cut short that has not used its own up. A cache that is
+// not there fails nobody.
+func closeImages(ctx context.Context, b *imagebuild.Builder, log *slog.Logger) {
+	const bound = buildcache.DefaultExportTimeout
+	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("not done within %s", bound))
+	defer cancel()
+	warnIf(ctx, log, "caches not exported", b.Close(ctx))
+}
+
 // equip gives a runner's settings the parts of the workshop.
-func (w *workshop) equip(c *runner.Config, log *slog.Logger) {
-	c.Podman = w.podman
-	if w.builder != nil {
-		c.Builder = imagebuild.New(w.builder, log, imagebuild.Options{})
-	}
+func (w *workshop) equip(c *runner.Config) {
+	c.Podman, c.Builder = w.podman, w.images
 	c.Environment = append(c.Environment, os.Environ()...)
 	if w.builder != nil {
 		// Scripts that call buildx use the same builder, whatever is current.

@@ -111,7 +111,7 @@ func (r *replayer) runJob(ctx context.Context, name string, m *job.Message, l li
 	}
 	config := r.settings.runner
 	config.AgentName, config.AgentVersion = name, agent.Version
-	config.CacheRepo, config.Insecure = r.settings.job.CacheRepo, r.settings.job.Insecure
+	config.CacheRepo, config.CacheExport, config.Insecure = r.settings.job.CacheRepo, r.settings.job.CacheExport, r.settings.job.Insecure
 	if host, err := os.Hostname(); err == nil {
 		config.MachineName = host
 	}
@@ -129,7 +129,7 @@ func (r *replayer) runJob(ctx context.Context, name string, m *job.Message, l li
 	if config.Registries, err = openRegistries(r.log); err != nil {
 		return runner.Outcome{}, err
 	}
-	r.shop.equip(&config, r.log)
+	r.shop.equip(&config)
 	if r.shop.podman != nil {
 		// An earlier replay of this directory may have been killed.
 		if _, err := r.shop.podman.RemoveOwned(ctx, podmanrun.Owner{Agent: name}); err != nil {
@@ -191,7 +191,7 @@ func (r *replayer) openFor(ctx context.Context, m *job.Message) error {
 			return err
 		}
 	}
-	s := workshopSettings{build: r.settings.build, podman: r.settings.podman, needBuilder: needBuilder, wantPodman: wantPodman}
+	s := workshopSettings{build: r.settings.build, podman: r.settings.podman, needBuilder: needBuilder, wantPodman: wantPodman, state: filepath.Join(userStateDir(), "builds")}
 	s.build.StateDir = userStateDir()
 	shop, err := s.open(ctx, r.log)
 	if err != nil {

@@ -36,7 +36,8 @@ type Policy struct {
 	// everybody's caches but writes only into a scope of its own.
 	Fork string
 
-	ReadOnly bool // write nothing
+	// Mode says when the cache is exported. [ModeOff] writes nothing.
+	Mode Mode
 	// ExportTimeout bounds the export; zero is five minutes.
 	ExportTimeout time.Duration
 	// ImportTimeout bounds the wait for a registry to say whether it has a cache;
@@ -83,21 +84,29 @@ func (p Policy) Scopes(platform string) (read []string, write string) {
 func scope(branch string) string {
 	branch = strings.TrimPrefix(branch, "refs/heads/")
 	branch = strings.TrimPrefix(branch, "refs/")
-	return tagName(branch, strings.HasPrefix(branch, forkPrefix))
+	if strings.HasPrefix(branch, forkPrefix) || strings.HasPrefix(branch, ownPrefix) {
+		return ownPrefix + tagName(branch, shortHash)
+	}
+	return tagName(branch, nil)
 }
 
-// forkPrefix begins the tags of forks; a branch of ours that begins so gets a
-// hash, which no fork's tag is without, over another text.
-const forkPrefix = "fork."
+const (
+	forkPrefix = "fork."  // begins the tags of forks, and no other
+	ownPrefix  = "_fork." // begins the tags of branches of ours that are named like these
+)
 
+// forkScope returns the tag of a branch of a fork. Whoever owns a fork chooses
+// both names, so it is a whole hash that keeps its tag apart from other forks'.
 func forkScope(fork, branch string) string {
-	return forkPrefix + tagName(fork+"\x00"+branch, true)
+	return forkPrefix + tagName(fork+"\x00"+branch, longHash)
 }
 
 // suffixRoom is kept free behind a branch's tag for a platform, or two.
 const suffixRoom = 40
 
-func tagName(name string, hashed bool) string {
+// tagName makes name a tag, with a hash of it where hash says so or letters had
+// to be replaced.
+func tagName(name string, hash func(string) string) string {
 	if name == "" {
 		return ""
 	}
@@ -111,9 +120,12 @@ func tagName(name string, hashed bool) string {
 		}
 	}
 	out := strings.TrimLeft(b.String(), "-.")
-	const room = maxTag - suffixRoom - len(forkPrefix)
-	if out != name || hashed || len(out) > room {
-		tail := shortHash(name)
+	const room = maxTag - suffixRoom - len(ownPrefix)
+	if out != name || hash != nil || len(out) > room {
+		if hash == nil {
+			hash = shortHash
+		}
+		tail := hash(name)
 		out = strings.Trim(out[:min(len(out), room-len(tail)-1)], "-.")
 		out = strings.TrimLeft(out+"-"+tail, "-")
 	}
@@ -122,9 +134,12 @@ func tagName(name string, hashed bool) string {
 
 // shortHash keeps names apart that look the same in a tag; nothing depends on
 // nobody finding two names with the same one.
-func shortHash(name string) string {
+func shortHash(name string) string { return longHash(name)[:8] }
+
+// longHash has 128 bits: nobody finds two names with the same one.
+func longHash(name string) string {
 	sum := sha256.Sum256([]byte(name))
-	return hex.EncodeToString(sum[:4])
+	return hex.EncodeToString(sum[:16])
 }
 
 func withPlatform(tag, platform string) string {
@@ -189,13 +204,11 @@ func (p Policy) Imports(platform string) []Entry {
 	return entries
 }
 
-// Export returns the cache export of the policy; its type is empty when there is
-// none. An image manifest of OCI types is what registries take that refuse other
-// indexes (ECR, older Artifactory); zstd packs the layers that only the cache has
-// at several times the speed of gzip.
+// Export returns the cache export of the policy in the best form, [FormZstd]; its
+// type is empty when there is none.
 func (p Policy) Export(platform string) Entry {
 	repo := p.Repository()
-	if repo == "" || p.ReadOnly {
+	if repo == "" || p.Mode == ModeOff {
 		return Entry{}
 	}
 	_, write := p.Scopes(platform)

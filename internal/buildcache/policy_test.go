@@ -88,7 +88,7 @@ func TestTheExportIsOneThatAnyRegistryTakesAndNoBuildFailsFor(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("export (-want +got):\n%s", diff)
 	}
-	for name, p := range map[string]Policy{"no repository": {Branch: "main"}, "read only": {Repo: "c", Name: "shop", ReadOnly: true}} {
+	for name, p := range map[string]Policy{"no repository": {Branch: "main"}, "off": {Repo: "c", Name: "shop", Mode: ModeOff}} {
 		if got := p.Export(""); got.Type != "" {
 			t.Errorf("export with %s = %+v, want none", name, got)
 		}
@@ -96,7 +96,7 @@ func TestTheExportIsOneThatAnyRegistryTakesAndNoBuildFailsFor(t *testing.T) {
 }
 
 func FuzzCacheScope(f *testing.F) {
-	for _, seed := range []string{"main", "refs/heads/feature/x", "fork.x", "", "-", "..", strings.Repeat("long/", 60), "ÜÄ"} {
+	for _, seed := range []string{"main", "refs/heads/feature/x", "fork.x", "_fork.x", "", "-", "..", strings.Repeat("long/", 60), "ÜÄ"} {
 		f.Add(seed, seed+"x", "linux/amd64")
 	}
 	tag := regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)

@@ -31,6 +31,7 @@ var errImportSlow = errors.New("the cache registry does not answer")
 type answers struct {
 	usable []buildcache.Entry // imports that exist, and those nobody could ask about
 	dead   map[string]error   // registries that cannot be reached, and why
+	took   time.Duration      // to find out
 }
 
 // deadFor is how long a registry that did not answer is not asked again, so that
@@ -66,6 +67,7 @@ func (d *deadRegistries) check(registry string) error {
 
 // known finds out which of the imports can be used now.
 func (s *solver) known(ctx context.Context, imports []buildcache.Entry) (answers, error) {
+	start := time.Now()
 	dead := make(map[string]error)
 	var open []buildcache.Entry
 	for _, e := range imports {
@@ -87,6 +89,7 @@ func (s *solver) known(ctx context.Context, imports []buildcache.Entry) (answers
 	for registry, why := range out.dead {
 		s.b.log.WarnContext(ctx, "building without the caches of a registry", "registry", registry, "error", why)
 	}
+	out.took = time.Since(start)
 	return out, nil
 }
 

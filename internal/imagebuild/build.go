@@ -54,23 +54,22 @@ type Builder struct {
 	log     *slog.Logger
 	options Options
 	dead    deadRegistries
+	exports *exports
 }
 
 // New returns a Builder on the nodes of b, which stays the caller's to close. The
 // caller calls Close when no build runs any more.
 func New(b *buildxsetup.Builder, log *slog.Logger, o Options) *Builder {
-	return &Builder{name: b.Name, nodes: b.Nodes, log: log, options: o}
+	return &Builder{name: b.Name, nodes: b.Nodes, log: log, options: o, exports: newExports(o.StateDir)}
 }
 
 // Close waits for cache exports that still run, as long as ctx and their own
-// bounds allow, and reports the one that ctx cut short.
-func (b *Builder) Close(ctx context.Context) error {
-	_ = ctx // no export outlives its build yet
-	return nil
-}
+// bounds allow, and reports those that ctx cut short. A second call is allowed.
+func (b *Builder) Close(ctx context.Context) error { return b.exports.close(ctx) }
 
 // Build builds r and shows progress. It returns when the image is where it shall
-// be and the cache export has ended, well or not; ctx ends all of it promptly.
+// be and the cache export has ended, well or not, or goes on behind it as r.Cache
+// says; ctx ends all of it promptly that Build waits for.
 //
 // A failure in the Dockerfile is a [*DockerfileError], a node that cannot be
 // reached a [*buildxsetup.UnreachableError]. A cache registry that is down

@@ -2,15 +2,11 @@ package imagebuild
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"maps"
 	"strings"
-	"time"
 
 	"github.com/distribution/reference"
 	"github.com/moby/buildkit/client"
-	"github.com/moby/buildkit/identity"
-	"github.com/opencontainers/go-digest"
 
 	"github.com/dockless-ci/dockless/internal/buildcache"
 )
@@ -43,80 +39,41 @@ func blamedFor(err error, imports []buildcache.Entry) string {
 	return ""
 }
 
-// errRebuilding ends a cache export that would run steps.
-var errRebuilding = errors.New("the node has dropped a step's result in the meantime, and an export must not run it again")
-
-// exportCache solves the build again, every step of it cached now, with the
-// cache export as the only output. It comes second so that the image is pushed
-// by then, and can be given up without harm.
-//
-// It imports what the first solve imported: steps that came from there are not
-// on the node as long as nobody needed their files. A registry that did not
-// answer before is not tried again.
-func (s *solver) exportCache(ctx context.Context, entry buildcache.Entry, known answers) *CacheExport {
-	start := time.Now()
-	out := &CacheExport{Ref: entry.Attrs["ref"]}
-	if dead := known.dead[registryOf(entry)]; dead != nil {
-		out.Err = fmt.Errorf("exporting the cache to %s: %w", out.Ref, dead)
-		return out
-	}
-	err := s.solveExport(ctx, entry, known.usable)
-	out.Duration = time.Since(start)
-	if err != nil {
-		out.Err = fmt.Errorf("exporting the cache to %s: %w", out.Ref, err)
-		if ctx.Err() == nil {
-			s.b.log.WarnContext(ctx, "cache not exported", "ref", out.Ref, "duration", out.Duration, "error", err)
-		}
-		return out
-	}
-	s.b.log.DebugContext(ctx, "cache exported", "ref", out.Ref, "duration", out.Duration)
-	return out
-}
-
-func (s *solver) solveExport(ctx context.Context, entry buildcache.Entry, imports []buildcache.Entry) error {
-	longest := s.r.Cache.ExportTimeout
-	if longest <= 0 {
-		longest = buildcache.DefaultExportTimeout
-	}
-	ctx, cancelTimeout := context.WithTimeoutCause(ctx, longest, fmt.Errorf("not done within %s", longest))
-	defer cancelTimeout()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	opt, err := s.options(imports)
-	if err != nil {
-		return err
-	}
-	delete(opt.FrontendAttrs, "no-cache")
-	opt.Ref = identity.NewID()
-	opt.CacheExports = solveEntries([]buildcache.Entry{entry}, s.r.Insecure)
-	shown := make(map[digest.Digest]bool)
-	var failure string // of the export, which ignore-error keeps out of the answer
-	_, err = s.solve(ctx, opt, func(st *client.SolveStatus) {
-		for _, v := range st.Vertexes {
-			if rebuilt(v) {
-				cancel(errRebuilding)
-			}
-			if strings.HasPrefix(v.Name, exportPrefix) && v.Error != "" {
-				failure = firstLine(v.Error)
-			}
-		}
-		if part := only(st, exportPrefix, shown); part != nil {
-			s.display.show(part)
-		}
-	})
-	switch {
-	case ctx.Err() != nil && err != nil:
-		return context.Cause(ctx)
-	case err != nil:
-		return errors.New(oneLine(err))
-	case failure != "":
-		return errors.New(failure)
-	}
-	return nil
-}
-
 // rebuilt reports whether a vertex is a step that ran, not merely looked up:
 // without inputs, BuildKit tells of fetching layers only.
 func rebuilt(v *client.Vertex) bool {
 	return stepName.MatchString(v.Name) && !isBase(v.Name) && v.Completed != nil && !v.Cached && len(v.Inputs) > 0
+}
+
+// imported returns the references of the policy's imports that were used, in
+// order.
+func (s *solver) imported(usable []buildcache.Entry) []string {
+	var out []string
+	for _, policy := range s.r.cache().Imports(s.platform) {
+		for _, e := range usable {
+			if e.Attrs["ref"] == policy.Attrs["ref"] {
+				out = append(out, e.Attrs["ref"])
+				break
+			}
+		}
+	}
+	return out
+}
+
+// unlearned tells, once, that builds of other processes will not know what this
+// one found out.
+func (s *solver) unlearned(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil {
+		s.b.exports.untold.Do(func() { s.b.log.WarnContext(ctx, "what builds learn is not kept", "error", err) })
+	}
+}
+
+// sourceSecrets are those that BuildKit uses to look for sources, by the names it
+// gives them. Steps do not run in an export, so theirs stay here.
+func sourceSecrets(all map[string][]byte) map[string][]byte {
+	out := maps.Clone(all)
+	maps.DeleteFunc(out, func(id string, _ []byte) bool {
+		return !strings.HasPrefix(id, "GIT_AUTH_") && !strings.HasPrefix(id, "HTTP_AUTH_")
+	})
+	return out
 }

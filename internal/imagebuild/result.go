@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/explain"
 )
 
@@ -46,9 +47,16 @@ type Part struct {
 
 // CacheExport says how the export of the cache went. An image is good without.
 type CacheExport struct {
-	Ref      string
-	Err      error // why there is no new cache; nil when there is
-	Duration time.Duration
+	Ref     string
+	Err     error  // why there is no new cache; nil when there is, or will be
+	Skipped string // why none was tried, in words; empty: one was
+	// Background says that the build did not wait for the end: Err, Bytes and the
+	// whole Duration are known to Options.Observe and Close only.
+	Background bool
+	Form       buildcache.Form // in which the cache was written last
+	Waited     time.Duration   // for other exports to the registry, part of Duration
+	Duration   time.Duration   // zero when none was tried
+	Bytes      int64           // sent, as far as BuildKit tells
 }
 
 // metadata turns the exporter's answers into buildx's form: values that are

@@ -43,6 +43,8 @@ func isBase(name string) bool { return strings.Contains(name, "] FROM ") }
 type recorder struct {
 	order []digest.Digest
 	seen  map[digest.Digest]*client.Vertex
+	// importing is when caches began and ceased to be imported.
+	importing struct{ from, to time.Time }
 }
 
 func newRecorder() *recorder { return &recorder{seen: make(map[digest.Digest]*client.Vertex)} }
@@ -50,6 +52,7 @@ func newRecorder() *recorder { return &recorder{seen: make(map[digest.Digest]*cl
 func (r *recorder) add(s *client.SolveStatus) {
 	for _, v := range s.Vertexes {
 		if !stepName.MatchString(v.Name) {
+			r.addImport(v)
 			continue
 		}
 		old, ok := r.seen[v.Digest]
@@ -61,6 +64,18 @@ func (r *recorder) add(s *client.SolveStatus) {
 			continue
 		}
 		r.seen[v.Digest] = v
+	}
+}
+
+func (r *recorder) addImport(v *client.Vertex) {
+	if !strings.HasPrefix(v.Name, importPrefix) || v.Started == nil || v.Completed == nil {
+		return
+	}
+	if from := r.importing.from; from.IsZero() || v.Started.Before(from) {
+		r.importing.from = *v.Started
+	}
+	if v.Completed.After(r.importing.to) {
+		r.importing.to = *v.Completed
 	}
 }
 

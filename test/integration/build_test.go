@@ -43,7 +43,13 @@ func needBuildHost(t *testing.T) *buildHost {
 	registry := rig.NeedRegistry(t, rig.RegistryOptions{})
 	daemon := rig.NeedBuildkitd(t, rig.BuildkitdOptions{Mirror: images.Addr(), Insecure: []string{registry.Addr()}})
 	setup := needBuilder(t, buildxsetup.Config{Hosts: daemon.Addr(), Name: "dockless", Timeout: 20 * time.Second, DockerConfig: t.TempDir()})
-	return &buildHost{Builder: imagebuild.New(setup, buildLog(t), imagebuild.Options{}), setup: setup, daemon: daemon, registry: registry.Addr()}
+	h := &buildHost{Builder: imagebuild.New(setup, buildLog(t), imagebuild.Options{}), setup: setup, daemon: daemon, registry: registry.Addr()}
+	t.Cleanup(func() {
+		if err := h.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Errorf("closing the builder: %v", err)
+		}
+	})
+	return h
 }
 
 // build builds and returns the result with what was shown.
@@ -162,7 +168,7 @@ func TestAnEmptyBuilderTakesTheStepsFromTheRegistry(t *testing.T) {
 	h := needBuildHost(t)
 	r := imagebuild.Request{
 		Context: shop(t), Tags: []string{h.registry + "/shop:1"}, Push: true, Secrets: []imagebuild.Secret{token()},
-		Cache: buildcache.Policy{Repo: h.registry + "/cache", Branch: "refs/heads/main", DefaultBranch: "main"},
+		Cache: buildcache.Policy{Repo: h.registry + "/cache", Branch: "refs/heads/main", DefaultBranch: "main", Mode: buildcache.ModeSync},
 	}
 	cold, _ := h.build(t, r)
 	if cold.Export == nil || cold.Export.Err != nil || cold.Export.Ref != h.registry+"/cache/shop:main" {
@@ -245,7 +251,7 @@ func TestACacheRegistryThatDiesInBetweenDoesNotFailTheBuild(t *testing.T) {
 	}})
 	r := imagebuild.Request{
 		Context: shop(t), Tags: []string{h.registry + "/shop:1"}, Push: true, Secrets: []imagebuild.Secret{token()},
-		Cache: buildcache.Policy{Repo: cache.Addr() + "/cache", Branch: "main"},
+		Cache: buildcache.Policy{Repo: cache.Addr() + "/cache", Branch: "main", Mode: buildcache.ModeSync},
 	}
 	h.build(t, r)
 	h.empty(t)
