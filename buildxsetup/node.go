@@ -101,7 +101,9 @@ func (t *tlsFiles) config() (*tls.Config, error) {
 }
 
 // Client opens a client of the node's buildkitd; the caller closes it. Nothing
-// is sent before its first use, so an unreachable node shows there.
+// is sent before its first use, so an unreachable node shows there. When ctx has a
+// span, the calls of the client are spans of the same trace, and so are those that a
+// buildkitd makes which has a collector: BuildKit's client looks for one.
 func (n Node) Client(ctx context.Context) (*client.Client, error) {
 	var opts []client.ClientOpt
 	if n.tls != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/shlex"
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -20,6 +21,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/imagelayout"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/registryauth"
+	"github.com/dockless-ci/dockless/internal/span"
 )
 
 // dockerTasks are the built-ins that build and push images.
@@ -271,7 +273,9 @@ func (d *dockerStep) push(ctx context.Context) error {
 	return end()
 }
 
-func (d *dockerStep) pushOne(ctx context.Context, name string, out io.Writer) error {
+func (d *dockerStep) pushOne(ctx context.Context, name string, out io.Writer) (err error) {
+	ctx, s := span.Start(ctx, "push", attribute.String("container.image.name", name))
+	defer func() { s.End(err) }()
 	digest, err := d.layout().Push(ctx, name, imagelayout.PushOptions{Auth: d.auth, Insecure: d.x.docker.insecure})
 	if errors.Is(err, imagelayout.ErrNotFound) {
 		docker, lerr := d.env.look("docker")

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/span"
 	"github.com/dockless-ci/dockless/runner/internal/process"
 	"github.com/dockless-ci/dockless/runner/internal/vars"
 )
@@ -37,14 +39,16 @@ func (e environment) list() []string {
 // stepEnvironment makes the environment of a native script: what the agent was
 // started with, the step's own entries, then the plain variables, which win
 // (language §3.4). Secrets come in through the step's entries only. In container c
-// it lies on top of what the image says, and nothing of the agent's is in it.
-func (x *execution) stepEnvironment(c *container, step map[string]string) environment {
+// it lies on top of what the image says, and nothing of the agent's is in it. Either
+// way the step finds in it where in the trace of the job it is, as ctx says.
+func (x *execution) stepEnvironment(ctx context.Context, c *container, step map[string]string) environment {
 	env := make(environment, len(x.cfg.Environment)+len(step)+64)
 	if c != nil {
 		maps.Copy(env, c.env)
 	} else {
 		x.inherit(env)
 	}
+	maps.Copy(env, span.Environment(ctx))
 	for name, value := range step {
 		if name != "" && !strings.ContainsAny(name, "=\x00") {
 			env[name] = strings.ReplaceAll(x.expand(strings.TrimSpace(value)), "\x00", "")

@@ -18,6 +18,7 @@ import (
 func (x *execution) initialize(ctx context.Context, problems []string) bool {
 	n := x.child(job.NewRecordID(), "Initialize job", "JobExtension_Init")
 	n.start()
+	ctx, s := startSpan(ctx, "Initialize job")
 	n.print("##[section]Starting: Initialize job")
 	for _, p := range problems {
 		n.warning(p)
@@ -36,6 +37,7 @@ func (x *execution) initialize(ctx context.Context, problems []string) bool {
 		x.merge(job.Failed)
 	}
 	n.print("##[section]Finishing: Initialize job")
+	endSpan(s, n, result)
 	n.complete(result, "")
 	if result == job.Succeeded {
 		for _, e := range x.entries {

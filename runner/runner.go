@@ -124,6 +124,7 @@ func (x *execution) watchGrace(ctx context.Context, end context.CancelCauseFunc)
 func (x *execution) run(ctx context.Context) (Outcome, error) {
 	x.node = x.newNode(x.m.JobID.Record(), job.TypeJob, x.m.JobDisplayName, x.m.JobName, 0)
 	hintProblems := x.registerSecrets()
+	ctx, s := x.startSpan(ctx)
 	x.log.InfoContext(ctx, "job started", "steps", len(x.m.Steps))
 	x.node.start()
 	began := time.Now()
@@ -137,6 +138,7 @@ func (x *execution) run(ctx context.Context) (Outcome, error) {
 		x.node.error(stop)
 	}
 	out := x.outcome()
+	endSpan(s, x.node, out.Result)
 	x.node.complete(out.Result, "")
 	x.log.InfoContext(ctx, "job ended", "result", out.Result, "duration", time.Since(began))
 	return out, nil
@@ -187,6 +189,7 @@ func (x *execution) finalize(ctx context.Context) {
 	}
 	n := x.child(job.NewRecordID(), "Finalize Job", "JobExtension_Final")
 	n.start()
+	ctx, s := startSpan(ctx, "Finalize Job")
 	n.print("##[section]Starting: Finalize Job")
 	result := job.Succeeded
 	fail := func(err error) {
@@ -209,6 +212,7 @@ func (x *execution) finalize(ctx context.Context) {
 	fail(x.endContainers())
 	fail(x.folders.emptyTemp())
 	n.print("##[section]Finishing: Finalize Job")
+	endSpan(s, n, result)
 	n.complete(result, "")
 }
 

@@ -12,9 +12,11 @@ import (
 	"sync"
 
 	"github.com/google/shlex"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/span"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -155,6 +157,9 @@ func (x *execution) service(c job.Container) (podmanrun.Service, error) {
 // event writes what happens to a service into the log.
 func (a *attempt) event(e podmanrun.Event) {
 	text := string(e.Kind)
+	if e.Kind != podmanrun.EventPulling { // of which there are many
+		span.Event(a.ctx, "service "+text, attribute.String("dockless.service", e.Service))
+	}
 	if e.Text != "" {
 		text += ": " + e.Text
 	}

@@ -111,6 +111,7 @@ func (x *execution) admit(ctx context.Context, e *entry) bool {
 // perform runs an entry that was admitted and completes its record.
 func (x *execution) perform(ctx context.Context, e *entry) {
 	n := e.node
+	ctx, s := e.startSpan(ctx)
 	n.print("##[section]Starting: " + e.name)
 	if e.header {
 		for _, line := range e.task.header(e.step.Reference) {
@@ -126,6 +127,7 @@ func (x *execution) perform(ctx context.Context, e *entry) {
 	}
 	e.closeDetails(result)
 	e.closeAccount()
+	endSpan(s, n, result)
 	n.print("##[section]Finishing: " + e.name)
 	n.complete(result, "")
 }

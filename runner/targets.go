@@ -105,6 +105,6 @@ func (a *attempt) place() (err error) {
 	for name, value := range a.in {
 		a.in[name] = translate(value)
 	}
-	a.env = x.stepEnvironment(a.where, a.step.Environment)
+	a.env = x.stepEnvironment(a.ctx, a.where, a.step.Environment)
 	return nil
 }

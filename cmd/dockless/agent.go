@@ -22,8 +22,10 @@ import (
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
+	"github.com/dockless-ci/dockless/internal/metrics"
 	"github.com/dockless-ci/dockless/internal/preempt"
 	"github.com/dockless-ci/dockless/internal/registryauth"
+	"github.com/dockless-ci/dockless/internal/telemetry"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
 )
@@ -40,6 +42,9 @@ type agentSettings struct {
 	job        jobSettings
 	notice     preempt.Config
 	log        logging.Config
+
+	telemetry telemetry.Config
+	metrics   metrics.Config
 }
 
 func (s *agentSettings) load() error {
@@ -47,7 +52,7 @@ func (s *agentSettings) load() error {
 		s.build.Home = home
 	}
 	// The runner checks its own settings once it has all of them.
-	return s.loadSignIn(&s.build, &s.podman, &s.job, &s.notice, unchecked{&s.runner})
+	return s.loadSignIn(&s.build, &s.podman, &s.job, &s.notice, &s.telemetry, &s.metrics, unchecked{&s.runner})
 }
 
 func newAgentCommand() *cobra.Command {
@@ -118,6 +123,16 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	defer in.close()
 	s.hideCredential(ctx, in, log)
 	s.runner.Registries = in.registries
+	pages, err := metrics.Listen(ctx, s.metrics, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pages.Close()) }()
+	ctx, stopTelemetry, err := startTelemetry(ctx, s.telemetry, log)
+	if err != nil {
+		return err
+	}
+	defer stopTelemetry()
 	health, err := openHealth(s.job.ProbeFile, s.build.Timeout)
 	if err != nil {
 		return err
@@ -126,6 +141,9 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 
 	s.build.StateDir = filepath.Join(s.agent.StateDir, "buildkit")
 	settings := workshopSettings{build: s.build, podman: s.podman, needBuilder: true, wantPodman: true, state: filepath.Join(s.agent.StateDir, "builds")}
+	if pages != nil {
+		settings.metrics = metrics.New(version)
+	}
 	shop, err := settings.open(ctx, log)
 	if err != nil {
 		return err
@@ -136,7 +154,11 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	run := &jobRunner{settings: s, shop: shop, log: log}
 	var last lastResult
 	deps := in.deps(s.agentDeps(log))
-	deps.Health, deps.Capabilities, deps.JobEnded = health.agent(), shop.capabilities(ctx, cdi.Dirs(), log), last.set
+	deps.Health = health.agent()
+	if shop.metrics != nil {
+		deps.Health = (&agentStates{metrics: shop.metrics}).observe(deps.Health)
+	}
+	deps.Capabilities, deps.JobEnded = shop.capabilities(ctx, cdi.Dirs(), log), last.set
 	a, err := agent.New(s.agent, run.run, deps)
 	if err != nil {
 		return usageError{err}
@@ -156,6 +178,13 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 		health.watch(over, shop, log)
 		return nil
 	})
+	if shop.metrics != nil {
+		g.Go(func() error { return pages.Run(over, shop.metrics.Pages()) })
+		g.Go(func() error {
+			watchDisks(over, shop.builder, shop.metrics)
+			return nil
+		})
+	}
 	g.Go(func() error {
 		keepBeside(over, a, s, log)
 		return nil
@@ -275,7 +304,9 @@ func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.
 	if err != nil {
 		return "", err
 	}
+	began := time.Now()
 	outcome, err := r.Run(ctx, m, c.Reporter)
+	j.shop.metrics.Job(outcome.Result, time.Since(began))
 	warnIf(ctx, j.log, "cannot give memory back", releaseMemory())
 	return outcome.Result, err
 }

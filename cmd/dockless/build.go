@@ -21,6 +21,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/internal/registryauth"
+	"github.com/dockless-ci/dockless/internal/telemetry"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -82,8 +83,11 @@ is down never fails a build.`,
 }
 
 func runBuild(cmd *cobra.Command, f *buildFlags, dir string) (err error) {
-	var settings jobSettings
-	if err := loadSettings(&settings); err != nil {
+	var (
+		settings jobSettings
+		spans    telemetry.Config
+	)
+	if err := loadSettings(&settings, &spans); err != nil {
 		return err
 	}
 	ctx := cmd.Context()
@@ -108,6 +112,11 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) (err error) {
 		return err
 	}
 	log := logging.New(cmd.ErrOrStderr(), quieter(logConfig))
+	ctx, stopTelemetry, err := startTelemetry(ctx, spans, log)
+	if err != nil {
+		return err
+	}
+	defer stopTelemetry()
 	clouds, err := openRegistries(log)
 	if err != nil {
 		return err

@@ -14,8 +14,10 @@ import (
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/logging"
+	"github.com/dockless-ci/dockless/internal/metrics"
 	"github.com/dockless-ci/dockless/internal/preempt"
 	"github.com/dockless-ci/dockless/internal/registryauth"
+	"github.com/dockless-ci/dockless/internal/telemetry"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
 )
@@ -38,6 +40,8 @@ func settingsSections() []settingsSection {
 		{"BuildKit", "Read by every command that builds.", &buildxsetup.Config{}},
 		{"Podman", "Read by every command that starts containers.", &podmanrun.Config{}},
 		{"Builds and health", "Read by `dockless agent`, `replay` and `build`.", &jobSettings{}},
+		{"Traces", "Read by `dockless agent`, `replay` and `build`, under OpenTelemetry's own names. All its other variables, such as `OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_…` and `OTEL_EXPORTER_OTLP_CERTIFICATE`, have their usual meaning (see [metrics.md](metrics.md)).", &telemetry.Config{}},
+		{"Metrics", "Read by `dockless agent`; [metrics.md](metrics.md) lists them.", &metrics.Config{}},
 		{"Log", "The program's own log, on standard error.", &logging.Config{}},
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/probe"
@@ -151,14 +153,17 @@ func judge(ctx context.Context, s *probe.Slot, reason probe.Reason, name string,
 	s.Set(probe.Ready, probe.ReasonIdle)
 }
 
-// pingBuilder reports the first node that does not answer.
+// pingBuilder asks all nodes at once and reports the first that does not answer.
 func (w *workshop) pingBuilder(ctx context.Context) error {
+	var g errgroup.Group
 	for _, n := range w.builder.Nodes {
-		if _, err := n.Ping(ctx); err != nil {
+		g.Go(func() error {
+			_, err := n.Ping(ctx)
+			w.metrics.NodeUp(n.Name, err == nil)
 			return err
-		}
+		})
 	}
-	return nil
+	return g.Wait()
 }
 
 // warnIf logs an error that changes nothing for anybody.

@@ -15,6 +15,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/metrics"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
 )
@@ -43,6 +44,7 @@ type workshop struct {
 	images  *imagebuild.Builder  // on builder; nil when that is
 	podman  *podmanrun.Client    // nil: services fail with a hint
 	log     *slog.Logger
+	metrics *metrics.Metrics // of what is done with both; nil: nobody asks
 }
 
 // workshopSettings say how a workshop is opened. A part that was named and does
@@ -52,12 +54,13 @@ type workshopSettings struct {
 	podman                  podmanrun.Config
 	needBuilder, wantPodman bool
 	// state is where builds keep what they learn; empty keeps it in memory.
-	state string
+	state   string
+	metrics *metrics.Metrics // nil: nobody asks
 }
 
 // open opens both parts at the same time.
 func (s workshopSettings) open(ctx context.Context, log *slog.Logger) (_ *workshop, err error) {
-	w := &workshop{log: log}
+	w := &workshop{log: log, metrics: s.metrics}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close(ctx))
@@ -74,7 +77,7 @@ func (s workshopSettings) open(ctx context.Context, log *slog.Logger) (_ *worksh
 				return nil
 			}
 			if err == nil {
-				w.images = imagebuild.New(w.builder, log, imagebuild.Options{StateDir: s.state})
+				w.images = imagebuild.New(w.builder, log, imagebuild.Options{StateDir: s.state, Observe: s.metrics.Build})
 			}
 			return err
 		})
@@ -121,7 +124,7 @@ func closeImages(ctx context.Context, b *imagebuild.Builder, log *slog.Logger) {
 // equip gives a runner's settings the parts of the workshop.
 func (w *workshop) equip(c *runner.Config) {
 	c.Podman, c.Builder = w.podman, w.images
-	c.Environment = append(c.Environment, os.Environ()...)
+	c.Environment = append(c.Environment, inherited()...)
 	if w.builder != nil {
 		// Scripts that call buildx use the same builder, whatever is current.
 		c.Environment = append(c.Environment, w.builder.Environment()...)

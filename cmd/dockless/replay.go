@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -171,7 +172,7 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 		return err
 	}
 	// Steps get what they need as variables, not what this shell happens to hold.
-	if err := hideSecrets(append(secretNames(&s.agent), f.secretsTaken()...)); err != nil {
+	if err := hideSecrets(slices.Concat(secretNames(&s.agent), s.concealTelemetry(), f.secretsTaken())); err != nil {
 		return err
 	}
 	file, err := createReport(f.report)
@@ -182,6 +183,11 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 		defer func() { err = errors.Join(err, file.Close()) }()
 	}
 	log := logging.New(cmd.ErrOrStderr(), quieter(s.log))
+	ctx, stopTelemetry, err := startTelemetry(ctx, s.telemetry, log)
+	if err != nil {
+		return err
+	}
+	defer stopTelemetry()
 	screen, err := newDisplay(f.output, cmd.OutOrStdout())
 	if err != nil {
 		return err
@@ -216,7 +222,7 @@ func (s *agentSettings) loadReplay() error {
 	if home, err := os.UserHomeDir(); err == nil {
 		s.build.Home = home
 	}
-	return loadSettings(&s.log, &s.build, &s.podman, &s.job, unchecked{&s.runner})
+	return loadSettings(&s.log, &s.build, &s.podman, &s.job, &s.telemetry, unchecked{&s.runner})
 }
 
 // createReport makes the file of --report before anything runs, because a run

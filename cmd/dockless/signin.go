@@ -88,7 +88,7 @@ func (s *agentSettings) usesEntra() bool { return s.agent.UsesAzure() || s.regis
 // files are hidden by [agentSettings.hideCredential], which can say so when it
 // cannot be done.
 func (s *agentSettings) conceal() error {
-	s.runner.Hidden = secretFiles(&s.agent, &s.entra)
+	s.runner.Hidden = secretFiles(&s.agent, &s.entra, &s.telemetry)
 	names := secretNames(&s.agent, &s.entra)
 	if s.usesEntra() {
 		s.runner.Hidden = append(s.runner.Hidden, s.entra.Files()...)
@@ -99,7 +99,7 @@ func (s *agentSettings) conceal() error {
 			s.runner.Secrets = append(s.runner.Secrets, secret)
 		}
 	}
-	return hideSecrets(names)
+	return hideSecrets(append(names, s.concealTelemetry()...))
 }
 
 // signIn is how the agent gets into Azure DevOps.

@@ -16,10 +16,12 @@ import (
 	"github.com/moby/buildkit/identity"
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/span"
 )
 
 // Options say how a [Builder] works. The zero value remembers nothing beyond the
@@ -74,7 +76,9 @@ func (b *Builder) Close(ctx context.Context) error { return b.exports.close(ctx)
 // A failure in the Dockerfile is a [*DockerfileError], a node that cannot be
 // reached a [*buildxsetup.UnreachableError]. A cache registry that is down
 // neither fails nor holds up a build beyond the bounds of r.Cache.
-func (b *Builder) Build(ctx context.Context, r Request, p Progress) (_ *Result, err error) {
+func (b *Builder) Build(ctx context.Context, r Request, p Progress) (result *Result, err error) {
+	ctx, done := b.account(ctx, &r)
+	defer func() { done(result, err) }()
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
@@ -91,7 +95,7 @@ func (b *Builder) Build(ctx context.Context, r Request, p Progress) (_ *Result, 
 		return nil, err
 	}
 	why := b.inquire(ctx, &r)
-	result, err := s.build(ctx)
+	result, err = s.build(ctx)
 	why.conclude(ctx, result)
 	if closeErr := s.display.close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("showing progress: %w", closeErr)
@@ -229,12 +233,17 @@ func (s *solver) solveOnce(ctx context.Context, id string, imports []buildcache.
 }
 
 // solve runs one solve and hands every status to see.
-func (s *solver) solve(ctx context.Context, opt client.SolveOpt, see func(*client.SolveStatus)) (map[string]string, error) {
+func (s *solver) solve(ctx context.Context, opt client.SolveOpt, see func(*client.SolveStatus)) (_ map[string]string, err error) {
+	ctx, about := span.Start(ctx, "solve", attribute.String("dockless.node", s.node.Name), attribute.String("buildkit.ref", opt.Ref))
+	defer func() { about.End(err) }()
+	told := newVertices(ctx)
+	defer told.end(ctx)
 	statuses := make(chan *client.SolveStatus)
 	seen := make(chan struct{})
 	go func() {
 		defer close(seen)
 		for st := range statuses {
+			told.add(st)
 			see(st)
 		}
 	}()

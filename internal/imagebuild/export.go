@@ -11,8 +11,10 @@ import (
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/identity"
 	"github.com/opencontainers/go-digest"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/dockless-ci/dockless/internal/buildcache"
+	"github.com/dockless-ci/dockless/internal/span"
 )
 
 // queueFor is how long an export that is to go on behind its build waits for its
@@ -145,6 +147,8 @@ func (x *export) leave() bool {
 // run makes the export and books it.
 func (x *export) run(ctx context.Context, begun time.Time) {
 	out, s := &x.out, &x.s
+	ctx, about := span.Start(ctx, "export cache", attribute.String("dockless.cache", out.Ref), attribute.String("dockless.node", s.node.Name))
+	defer func() { about.End(out.Err) }()
 	ended := ctx // whose end is not the registry's fault
 	ctx, cancel := context.WithTimeoutCause(ctx, x.longest, fmt.Errorf("not done within %s", x.longest))
 	defer cancel()

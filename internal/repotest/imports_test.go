@@ -9,10 +9,10 @@ import (
 )
 
 // everyone may use these, except packages of layer 0.
-var everyone = []string{"internal/mask", "internal/retry", "internal/hint"}
+var everyone = []string{"internal/mask", "internal/retry", "internal/hint", "internal/span"}
 
 // layer0 imports nothing of ours.
-var layer0 = []string{"probe", "internal/mask", "internal/retry", "internal/hint", "internal/logging"}
+var layer0 = []string{"probe", "internal/mask", "internal/retry", "internal/hint", "internal/logging", "internal/span"}
 
 // arrows says what each folder may import besides everyone's. A folder's own
 // internal packages belong to it. A new arrow needs a decision record first.
@@ -34,6 +34,8 @@ var arrows = map[string][]string{
 	"internal/imagename":    nil,
 	"internal/buildkitconf": nil,
 	"internal/telemetry":    nil,
+	"internal/metrics":      {"internal/imagebuild", "internal/job"},
+	"internal/span":         nil,
 	"internal/capsule":      {"internal/job"},
 	"internal/artifactdir":  {"internal/job"},
 	"internal/dockerapi":    {"podmanrun"},

@@ -24,6 +24,12 @@ func TestTheManifestsRenderAndAreValid(t *testing.T) {
 			t.Errorf("the rendered manifests lack %q", want)
 		}
 	}
+	// One port, in the setting, for both kinds of scrapers, and through the policy.
+	for _, want := range []string{"value: :9464", "containerPort: 9464\n          name: metrics", "prometheus.io/port: \"9464\"", "- port: 9464"} {
+		if !bytes.Contains(rendered, []byte(want)) {
+			t.Errorf("the rendered manifests lack %q", want)
+		}
+	}
 	conform := conformer(t, root)
 	if out, err := conform(rendered); err != nil || !strings.Contains(out, "Invalid: 0, Errors: 0, Skipped: 0") {
 		t.Errorf("kubeconform: %v:\n%s", err, out)

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/buildkit/client"
+
+	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/internal/metrics"
+	"github.com/dockless-ci/dockless/internal/span"
+	"github.com/dockless-ci/dockless/internal/telemetry"
+)
+
+// diskPeriod is how often the size of the build caches is asked for, for the
+// metrics: buildkitd walks all of its records for it, which takes a large one
+// seconds, and a disk does not fill within minutes.
+const diskPeriod = 5 * time.Minute
+
+// otherHeaders hold credentials for collectors as well, of what we do not send.
+var otherHeaders = []string{"OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_LOGS_HEADERS"}
+
+// startTelemetry returns a context whose spans are sent, and what sends the rest of
+// them when the command ends. The spans of a command that somebody's own trace
+// started are below theirs (TRACEPARENT).
+func startTelemetry(ctx context.Context, c telemetry.Config, log *slog.Logger) (context.Context, func(), error) {
+	c.Version = version
+	t, err := telemetry.Start(ctx, c, log)
+	if err != nil {
+		return ctx, nil, usageError{err}
+	}
+	parent := span.Parent(ctx, os.Getenv(span.VariableParent), os.Getenv(span.VariableState))
+	return t.Context(ctx, parent), func() { t.Stop(ctx) }, nil
+}
+
+// concealTelemetry hides the credentials for the collector in the logs of jobs, and
+// returns the variables that hold them.
+func (s *agentSettings) concealTelemetry() []string {
+	s.runner.Secrets = append(s.runner.Secrets, s.telemetry.Secrets()...)
+	return append(secretNames(&s.telemetry), otherHeaders...)
+}
+
+// inherited is the environment that steps have from this process. The name of the
+// service is the agent's own: a step that sends spans is another one.
+func inherited() []string {
+	var out []string
+	for _, entry := range os.Environ() {
+		if !strings.HasPrefix(entry, "OTEL_SERVICE_NAME=") {
+			out = append(out, entry)
+		}
+	}
+	return out
+}
+
+// agentStates turns what the agent's loops report into the state of the metrics.
+type agentStates struct {
+	metrics *metrics.Metrics
+
+	mu                   sync.Mutex
+	open, busy, draining bool
+}
+
+// observe returns hooks that call those of h, too.
+func (a *agentStates) observe(h agent.Health) agent.Health {
+	out := h
+	out.Lock = func(held bool) {
+		h.Lock(held)
+		a.change(func() { a.busy = held })
+	}
+	out.Ready = func(open bool) {
+		h.Ready(open)
+		a.change(func() { a.open = open })
+	}
+	out.Draining = func() {
+		h.Draining()
+		a.change(func() { a.draining = true })
+	}
+	return out
+}
+
+func (a *agentStates) change(how func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	how()
+	state := metrics.Offline
+	switch {
+	case a.draining:
+		state = metrics.Draining
+	case a.busy:
+		state = metrics.Busy
+	case a.open:
+		state = metrics.Idle
+	}
+	a.metrics.AgentState(state)
+}
+
+// watchDisks keeps the metrics of the builder's disks, until ctx ends.
+func watchDisks(ctx context.Context, b *buildxsetup.Builder, m *metrics.Metrics) {
+	if b == nil || m == nil {
+		return
+	}
+	timer := time.NewTimer(settleTime) // not while the agent boots
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, n := range b.Inspect(ctx) {
+			if n.Err == nil { // else the watch over the builder says so
+				m.NodeDisk(n.Name, n.DiskUsed, diskCeiling(n.Workers), time.Now())
+			}
+		}
+		timer.Reset(diskPeriod)
+	}
+}
+
+// diskCeiling is the size that the last rule of a node's garbage collection leaves,
+// which none of those before it exempts anything from; zero when it has none.
+func diskCeiling(workers []buildxsetup.Worker) int64 {
+	var sum int64
+	for _, w := range workers {
+		var last client.PruneInfo
+		if len(w.GC) > 0 {
+			last = w.GC[len(w.GC)-1]
+		}
+		if last.MaxUsedSpace <= 0 {
+			return 0
+		}
+		sum += last.MaxUsedSpace
+	}
+	return sum
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"testing"
+
+	"github.com/moby/buildkit/client"
+
+	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/internal/metrics"
+)
+
+func TestTheStateInTheMetricsFollowsTheLoopsOfTheAgent(t *testing.T) {
+	m := metrics.New("1")
+	var calls int
+	h := (&agentStates{metrics: m}).observe(agent.Health{
+		Lock: func(bool) { calls++ }, Ready: func(bool) { calls++ }, Draining: func() { calls++ },
+	})
+	for _, step := range []struct {
+		what string
+		do   func()
+		want string
+	}{
+		{"at the start", func() {}, "offline"},
+		{"with a session", func() { h.Ready(true) }, "idle"},
+		{"with a job", func() { h.Lock(true) }, "busy"},
+		{"with a job, while the session is away", func() { h.Ready(false) }, "busy"},
+		{"after the job", func() { h.Ready(true); h.Lock(false) }, "idle"},
+		{"without a session", func() { h.Ready(false) }, "offline"},
+		{"while it drains", func() { h.Draining(); h.Lock(true) }, "draining"},
+	} {
+		step.do()
+		w := httptest.NewRecorder()
+		m.Pages().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+		now := regexp.MustCompile(`dockless_agent_state{state="(\w+)"} 1`).FindAllStringSubmatch(w.Body.String(), -1)
+		if len(now) != 1 || now[0][1] != step.want {
+			t.Errorf("%s: the agent is %q, want %s", step.what, now, step.want)
+		}
+	}
+	if calls != 8 {
+		t.Errorf("the hooks below were called %d times, want 8", calls)
+	}
+}
+
+func TestTheCeilingOfADiskIsThatOfTheLastRuleOfEachWorker(t *testing.T) {
+	worker := func(rules ...int64) (w buildxsetup.Worker) {
+		for _, most := range rules {
+			w.GC = append(w.GC, client.PruneInfo{MaxUsedSpace: most})
+		}
+		return w
+	}
+	for name, test := range map[string]struct {
+		workers []buildxsetup.Worker
+		want    int64
+	}{
+		"no worker":             {nil, 0},
+		"no rule":               {[]buildxsetup.Worker{worker()}, 0},
+		"several rules":         {[]buildxsetup.Worker{worker(5, 0, 9)}, 9},
+		"the last has no bound": {[]buildxsetup.Worker{worker(5, 0)}, 0},
+		"two workers":           {[]buildxsetup.Worker{worker(5), worker(7)}, 12},
+		"one without a bound":   {[]buildxsetup.Worker{worker(5), worker()}, 0},
+	} {
+		if got := diskCeiling(test.workers); got != test.want {
+			t.Errorf("%s: the ceiling is %d, want %d", name, got, test.want)
+		}
+	}
+}

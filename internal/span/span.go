@@ -1,0 +1,95 @@
+package span
+
+import (
+	"context"
+	"strings"
+	"unicode/utf8"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+)
+
+// scope names who made a span.
+const scope = "github.com/dockless-ci/dockless"
+
+// longestError bounds what a span says of an error, in bytes: a line, not a log.
+const longestError = 512
+
+// Span is a span that was started. The zero value is none.
+type Span struct{ span trace.Span }
+
+// root stands for a span that was not started here. It lets the first span find
+// its provider as all others do: in the context.
+type root struct {
+	noop.Span
+	provider trace.TracerProvider
+	parent   trace.SpanContext
+}
+
+func (r root) TracerProvider() trace.TracerProvider { return r.provider }
+func (r root) SpanContext() trace.SpanContext       { return r.parent }
+
+// With returns a context whose spans go to provider. They are below parent, which
+// another process started; an invalid one makes each of them a trace of its own.
+func With(ctx context.Context, provider trace.TracerProvider, parent trace.SpanContext) context.Context {
+	return trace.ContextWithSpan(ctx, root{provider: provider, parent: parent})
+}
+
+// Start starts a span below that of ctx. The caller ends it.
+func Start(ctx context.Context, name string, attributes ...attribute.KeyValue) (context.Context, Span) {
+	ctx, s := tracer(ctx).Start(ctx, name, trace.WithAttributes(attributes...))
+	return ctx, Span{s}
+}
+
+func tracer(ctx context.Context) trace.Tracer {
+	return trace.SpanFromContext(ctx).TracerProvider().Tracer(scope)
+}
+
+// Recorded reports whether anybody will see the spans below that of ctx, which is
+// to be asked before something is computed for them only.
+func Recorded(ctx context.Context) bool { return trace.SpanFromContext(ctx).IsRecording() }
+
+// Set adds attributes.
+func (s Span) Set(attributes ...attribute.KeyValue) {
+	if s.span != nil {
+		s.span.SetAttributes(attributes...)
+	}
+}
+
+// Fail marks the span as failed, for a reason of which the first line is kept.
+func (s Span) Fail(reason string) {
+	if s.span != nil {
+		s.span.SetStatus(codes.Error, line(reason))
+	}
+}
+
+// End ends the span, as failed when err is not nil.
+func (s Span) End(err error) {
+	if err != nil {
+		s.Fail(err.Error())
+	}
+	if s.span != nil {
+		s.span.End()
+	}
+}
+
+// Event notes on the span of ctx that something happened.
+func Event(ctx context.Context, name string, attributes ...attribute.KeyValue) {
+	trace.SpanFromContext(ctx).AddEvent(name, trace.WithAttributes(attributes...))
+}
+
+// line is the first line of text that says something, of bounded length.
+func line(text string) string {
+	text = strings.TrimSpace(text)
+	text, _, _ = strings.Cut(text, "\n")
+	if len(text) <= longestError {
+		return text
+	}
+	text = text[:longestError]
+	for !utf8.ValidString(text) && len(text) > longestError-utf8.UTFMax {
+		text = text[:len(text)-1]
+	}
+	return text + "…"
+}
