@@ -1,0 +1,67 @@
+package bake
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dockless-ci/dockless/internal/hint"
+)
+
+func TestFilesThatReachOutOfTheDirectoryNeedToBeAllowed(t *testing.T) {
+	base := t.TempDir()
+	work := filepath.Join(base, "work")
+	if err := os.MkdirAll(filepath.Join(work, "in"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(base, filepath.Join(work, "out-link")); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(work)
+	for name, c := range map[string]struct {
+		target string
+		set    []string
+		allow  []string
+		want   string // flags of the hint; empty is allowed
+	}{
+		"the directory":              {target: `"context": "in", "contexts": {"a": ".", "b": "docker-image://x", "c": "https://example.com/x.git"}, "output": ["type=local,dest=in/out"]`},
+		"its parent":                 {target: `"context": ".."`, want: "--allow fs.read=.."},
+		"a Dockerfile elsewhere":     {target: `"dockerfile": "/etc/Dockerfile"`, want: "--allow fs.read=/etc/Dockerfile"},
+		"a link out of it":           {target: `"context": "out-link"`, want: "--allow fs.read=out-link"},
+		"a file that is not there":   {target: `"output": ["type=tar,dest=../new/x.tar"]`, want: "--allow fs.write=../new/x.tar"},
+		"a secret":                   {target: `"secret": ["id=x,src=/etc/shadow", "id=../y", "id=env,env=HOME"]`, want: "--allow fs.read=../y --allow fs.read=/etc/shadow"},
+		"a layout":                   {target: `"contexts": {"a": "oci-layout:///var/layout:tag@sha256:0"}`, want: "--allow fs.read=/var/layout"},
+		"caches":                     {target: `"cache-from": ["type=local,src=/a"], "cache-to": ["type=local,dest=/b"]`, want: "--allow fs.read=/a --allow fs.write=/b"},
+		"keys and an agent":          {target: `"ssh": ["default", "key=/root/.ssh/id"]`, want: "--allow fs.read=/root/.ssh/id --allow ssh"},
+		"rights of steps":            {target: `"entitlements": ["security.insecure", "device=gpu"], "network": "host"`, want: "--allow device=gpu --allow network.host --allow security.insecure"},
+		"an output that removes":     {target: `"output": ["type=local,dest=in,mode=delete"]`, want: "--allow buildx.local.delete"},
+		"a name for a shell":         {target: `"context": "/it's"`, want: `--allow 'fs.read=/it'\''s'`},
+		"what flags allow":           {target: `"context": "..", "ssh": ["default"], "network": "host", "entitlements": ["device=gpu"]`, allow: []string{"fs=..", "ssh", "network.host", "device", "image.push=x"}},
+		"every file":                 {target: `"context": "/", "output": ["/out"]`, allow: []string{"fs=*"}},
+		"what is typed":              {target: `"secret": ["id=t"]`, set: []string{"*.output=type=local,dest=/out", "*.secret.t=src=/t", "*.entitlements=network.host", "*.cache-from=type=local,src=/c"}},
+		"a context that is typed":    {target: `"tags": []`, set: []string{"*.context=/"}, want: "--allow fs.read=/"},
+		"another place than allowed": {target: `"context": "/etcetera"`, allow: []string{"fs.read=/etc", "fs.write=/etcetera"}, want: "--allow fs.read=/etcetera"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan, err := resolveText(t, "b.json", `{"target": {"default": {`+c.target+`}}}`, Options{Set: c.set})
+			if err != nil {
+				t.Fatal(err)
+			}
+			access, err := ParseAccess(c.allow)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if err := plan.Check(access); err != nil {
+				_, got, _ = strings.Cut(strings.Join(hint.All(err), "\n"), "add ")
+			}
+			if got != c.want {
+				t.Errorf("missing = %q, want %q", got, c.want)
+			}
+		})
+	}
+	if _, err := ParseAccess([]string{"everything"}); err == nil {
+		t.Error("ParseAccess took a word that does not exist")
+	}
+}
