@@ -25,10 +25,11 @@ func TestAPlatformIsNativeWhenTheProcessorRunsIt(t *testing.T) {
 		{"arm64 with the variant that everybody leaves out", arm64, nil, "linux/arm64/v8", true},
 		{"arm on arm64", arm64, nil, "linux/arm/v7", true},
 		{"amd64 on arm64", arm64, nil, "linux/amd64", false},
-		{"another system", amd64, []string{"windows/amd64"}, "windows/amd64", false},
-		{"an emulated one that is pinned", amd64, []string{"linux/arm64"}, "linux/arm64", false},
+		{"another system", []string{"linux/amd64", "windows/amd64"}, nil, "windows/amd64", false},
+		{"an emulated one that is pinned", amd64, []string{"linux/arm64"}, "linux/arm64", true},
 		{"its own when another is pinned", amd64, []string{"linux/arm64"}, "linux/amd64", false},
-		{"no worker", nil, []string{"linux/amd64"}, "linux/amd64", false},
+		{"a pinned one without a worker", nil, []string{"linux/amd64"}, "linux/amd64", true},
+		{"no worker", nil, nil, "linux/amd64", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			n := Node{Pinned: test.pinned != nil, Platforms: parsed(t, test.pinned)}

@@ -25,10 +25,10 @@ stamps=$build/stamps
 # What the real components of the tests need. mmdebstrap makes the base images.
 packages="podman runc conmon netavark aardvark-dns containernetworking-plugins iptables
 fuse-overlayfs slirp4netns uidmap catatonit mmdebstrap git git-lfs ca-certificates openssl nodejs
-zip unzip bzip2 xz-utils 7zip gcc libc6-dev pkg-config libseccomp-dev"
+zip unzip bzip2 xz-utils 7zip gcc libc6-dev pkg-config libseccomp-dev qemu-user-static"
 # A program of each package that has one, to see quickly that all is there.
 programs="podman runc conmon iptables fuse-overlayfs slirp4netns newuidmap catatonit mmdebstrap git git-lfs openssl node npm
-zip unzip bzip2 xz 7zz gcc pkg-config
+zip unzip bzip2 xz 7zz gcc pkg-config qemu-aarch64-static qemu-x86_64-static
 /usr/lib/podman/netavark /usr/lib/podman/aardvark-dns /usr/lib/cni/bridge"
 # A Node that is not Debian's brings npm along and refuses Debian's.
 command -v npm >/dev/null || packages="$packages npm"

@@ -14,28 +14,24 @@ import (
 
 // account starts the span of a build of r. What it returns ends the span and tells
 // [Options].Observe.
-func (b *Builder) account(ctx context.Context, r *Request) (context.Context, func(*Result, error)) {
+func (b *Builder) account(ctx context.Context, r *Request) (context.Context, func(*Result, []string, error)) {
 	start := time.Now()
 	ctx, s := span.Start(ctx, "build", attribute.StringSlice("container.image.name", r.Tags), attribute.StringSlice("dockless.platforms", r.Platforms))
-	return ctx, func(result *Result, err error) {
-		e := Event{Build: result, Err: err, Took: time.Since(start)}
+	return ctx, func(result *Result, nodes []string, err error) {
+		e := Event{Build: result, Node: strings.Join(nodes, ","), Err: err, Took: time.Since(start)}
 		if err != nil {
 			e.Build = nil
 		}
 		if e.Build != nil {
-			e.Node, e.Took = result.Node, result.Stats.Duration
+			e.Took = result.Stats.Duration
 			s.Set(attribute.StringSlice("dockless.platforms", result.Platforms), attribute.String("dockless.node", result.Node),
 				attribute.String("container.image.id", result.Digest.String()),
 				attribute.Int("dockless.steps", result.Stats.Steps), attribute.Int("dockless.steps.cached", result.Stats.Cached))
 		}
 		s.End(err)
-		b.tell(e)
-	}
-}
-
-func (b *Builder) tell(e Event) {
-	if b.options.Observe != nil {
-		b.options.Observe(e)
+		if b.options.Observe != nil {
+			b.options.Observe(e)
+		}
 	}
 }
 

@@ -1,27 +1,19 @@
 package imagebuild
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/containerd/platforms"
-	"github.com/moby/buildkit/client"
-	"github.com/moby/buildkit/exporter/containerimage/exptypes"
-	"github.com/moby/buildkit/identity"
-	"github.com/opencontainers/go-digest"
+	"github.com/distribution/reference"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
-	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
-	"github.com/dockless-ci/dockless/internal/buildcache"
-	"github.com/dockless-ci/dockless/internal/hint"
-	"github.com/dockless-ci/dockless/internal/span"
 )
 
 // Options say how a [Builder] works. The zero value remembers nothing beyond the
@@ -57,6 +49,7 @@ type Builder struct {
 	options Options
 	dead    deadRegistries
 	exports *exports
+	fleet   fleet
 }
 
 // New returns a Builder on the nodes of b, which stays the caller's to close. The
@@ -73,225 +66,173 @@ func (b *Builder) Close(ctx context.Context) error { return b.exports.close(ctx)
 // be and the cache export has ended, well or not, or goes on behind it as r.Cache
 // says; ctx ends all of it promptly that Build waits for.
 //
-// A failure in the Dockerfile is a [*DockerfileError], a node that cannot be
-// reached a [*buildxsetup.UnreachableError]. A cache registry that is down
-// neither fails nor holds up a build beyond the bounds of r.Cache.
+// A failure in the Dockerfile is a [*DockerfileError], nodes that cannot be
+// reached a [*buildxsetup.UnreachableError]. A node that is lost in the middle is
+// replaced once. A cache registry that is down neither fails nor holds up a build
+// beyond the bounds of r.Cache.
 func (b *Builder) Build(ctx context.Context, r Request, p Progress) (result *Result, err error) {
 	ctx, done := b.account(ctx, &r)
-	defer func() { done(result, err) }()
+	var nodes []string
+	defer func() { done(result, nodes, err) }()
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	node, wanted, err := b.pick(&r)
+	w, err := b.newWork(ctx, &r)
 	if err != nil {
 		return nil, err
 	}
-	s, err := newSolver(ctx, b, node, &r, wanted)
-	if err != nil {
+	defer w.release()
+	for _, s := range w.shares {
+		nodes = append(nodes, s.node.Name)
+	}
+	if w.display, err = p.start(ctx); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.client.Close()) }()
-	if s.display, err = p.start(ctx); err != nil {
-		return nil, err
-	}
-	why := b.inquire(ctx, &r)
-	result, err = s.build(ctx)
+	why := b.inquire(ctx, w.r)
+	result, err = w.build(ctx)
 	why.conclude(ctx, result)
-	if closeErr := s.display.close(); err == nil && closeErr != nil {
+	if closeErr := w.display.close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("showing progress: %w", closeErr)
 	}
 	return result, err
 }
 
-// pick returns the node that builds r: the first that offers all its platforms.
-func (b *Builder) pick(r *Request) (buildxsetup.Node, []ocispecs.Platform, error) {
-	wanted, err := r.platforms()
-	if err != nil {
-		return buildxsetup.Node{}, nil, err
-	}
-	for _, n := range b.nodes {
-		if !slices.ContainsFunc(wanted, func(p ocispecs.Platform) bool { return !n.Offers(p) }) {
-			return n, wanted, nil
-		}
-	}
-	var offered []string
-	for _, n := range b.nodes {
-		for _, p := range n.Platforms {
-			offered = append(offered, platforms.FormatAll(p))
-		}
-	}
-	slices.Sort(offered)
-	return buildxsetup.Node{}, nil, hint.With(
-		fmt.Errorf("no node of builder %s builds for %s; they offer %s", b.name, strings.Join(r.Platforms, ","), strings.Join(slices.Compact(offered), ", ")),
-		"install an emulator on the node (binfmt_misc), or add a node of the platform to BUILDKIT_HOST")
+// work is one build: its parts, and what they have in common.
+type work struct {
+	b           *Builder
+	r           *Request
+	text        string // Dockerfile from a stream
+	names       []reference.Named
+	wanted      []ocispecs.Platform // empty: the node's own
+	annotations []annotation
+	secrets     map[string][]byte
+	shares      []assigned
+	display     *display
+	merger      *merger // nil when the one part is the image
 }
 
-// solver carries one build through its solves.
-type solver struct {
-	b        *Builder
-	node     buildxsetup.Node
-	client   *client.Client
-	r        *Request
-	wanted   []ocispecs.Platform
-	platform string // of the caches; empty for the node's own
-	secrets  map[string][]byte
-	display  *display
-	recorder *recorder
-}
-
-func newSolver(ctx context.Context, b *Builder, node buildxsetup.Node, r *Request, wanted []ocispecs.Platform) (*solver, error) {
-	s := &solver{b: b, node: node, r: r, wanted: wanted, recorder: newRecorder()}
-	names := make([]string, len(wanted))
-	for i, p := range wanted {
-		names[i] = platforms.FormatAll(p)
-	}
-	s.platform = strings.Join(names, ",")
+func (b *Builder) newWork(ctx context.Context, r *Request) (*work, error) {
+	w := &work{b: b, r: r}
 	var err error
-	if s.secrets, err = readSecrets(ctx, r.Secrets); err != nil {
+	if w.names, err = r.references(); err != nil {
+		return nil, err
+	}
+	if w.wanted, err = r.platforms(); err != nil {
+		return nil, err
+	}
+	if w.annotations, err = parseAnnotations(r.Annotations); err != nil {
+		return nil, err
+	}
+	if w.secrets, err = readSecrets(ctx, r.Secrets); err != nil {
 		return nil, err
 	}
 	if r.DockerfileText != nil {
-		if s.r, err = withText(r); err != nil {
+		if w.text, err = readText(r.DockerfileText); err != nil {
 			return nil, err
 		}
+		c := *r
+		c.DockerfileText = strings.NewReader(w.text)
+		w.r = &c
 	}
-	if s.client, err = node.Client(ctx); err != nil {
-		return nil, err
-	}
-	return s, nil
+	w.shares, err = b.assignTo(ctx, b.nodes, w.wanted, w.key())
+	return w, err
 }
 
-// build solves for the image and then for the cache.
-func (s *solver) build(ctx context.Context) (*Result, error) {
+// release gives the work's places in the counts of the fleet back.
+func (w *work) release() {
+	for _, s := range w.shares {
+		s.end()
+	}
+}
+
+// key is what builds have in common that use each other's cache.
+func (w *work) key() string { return cmp.Or(w.r.cache().Name, w.r.Context) }
+
+// build builds all parts side by side, puts them together, and exports the cache.
+func (w *work) build(ctx context.Context) (_ *Result, err error) {
 	start := time.Now()
-	known, err := s.known(ctx, slices.Concat(s.r.CacheFrom, s.r.cache().Imports(s.platform)))
+	if w.merger, err = newMerger(w, len(w.shares)); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, w.merger.close()) }()
+	for _, s := range w.shares {
+		w.warn(ctx, s.share)
+	}
+	parts, err := w.buildParts(ctx)
+	defer func() {
+		for _, p := range parts {
+			err = errors.Join(err, p.close())
+		}
+	}()
 	if err != nil {
-		return nil, failure(ctx, err, s.node, s.dockerfileName())
+		return nil, err
 	}
-	if s.r.NoCache {
-		known.usable = nil // asked all the same, because the export goes there
-	}
-	id := identity.NewID()
-	response, err := s.solveImage(ctx, id, known.usable)
-	if err != nil {
-		return nil, failure(ctx, err, s.node, s.dockerfileName())
-	}
-	result, err := s.result(id, response)
+	result, err := w.result(ctx, parts)
 	if err != nil {
 		return nil, err
 	}
 	result.Stats.Duration = time.Since(start)
-	for _, e := range known.usable {
-		if ref := e.Attrs["ref"]; ref != "" {
-			result.Imports = append(result.Imports, ref)
-		}
-	}
-	if err := s.keep(ctx, response); err != nil {
-		return nil, err
-	}
-	if export := s.r.cache().Export(s.platform); export.Type != "" {
-		result.Export = s.exportCache(ctx, export, known)
-		result.Stats.Export = result.Export.Duration
-	}
+	w.exportCaches(ctx, parts, result)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("building: %w", context.Cause(ctx))
 	}
 	return result, nil
 }
 
-// solveImage solves with cache imports and, when fetching a layer from one of
-// their registries is what went wrong, once more without that registry's.
-func (s *solver) solveImage(ctx context.Context, id string, imports []buildcache.Entry) (map[string]string, error) {
-	for {
-		response, err := s.solveOnce(ctx, id, imports)
-		if err == nil || ctx.Err() != nil {
-			return response, err
-		}
-		blamed := blamedFor(err, imports)
-		if blamed == "" {
-			return nil, err
-		}
-		s.b.log.WarnContext(ctx, "building again without the caches of a registry", "registry", blamed, "error", oneLine(err))
-		imports = slices.DeleteFunc(slices.Clone(imports), func(e buildcache.Entry) bool { return registryOf(e) == blamed })
+// warn says aloud what nobody asked for: that steps are emulated.
+func (w *work) warn(ctx context.Context, s share) {
+	for _, p := range s.emulated {
+		w.b.log.WarnContext(ctx, "building with an emulator, which takes several times as long", "platform", p, "node", s.node.Name)
+		w.display.say(fmt.Sprintf("[warning] %s is emulated on node %s: no node that answers runs it natively; add a native node to BUILDKIT_HOST", p, s.node.Name))
 	}
 }
 
-func (s *solver) solveOnce(ctx context.Context, id string, imports []buildcache.Entry) (map[string]string, error) {
-	opt, err := s.options(imports)
-	if err != nil {
-		return nil, err
+// buildParts returns the parts in the order of the shares, those that were built
+// also with an error. The first part that fails ends the others.
+func (w *work) buildParts(ctx context.Context) ([]*solver, error) {
+	parts := make([]*solver, len(w.shares))
+	if len(parts) == 1 {
+		var err error
+		parts[0], err = w.buildPart(ctx, 0)
+		return parts, err
 	}
-	opt.Ref = id
-	if opt.Exports, err = s.exports(); err != nil {
-		return nil, err
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var (
+		all   sync.WaitGroup
+		once  sync.Once
+		first error
+	)
+	for i := range parts {
+		all.Go(func() {
+			var err error
+			if parts[i], err = w.buildPart(ctx, i); err != nil {
+				once.Do(func() { first = err })
+				cancel(err)
+			}
+		})
 	}
-	opt.CacheExports = solveEntries(s.r.CacheTo, s.r.Insecure)
-	return s.solve(ctx, opt, func(st *client.SolveStatus) {
-		s.recorder.add(st)
-		s.display.show(calm(st))
-	})
+	all.Wait()
+	return parts, first
 }
 
-// solve runs one solve and hands every status to see.
-func (s *solver) solve(ctx context.Context, opt client.SolveOpt, see func(*client.SolveStatus)) (_ map[string]string, err error) {
-	ctx, about := span.Start(ctx, "solve", attribute.String("dockless.node", s.node.Name), attribute.String("buildkit.ref", opt.Ref))
-	defer func() { about.End(err) }()
-	told := newVertices(ctx)
-	defer told.end(ctx)
-	statuses := make(chan *client.SolveStatus)
-	seen := make(chan struct{})
-	go func() {
-		defer close(seen)
-		for st := range statuses {
-			told.add(st)
-			see(st)
+// exportCaches exports the cache of every part.
+func (w *work) exportCaches(ctx context.Context, parts []*solver, result *Result) {
+	exports := make([]*CacheExport, len(parts))
+	var all sync.WaitGroup
+	for i, s := range parts {
+		if export := s.r.cache().Export(s.platform); export.Type != "" {
+			all.Go(func() { exports[i] = s.exportCache(ctx, export, s.answers) })
 		}
-	}()
-	response, err := s.client.Solve(ctx, nil, opt, statuses)
-	<-seen
-	if err != nil {
-		return nil, err
 	}
-	return response.ExporterResponse, nil
-}
-
-// result reads what the exporters answered.
-func (s *solver) result(id string, response map[string]string) (*Result, error) {
-	named, err := s.r.references()
-	if err != nil {
-		return nil, err
-	}
-	steps := s.recorder.steps()
-	out := &Result{
-		Digest:   digest.Digest(response[exptypes.ExporterImageDigestKey]),
-		Node:     s.node.Name,
-		Metadata: metadata(response, s.b.name+"/"+s.node.Name+"/"+id),
-		Steps:    steps,
-		Stats:    count(steps),
-	}
-	for _, n := range named {
-		out.Names = append(out.Names, n.String())
-	}
-	for _, p := range s.wanted {
-		out.Platforms = append(out.Platforms, platforms.FormatAll(p))
-	}
-	if len(out.Platforms) == 0 && len(s.node.Platforms) > 0 {
-		out.Platforms = []string{platforms.FormatAll(s.node.Platforms[0])}
-	}
-	if _, ok := out.Metadata[exptypes.ExporterImageNameKey]; !ok && len(out.Names) > 0 && out.Digest != "" {
-		out.Metadata[exptypes.ExporterImageNameKey] = strings.Join(out.Names, ",")
-	}
-	return out, nil
-}
-
-func solveEntries(entries []buildcache.Entry, insecure []string) []client.CacheOptionsEntry {
-	out := make([]client.CacheOptionsEntry, 0, len(entries))
-	for _, e := range entries {
-		attrs := maps.Clone(e.Attrs)
-		if host := registryOf(e); host != "" && slices.Contains(insecure, host) {
-			attrs["registry.insecure"] = "true"
+	all.Wait()
+	for _, e := range exports {
+		if e == nil {
+			continue
 		}
-		out = append(out, client.CacheOptionsEntry{Type: e.Type, Attrs: attrs})
+		result.Stats.Export = max(result.Stats.Export, e.Duration)
+		if result.Export == nil || result.Export.Err == nil && e.Err != nil {
+			result.Export = e // one that failed is what people want to hear of
+		}
 	}
-	return out
 }

@@ -31,7 +31,7 @@ var errRebuilding = errors.New("the node has dropped a step's result in the mean
 // It imports what the first solve imported: steps that came from there are not on
 // the node as long as nobody needed their files.
 type export struct {
-	s        solver // with what the export may use
+	s        *solver // with what the export may use
 	entry    buildcache.Entry
 	registry string
 	imports  []buildcache.Entry
@@ -59,7 +59,7 @@ type export struct {
 // with the last request, and another try reads the files again.
 func (s *solver) exportCache(ctx context.Context, entry buildcache.Entry, known answers) *CacheExport {
 	x := &export{
-		s: *s, entry: entry, registry: registryOf(entry), imports: known.usable,
+		entry: entry, registry: registryOf(entry), imports: known.usable,
 		out: CacheExport{Ref: entry.Attrs["ref"]}, steps: s.recorder.steps(), done: make(chan struct{}),
 	}
 	policy, all := s.r.cache(), s.b.exports
@@ -82,9 +82,8 @@ func (s *solver) exportCache(ctx context.Context, entry buildcache.Entry, known 
 	if x.queue = x.longest; policy.Mode != buildcache.ModeSync {
 		x.queue = min(x.queue, queueFor)
 	}
-	x.s.secrets = sourceSecrets(s.secrets)
-	// The build's own client is closed with it. This sends nothing yet.
-	if x.s.client, err = s.node.Client(ctx); err != nil {
+	// The build's own client is closed with it.
+	if x.s, err = s.again(ctx); err != nil {
 		x.out.Err = fmt.Errorf("exporting the cache to %s: %w", x.out.Ref, err)
 		return &x.out
 	}
@@ -146,7 +145,7 @@ func (x *export) leave() bool {
 
 // run makes the export and books it.
 func (x *export) run(ctx context.Context, begun time.Time) {
-	out, s := &x.out, &x.s
+	out, s := &x.out, x.s
 	ctx, about := span.Start(ctx, "export cache", attribute.String("dockless.cache", out.Ref), attribute.String("dockless.node", s.node.Name))
 	defer func() { about.End(out.Err) }()
 	ended := ctx // whose end is not the registry's fault

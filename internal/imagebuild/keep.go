@@ -2,27 +2,18 @@ package imagebuild
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
-
-	"github.com/moby/buildkit/exporter/containerimage/exptypes"
-	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dockless-ci/dockless/internal/imagelayout"
 )
 
-// keep enters a built image in the request's layout.
-func (s *solver) keep(ctx context.Context, response map[string]string) error {
+// keep enters the image that one node built in the request's layout.
+func (s *solver) keep(ctx context.Context) error {
 	if s.r.Layout == "" {
 		return nil
 	}
-	raw, err := base64.StdEncoding.DecodeString(response[exptypes.ExporterImageDescriptorKey])
+	d, err := descriptor(s.response)
 	if err != nil {
-		return fmt.Errorf("keeping the image: %w", err)
-	}
-	var d ocispecs.Descriptor
-	if err := json.Unmarshal(raw, &d); err != nil {
 		return fmt.Errorf("keeping the image: %w", err)
 	}
 	named, err := s.r.references()

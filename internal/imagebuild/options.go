@@ -54,19 +54,17 @@ func readSecrets(ctx context.Context, list []Secret) (map[string][]byte, error) 
 	return out, nil
 }
 
-// withText returns r with its Dockerfile stream read, so that every solve of the
-// build sees it.
-func withText(r *Request) (*Request, error) {
-	text, err := io.ReadAll(io.LimitReader(r.DockerfileText, maxDockerfile+1))
+// readText reads a Dockerfile from a stream, so that every solve of the build sees
+// it.
+func readText(stream io.Reader) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(stream, maxDockerfile+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading the Dockerfile: %w", err)
+		return "", fmt.Errorf("reading the Dockerfile: %w", err)
 	}
 	if len(text) > maxDockerfile {
-		return nil, fmt.Errorf("reading the Dockerfile: it is larger than %d bytes", maxDockerfile)
+		return "", fmt.Errorf("reading the Dockerfile: it is larger than %d bytes", maxDockerfile)
 	}
-	c := *r
-	c.DockerfileText = strings.NewReader(string(text))
-	return &c, nil
+	return string(text), nil
 }
 
 // options returns what all solves of the build have in common.
@@ -104,6 +102,11 @@ func (s *solver) options(imports []buildcache.Entry) (client.SolveOpt, error) {
 	}
 	if err != nil {
 		return client.SolveOpt{}, fmt.Errorf("reading the Dockerfile: %w", err)
+	}
+	if s.merger != nil {
+		// All parts have the form of an image for several platforms, so that each
+		// output holds each platform apart and every step names its own.
+		opt.FrontendAttrs["multi-platform"] = "true"
 	}
 	return opt, nil
 }
@@ -205,6 +208,23 @@ func (s *solver) dockerfileName() string {
 
 // exports returns the exporters of the image solve.
 func (s *solver) exports() ([]client.ExportEntry, error) {
+	export := s.whole
+	if s.merger != nil {
+		export = func() ([]client.ExportEntry, error) { return s.merger.exports(s.number) }
+	}
+	out, err := export()
+	if err != nil {
+		return nil, err
+	}
+	for i, e := range out {
+		out[i].Output = s.noticed(e.Output)
+	}
+	annotate(out, s.annotations, s.wanted, s.merger != nil)
+	return out, nil
+}
+
+// whole returns the exporters of an image that one node builds all of.
+func (s *solver) whole() ([]client.ExportEntry, error) {
 	named, err := s.r.references()
 	if err != nil {
 		return nil, err
@@ -216,7 +236,7 @@ func (s *solver) exports() ([]client.ExportEntry, error) {
 	all := strings.Join(names, ",")
 	var out []client.ExportEntry
 	if s.r.Push {
-		out = append(out, s.pushes(named)...)
+		out = append(out, pushes(named, s.r.Insecure)...)
 	}
 	if s.r.Layout != "" {
 		if err := os.MkdirAll(s.r.Layout, 0o755); err != nil { //nolint:gosec // image content is no secret, and other users load it
@@ -254,19 +274,19 @@ func (s *solver) exports() ([]client.ExportEntry, error) {
 
 // pushes returns one exporter for the registries with TLS and one for those
 // without, because BuildKit knows the difference per exporter only.
-func (s *solver) pushes(named []reference.Named) []client.ExportEntry {
+func pushes(named []reference.Named, insecure []string) []client.ExportEntry {
 	groups := make(map[bool][]string)
 	for _, n := range named {
-		insecure := slices.Contains(s.r.Insecure, reference.Domain(n))
-		groups[insecure] = append(groups[insecure], n.String())
+		plain := slices.Contains(insecure, reference.Domain(n))
+		groups[plain] = append(groups[plain], n.String())
 	}
 	var out []client.ExportEntry
-	for _, insecure := range []bool{false, true} {
-		if len(groups[insecure]) == 0 {
+	for _, plain := range []bool{false, true} {
+		if len(groups[plain]) == 0 {
 			continue
 		}
-		attrs := map[string]string{"name": strings.Join(groups[insecure], ","), "push": "true", "oci-mediatypes": "true"}
-		if insecure {
+		attrs := map[string]string{"name": strings.Join(groups[plain], ","), "push": "true", "oci-mediatypes": "true"}
+		if plain {
 			attrs["registry.insecure"] = "true"
 		}
 		out = append(out, client.ExportEntry{Type: client.ExporterImage, Attrs: attrs})

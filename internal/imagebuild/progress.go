@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/util/progress/progressui"
@@ -19,8 +20,9 @@ type Progress struct {
 	// terminal and plain elsewhere. Plain lines fit a job's log.
 	Mode string
 	Out  io.Writer // nil shows nothing
-	// Observe, when set, is told every status as BuildKit sent it, in order. It
-	// must not block for long and must not keep or change what it is given.
+	// Observe, when set, is told every status as BuildKit sent it, in order and one
+	// at a time. With several nodes names and digests say whose a vertex is. It must
+	// not block for long and must not keep or change what it is given.
 	Observe func(*client.SolveStatus)
 }
 
@@ -28,6 +30,7 @@ type Progress struct {
 type display struct {
 	statuses chan *client.SolveStatus // closed by close
 	done     chan struct{}            // closed by the drawing goroutine
+	mu       sync.Mutex               // held while observe is told
 	observe  func(*client.SolveStatus)
 	err      error // set before done is closed
 }
@@ -52,10 +55,12 @@ func (p Progress) start(ctx context.Context) (*display, error) {
 	return d, nil
 }
 
-// show hands one status to the display.
+// show hands one status to the display. Several solves may do so at a time.
 func (d *display) show(s *client.SolveStatus) {
 	if d.observe != nil {
+		d.mu.Lock()
 		d.observe(s)
+		d.mu.Unlock()
 	}
 	select {
 	case d.statuses <- s:

@@ -1,15 +1,20 @@
 package imagebuild
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/explain"
@@ -22,7 +27,7 @@ type Result struct {
 	Digest    digest.Digest
 	Names     []string // tags in full
 	Platforms []string // what was built for
-	Node      string   // node that built
+	Node      string   // node that built; several with commas between
 	// Metadata is what --metadata-file holds, under buildx's keys.
 	Metadata map[string]any
 	Steps    []Step // in the order BuildKit told of them
@@ -57,6 +62,102 @@ type CacheExport struct {
 	Waited     time.Duration   // for other exports to the registry, part of Duration
 	Duration   time.Duration   // zero when none was tried
 	Bytes      int64           // sent, as far as BuildKit tells
+}
+
+// result reads what the exporters of the parts answered and puts their images
+// together.
+func (w *work) result(ctx context.Context, parts []*solver) (*Result, error) {
+	out := &Result{}
+	for _, n := range w.names {
+		out.Names = append(out.Names, n.String())
+	}
+	for _, p := range w.wanted {
+		out.Platforms = append(out.Platforms, platforms.FormatAll(p))
+	}
+	var nodes []string
+	for _, s := range parts {
+		steps := s.recorder.steps()
+		out.Steps = append(out.Steps, steps...)
+		part := Part{
+			Node: s.node.Name, Emulated: s.emulated, Retried: s.retried,
+			Digest: digest.Digest(s.response[exptypes.ExporterImageDigestKey]),
+		}
+		for _, p := range s.wanted {
+			part.Platforms = append(part.Platforms, platforms.FormatAll(p))
+		}
+		if len(part.Platforms) == 0 && len(s.node.Platforms) > 0 {
+			part.Platforms = []string{platforms.FormatAll(s.node.Platforms[0])}
+		}
+		if len(w.wanted) == 0 {
+			out.Platforms = append(out.Platforms, part.Platforms...)
+		}
+		out.Parts = append(out.Parts, part)
+		nodes = append(nodes, s.node.Name)
+		for _, e := range s.answers.usable {
+			if ref := e.Attrs["ref"]; ref != "" && !slices.Contains(out.Imports, ref) {
+				out.Imports = append(out.Imports, ref)
+			}
+		}
+	}
+	out.Node = strings.Join(nodes, ",")
+	out.Stats = count(out.Steps)
+	first := parts[0]
+	out.Metadata = metadata(first.response, w.b.name+"/"+first.node.Name+"/"+first.id)
+	out.Digest = out.Parts[0].Digest
+	if w.merger == nil {
+		if err := first.keep(ctx); err != nil {
+			return nil, err
+		}
+	} else if err := w.merge(ctx, parts, out); err != nil {
+		return nil, err
+	}
+	if _, ok := out.Metadata[exptypes.ExporterImageNameKey]; !ok && len(out.Names) > 0 && out.Digest != "" {
+		out.Metadata[exptypes.ExporterImageNameKey] = strings.Join(out.Names, ",")
+	}
+	return out, nil
+}
+
+// merge makes one image of the parts and enters it in the result.
+func (w *work) merge(ctx context.Context, parts []*solver, out *Result) error {
+	var index *assembled
+	if out.Digest != "" {
+		manifests := make([][]ocispecs.Descriptor, len(parts))
+		for i, s := range parts {
+			var err error
+			if manifests[i], err = s.manifests(ctx); err != nil {
+				return fmt.Errorf("putting the image together: %w", err)
+			}
+		}
+		var err error
+		if index, err = assemble(manifests, w.wanted, w.annotations); err != nil {
+			return err
+		}
+		raw, err := json.Marshal(index.Descriptor)
+		if err != nil {
+			return fmt.Errorf("describing the index: %w", err)
+		}
+		out.Digest = index.Digest
+		delete(out.Metadata, exptypes.ExporterImageConfigDigestKey) // one platform's
+		out.Metadata[exptypes.ExporterImageDigestKey] = index.Digest.String()
+		out.Metadata[exptypes.ExporterImageDescriptorKey] = json.RawMessage(raw)
+		var names []string
+		for _, n := range w.merger.pushed() {
+			names = append(names, n.String())
+		}
+		if len(names) == 0 {
+			names = out.Names
+		}
+		if delete(out.Metadata, exptypes.ExporterImageNameKey); len(names) > 0 {
+			out.Metadata[exptypes.ExporterImageNameKey] = strings.Join(names, ",")
+		}
+	}
+	if err := w.merger.finish(ctx, len(parts), index); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return fmt.Errorf("building: %w", err)
+	}
+	return nil
 }
 
 // metadata turns the exporter's answers into buildx's form: values that are

@@ -3,20 +3,16 @@
 package imagelayout
 
 import (
-	"archive/tar"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	"github.com/gofrs/flock"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -163,25 +159,46 @@ func (l Layout) Push(ctx context.Context, image string, o PushOptions) (digest.D
 	if err != nil {
 		return "", err
 	}
+	if err := l.PushAs(ctx, d, named, o); err != nil {
+		return "", err
+	}
+	return d.Digest, nil
+}
+
+// PushAs sends what d describes to a registry under a name.
+func (l Layout) PushAs(ctx context.Context, d ocispecs.Descriptor, named reference.Named, o PushOptions) error {
+	return pushing(ctx, named, o, func(ref name.Reference) error { return l.push(ctx, d, ref, o) })
+}
+
+// PutManifest gives a manifest or index a name in a registry whose repository
+// holds what it refers to.
+func PutManifest(ctx context.Context, manifest remote.Taggable, named reference.Named, o PushOptions) error {
+	return pushing(ctx, named, o, func(ref name.Reference) error {
+		return remote.Put(ref, manifest, remote.WithContext(ctx), remote.WithAuthFromKeychain(o.Auth))
+	})
+}
+
+// pushing lets push send to a registry and says what went wrong there.
+func pushing(ctx context.Context, named reference.Named, o PushOptions, push func(name.Reference) error) error {
 	var opts []name.Option
 	if slices.Contains(o.Insecure, reference.Domain(named)) {
 		opts = append(opts, name.Insecure)
 	}
 	ref, err := name.ParseReference(named.String(), opts...)
 	if err != nil {
-		return "", fmt.Errorf("pushing %s: %w", image, err)
+		return fmt.Errorf("pushing %s: %w", named, err)
 	}
-	err = l.push(ctx, d, ref, o)
+	err = push(ref)
 	for attempt := 1; attempt < pushAttempts && errors.Is(err, fs.ErrClosed) && ctx.Err() == nil; attempt++ {
-		err = l.push(ctx, d, ref, o)
+		err = push(ref)
 	}
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return "", advisePush(fmt.Errorf("pushing %s: %w", named, err), ref)
+		return advisePush(fmt.Errorf("pushing %s: %w", named, err), ref)
 	}
-	return d.Digest, nil
+	return nil
 }
 
 func (l Layout) push(ctx context.Context, d ocispecs.Descriptor, ref name.Reference, o PushOptions) error {
@@ -231,145 +248,5 @@ func advisePush(err error, ref name.Reference) error {
 	if refusal, ok := errors.AsType[*transport.Error](err); ok && (refusal.StatusCode == 401 || refusal.StatusCode == 403) {
 		return hint.With(err, "log in to %s, with docker login or the task Docker@2, under an account that may push", ref.Context().RegistryStr())
 	}
-	return err
-}
-
-// WriteArchive writes an image to w as the tar archive that `docker load` and
-// `podman load` read: an OCI layout with a manifest.json beside it. Of an image
-// for several platforms it takes the one for platform, where empty is this
-// machine's.
-func (l Layout) WriteArchive(ctx context.Context, image, platform string, w io.Writer) error {
-	d, named, err := l.find(image)
-	if err != nil {
-		return err
-	}
-	want := platforms.DefaultSpec()
-	if platform != "" {
-		if want, err = platforms.Parse(platform); err != nil {
-			return fmt.Errorf("loading %s: %q is no platform", image, platform)
-		}
-	}
-	if d, err = l.forPlatform(d, want); err != nil {
-		return fmt.Errorf("loading %s: %w", image, err)
-	}
-	if err := l.writeArchive(ctx, d, named, tar.NewWriter(w)); err != nil {
-		return fmt.Errorf("loading %s: %w", image, err)
-	}
-	return nil
-}
-
-// forPlatform returns the manifest for a platform out of an index.
-func (l Layout) forPlatform(d ocispecs.Descriptor, want ocispecs.Platform) (ocispecs.Descriptor, error) {
-	if !isIndex(d.MediaType) {
-		return d, nil
-	}
-	var index ocispecs.Index
-	if err := l.readJSON(d.Digest, &index); err != nil {
-		return d, err
-	}
-	match := platforms.Only(platforms.Normalize(want))
-	var best *ocispecs.Descriptor
-	for i, m := range index.Manifests {
-		if m.Platform == nil || m.Platform.OS == "unknown" || !match.Match(*m.Platform) {
-			continue // "unknown" is how attestations are marked
-		}
-		if best == nil || match.Less(*m.Platform, *best.Platform) {
-			best = &index.Manifests[i]
-		}
-	}
-	if best == nil {
-		return d, hint.With(fmt.Errorf("it was not built for %s", platforms.FormatAll(want)), "build it for this platform with --platform")
-	}
-	return *best, nil
-}
-
-func (l Layout) blob(d digest.Digest) string {
-	return filepath.Join(l.Dir, "blobs", d.Algorithm().String(), d.Encoded())
-}
-
-func (l Layout) readJSON(d digest.Digest, into any) error {
-	if err := d.Validate(); err != nil {
-		return err
-	}
-	data, err := os.ReadFile(l.blob(d))
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(data, into)
-}
-
-// dockerManifest is one entry of an archive's manifest.json.
-type dockerManifest struct {
-	Config   string
-	RepoTags []string
-	Layers   []string
-}
-
-func (l Layout) writeArchive(ctx context.Context, d ocispecs.Descriptor, named reference.Named, tw *tar.Writer) error {
-	var manifest ocispecs.Manifest
-	if err := l.readJSON(d.Digest, &manifest); err != nil {
-		return err
-	}
-	d.Annotations = map[string]string{annotationName: named.String(), ocispecs.AnnotationRefName: named.String()}
-	index := ocispecs.Index{MediaType: ocispecs.MediaTypeImageIndex, Manifests: []ocispecs.Descriptor{d}}
-	index.SchemaVersion = 2
-	docker := dockerManifest{Config: blobName(manifest.Config.Digest), RepoTags: []string{reference.FamiliarString(named)}}
-	blobs := []digest.Digest{d.Digest, manifest.Config.Digest}
-	for _, layer := range manifest.Layers {
-		docker.Layers = append(docker.Layers, blobName(layer.Digest))
-		blobs = append(blobs, layer.Digest)
-	}
-	slices.Sort(blobs)
-	for _, b := range slices.Compact(blobs) {
-		if err := l.writeBlob(ctx, tw, b); err != nil {
-			return err
-		}
-	}
-	for _, file := range []struct {
-		name    string
-		content any
-	}{
-		{ocispecs.ImageLayoutFile, ocispecs.ImageLayout{Version: ocispecs.ImageLayoutVersion}},
-		{ocispecs.ImageIndexFile, index},
-		{"manifest.json", []dockerManifest{docker}},
-	} {
-		data, err := json.Marshal(file.content)
-		if err != nil {
-			return err
-		}
-		if err := tw.WriteHeader(&tar.Header{Name: file.name, Mode: 0o644, Size: int64(len(data)), Typeflag: tar.TypeReg}); err != nil {
-			return err
-		}
-		if _, err := tw.Write(data); err != nil {
-			return err
-		}
-	}
-	return tw.Close()
-}
-
-func blobName(d digest.Digest) string {
-	return strings.Join([]string{"blobs", d.Algorithm().String(), d.Encoded()}, "/")
-}
-
-func (l Layout) writeBlob(ctx context.Context, tw *tar.Writer, d digest.Digest) (err error) {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err := d.Validate(); err != nil {
-		return err
-	}
-	f, err := os.Open(l.blob(d))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if err := tw.WriteHeader(&tar.Header{Name: blobName(d), Mode: 0o644, Size: info.Size(), Typeflag: tar.TypeReg}); err != nil {
-		return err
-	}
-	_, err = io.Copy(tw, f)
 	return err
 }

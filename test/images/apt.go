@@ -142,6 +142,33 @@ func aptSettings(ctx context.Context) (string, error) {
 	return strings.Join(append(lines, ""), "\n"), nil
 }
 
+// foreignApt makes package lists of another architecture in dir and returns the
+// settings by which apt-get uses them. The host's own lists stay as they are.
+func foreignApt(ctx context.Context, sources aptSources, dir, arch string) ([]string, error) {
+	for _, part := range []string{"lists/partial", "cache/archives/partial"} {
+		if err := os.MkdirAll(filepath.Join(dir, part), 0o755); err != nil { //nolint:gosec // apt's unprivileged user writes in them
+			return nil, fmt.Errorf("making package lists for %s: %w", arch, err)
+		}
+	}
+	list := filepath.Join(dir, "sources.list")
+	if err := os.WriteFile(list, []byte(sources.list), 0o644); err != nil { //nolint:gosec // apt's unprivileged user reads it
+		return nil, fmt.Errorf("making package lists for %s: %w", arch, err)
+	}
+	var settings []string
+	for _, s := range []string{
+		"APT::Architecture=" + arch, "APT::Architectures=" + arch, "Acquire::Languages=none",
+		"Dir::Etc::sourcelist=" + list, "Dir::Etc::sourceparts=/dev/null", "Dir::State::status=/dev/null",
+		"Dir::State::lists=" + filepath.Join(dir, "lists"), "Dir::Cache=" + filepath.Join(dir, "cache"),
+	} {
+		settings = append(settings, "-o", s)
+	}
+	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"update", "-q", "-o", "APT::Sandbox::User=root"}, settings...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("making package lists for %s: apt-get update: %w\n%s", arch, err, out)
+	}
+	return settings, nil
+}
+
 // addedCertificates returns the certificates that an administrator added to the
 // host, which Debian keeps apart from its own.
 func addedCertificates() (string, error) {

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"golang.org/x/sync/errgroup"
 
@@ -148,26 +147,31 @@ func (b *builder) timed(ctx context.Context, t todo, make func(context.Context, 
 }
 
 // makeBase makes an image that stands on nothing and pushes it.
-func (b *builder) makeBase(ctx context.Context, r recipe) (err error) {
+func (b *builder) makeBase(ctx context.Context, r recipe) error {
 	dir := filepath.Join(b.work, r.name)
 	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // apt's unprivileged user reads in it
 		return fmt.Errorf("making %s: %w", r.name, err)
 	}
-	var image v1.Image
+	var push func(name.Reference) error
 	if r.name == "busybox" {
-		image, err = makeBusybox(ctx, dir)
+		index, err := makeBusybox(ctx, b.sources, dir)
+		if err != nil {
+			return err
+		}
+		push = func(ref name.Reference) error { return remote.WriteIndex(ref, index, remote.WithContext(ctx)) }
 	} else {
-		image, err = makeDebian(ctx, b.sources, dir)
-	}
-	if err != nil {
-		return err
+		image, err := makeDebian(ctx, b.sources, dir)
+		if err != nil {
+			return err
+		}
+		push = func(ref name.Reference) error { return remote.Write(ref, image, remote.WithContext(ctx)) }
 	}
 	for _, tag := range r.tags {
 		ref, err := name.ParseReference(b.registry.Addr()+"/"+tag, name.Insecure)
 		if err != nil {
 			return fmt.Errorf("naming %s: %w", tag, err)
 		}
-		if err := remote.Write(ref, image, remote.WithContext(ctx)); err != nil {
+		if err := push(ref); err != nil {
 			return fmt.Errorf("pushing %s: %w", tag, err)
 		}
 	}

@@ -12,33 +12,65 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // hostArch is the architecture of the packages and images.
 const hostArch = runtime.GOARCH
 
-// makeBusybox makes an image of Debian's static busybox, in dir: one program
-// with a link for each of its commands.
-func makeBusybox(ctx context.Context, dir string) (v1.Image, error) {
-	program, err := downloadBusybox(ctx, dir)
+// busyboxArchs are the architectures of the busybox image. Tests build for the
+// one that is not the host's with an emulator.
+var busyboxArchs = []string{"amd64", "arm64"}
+
+// makeBusybox makes an index of images of Debian's static busybox, in dir: one
+// program with a link for each of its commands.
+func makeBusybox(ctx context.Context, sources aptSources, dir string) (v1.ImageIndex, error) {
+	own, err := downloadBusybox(ctx, filepath.Join(dir, hostArch), nil)
 	if err != nil {
 		return nil, err
 	}
-	list, err := exec.CommandContext(ctx, program, "--list").Output()
+	// The release has one configuration of busybox for all architectures, so the
+	// one that runs here speaks for the others.
+	list, err := exec.CommandContext(ctx, own, "--list").Output()
 	if err != nil {
 		return nil, fmt.Errorf("listing busybox's commands: %w", err)
 	}
-	layer := filepath.Join(dir, "busybox.tar")
-	if err := writeBusybox(layer, program, strings.Fields(string(list))); err != nil {
-		return nil, fmt.Errorf("packing busybox: %w", err)
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for _, arch := range busyboxArchs {
+		program := own
+		if arch != hostArch {
+			settings, err := foreignApt(ctx, sources, filepath.Join(dir, "apt"), arch)
+			if err != nil {
+				return nil, err
+			}
+			if program, err = downloadBusybox(ctx, filepath.Join(dir, arch), settings); err != nil {
+				return nil, err
+			}
+		}
+		layer := filepath.Join(dir, arch+".tar")
+		if err := writeBusybox(layer, program, strings.Fields(string(list))); err != nil {
+			return nil, fmt.Errorf("packing busybox for %s: %w", arch, err)
+		}
+		image, err := imageOf(layer, arch, v1.Config{Env: []string{searchPath}, Cmd: []string{"sh"}})
+		if err != nil {
+			return nil, err
+		}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
 	}
-	return imageOf(layer, v1.Config{Env: []string{searchPath}, Cmd: []string{"sh"}})
+	return index, nil
 }
 
-// downloadBusybox gets the package and returns the program's path.
-func downloadBusybox(ctx context.Context, dir string) (string, error) {
+// downloadBusybox gets the package into dir, which it makes, and returns the
+// program's path. Settings of apt choose another architecture than the host's.
+func downloadBusybox(ctx context.Context, dir string, settings []string) (string, error) {
+	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // apt's unprivileged user reads in it
+		return "", fmt.Errorf("getting busybox: %w", err)
+	}
+	download := append([]string{"apt-get", "download", "-q", "-o", "APT::Sandbox::User=root"}, settings...)
 	for _, args := range [][]string{
-		{"apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", "busybox-static"},
+		append(download, "busybox-static"),
 		{"sh", "-c", "dpkg-deb -x busybox-static_*.deb unpacked"},
 	} {
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)

@@ -58,11 +58,11 @@ func makeDebian(ctx context.Context, sources aptSources, dir string) (v1.Image, 
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("making debian: mmdebstrap: %w\n%s", err, out)
 	}
-	return imageOf(layer, v1.Config{Env: []string{searchPath}, Cmd: []string{"bash"}})
+	return imageOf(layer, hostArch, v1.Config{Env: []string{searchPath}, Cmd: []string{"bash"}})
 }
 
-// imageOf makes an image of one layer.
-func imageOf(layerTar string, config v1.Config) (v1.Image, error) {
+// imageOf makes an image of one layer for an architecture.
+func imageOf(layerTar, arch string, config v1.Config) (v1.Image, error) {
 	// zstd unpacks several times faster than gzip.
 	layer, err := tarball.LayerFromFile(layerTar, tarball.WithCompression(compression.ZStd), tarball.WithMediaType(types.OCILayerZStd))
 	if err != nil {
@@ -79,7 +79,7 @@ func imageOf(layerTar string, config v1.Config) (v1.Image, error) {
 		return nil, fmt.Errorf("packing %s: %w", layerTar, err)
 	}
 	file = file.DeepCopy()
-	file.OS, file.Architecture, file.Config = "linux", hostArch, config
+	file.OS, file.Architecture, file.Config = "linux", arch, config
 	image, err = mutate.ConfigFile(image, file)
 	if err != nil {
 		return nil, fmt.Errorf("packing %s: %w", layerTar, err)

@@ -54,6 +54,9 @@ func (r recipe) hash(sources aptSources, base string) (string, error) {
 	sum := sha256.New()
 	sum.Write(fmt.Appendln(nil, r.name, r.tags, base, recipeVersion, runtime.GOARCH))
 	sum.Write(fmt.Appendln(nil, sources.suite, sources.list, sources.settings, sources.certificates))
+	if r.name == "busybox" {
+		sum.Write(fmt.Appendln(nil, busyboxArchs))
+	}
 	if r.goroot {
 		sum.Write(fmt.Appendln(nil, runtime.Version()))
 	}

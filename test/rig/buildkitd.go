@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 )
 
 // BuildkitdOptions say how a buildkitd differs from a plain one. The zero value
@@ -37,6 +38,8 @@ type TLSFiles struct{ CA, Cert, Key string }
 type Buildkitd struct {
 	dir      *privateDir
 	proc     *process
+	binary   string
+	env      []string
 	buildctl string
 	tcp      string
 }
@@ -47,15 +50,14 @@ func StartBuildkitd(ctx context.Context, opts BuildkitdOptions) (_ *Buildkitd, e
 	if err := needRoot("buildkitd"); err != nil {
 		return nil, err
 	}
-	binary, err := Bin("buildkitd")
-	if err != nil {
+	b := &Buildkitd{}
+	if b.binary, err = Bin("buildkitd"); err != nil {
 		return nil, err
 	}
 	runc, err := Bin("runc")
 	if err != nil {
 		return nil, err
 	}
-	b := &Buildkitd{}
 	if b.buildctl, err = Bin("buildctl"); err != nil {
 		return nil, err
 	}
@@ -72,23 +74,34 @@ func StartBuildkitd(ctx context.Context, opts BuildkitdOptions) (_ *Buildkitd, e
 			return nil, err
 		}
 	}
-	config := b.dir.join("buildkitd.toml")
-	if err := os.WriteFile(config, []byte(b.config(opts, runc)), 0o600); err != nil {
+	if err := os.WriteFile(b.dir.join("buildkitd.toml"), []byte(b.config(opts, runc)), 0o600); err != nil {
 		return nil, fmt.Errorf("configuring buildkitd: %w", err)
 	}
-	cmd := &exec.Cmd{
-		Path: binary,
-		Args: []string{binary, "--config", config},
-		Env:  append(append(os.Environ(), "TMPDIR="+b.dir.path), opts.Env...),
-	}
-	if b.proc, err = startProcess("buildkitd", cmd, b.Log()); err != nil {
-		return nil, err
-	}
-	if err := b.proc.waitReady(ctx, b.ping); err != nil {
-		return nil, err
-	}
-	return b, nil
+	b.env = append(append(os.Environ(), "TMPDIR="+b.dir.path), opts.Env...)
+	return b, b.start(ctx)
 }
+
+// start starts the program on what is in the directory and waits for its answer.
+func (b *Buildkitd) start(ctx context.Context) (err error) {
+	cmd := &exec.Cmd{Path: b.binary, Args: []string{b.binary, "--config", b.dir.join("buildkitd.toml")}, Env: b.env}
+	if b.proc, err = startProcess("buildkitd", cmd, b.Log()); err != nil {
+		return err
+	}
+	return b.proc.waitReady(ctx, b.ping)
+}
+
+// Kill ends buildkitd as the kernel does when memory runs out. Its state stays.
+func (b *Buildkitd) Kill() error {
+	if err := syscall.Kill(b.proc.pid, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("killing buildkitd: %w", err)
+	}
+	<-b.proc.done
+	return nil
+}
+
+// Restart starts a buildkitd that was killed on the same state and address. It
+// must not be called beside other methods.
+func (b *Buildkitd) Restart(ctx context.Context) error { return b.start(ctx) }
 
 // Addr is buildkitd's address on its unix socket, as BUILDKIT_HOST takes it.
 func (b *Buildkitd) Addr() string { return "unix://" + b.dir.join("bk.sock") }

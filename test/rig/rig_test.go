@@ -292,3 +292,36 @@ func write(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+func TestABuildRunsProgramsOfAnotherArchitecture(t *testing.T) {
+	platform := rig.NeedEmulator(t)
+	t.Run("while a second test needs it too", func(t *testing.T) {
+		if again := rig.NeedEmulator(t); again != platform {
+			t.Errorf("NeedEmulator() = %s, then %s", platform, again)
+		}
+	})
+	mirror := rig.NeedImages(t)
+	builder := rig.NeedBuildkitd(t, rig.BuildkitdOptions{Mirror: mirror.Addr()})
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "Dockerfile"), "FROM busybox\nRUN echo ran on $(uname -m)\n")
+	log, err := builder.Buildctl(t.Context(), "build", "--progress=plain", "--frontend=dockerfile.v0", "--local", "context="+dir, "--local", "dockerfile="+dir, "--opt", "platform="+platform)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"linux/arm64": "ran on aarch64", "linux/amd64": "ran on x86_64"}[platform]
+	if !strings.Contains(log, want) {
+		t.Errorf("the build does not say %q:\n%s", want, log)
+	}
+}
+
+func TestABuildkitdComesBackOnItsStateAfterItWasKilled(t *testing.T) {
+	t.Parallel()
+	builder := rig.NeedBuildkitd(t, rig.BuildkitdOptions{})
+	before := builder.Addr()
+	if err := errors.Join(builder.Kill(), builder.Restart(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := builder.Buildctl(t.Context(), "debug", "workers"); err != nil || builder.Addr() != before {
+		t.Errorf("at %s after %s: %v", builder.Addr(), before, err)
+	}
+}
