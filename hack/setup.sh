@@ -272,6 +272,11 @@ tests_stage() {
 	for tool in buildkitd buildctl; do
 		go_tool buildkit $tool $kit/cmd/$tool -ldflags "-s -w -X $kit/version.Version=v$buildkit -X $kit/version.Package=$kit"
 	done
+	# The frontend that a line # syntax= names, for an image with nothing else in it.
+	(
+		export CGO_ENABLED=0
+		go_tool buildkit dockerfile-frontend $kit/frontend/dockerfile/cmd/dockerfile-frontend -ldflags "-s -w"
+	)
 	x=github.com/docker/buildx
 	go_tool buildx docker-buildx $x/cmd/buildx -ldflags "-s -w -X $x/version.Version=v$buildx -X $x/version.Package=$x"
 	# Without a go.mod of its own, docker/cli counts as a module of Go 1.16.

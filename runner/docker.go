@@ -43,6 +43,7 @@ type dockerStep struct {
 	outputs  []string // files with the output of each command
 	built    *imagebuild.Result
 	metadata string // file that --metadata-file names; empty: none
+	imageID  string // file that --iidfile names; empty: none
 }
 
 // runDocker is Docker@2 (language §5.4). Builds and pushes go to BuildKit and
@@ -149,6 +150,11 @@ func (d *dockerStep) build(ctx context.Context, arguments string) error {
 	}
 	d.built = result
 	d.report(result)
+	if d.imageID != "" {
+		if err := os.WriteFile(d.imageID, []byte(result.Digest.String()), 0o644); err != nil { //nolint:gosec // a digest is no secret
+			return fmt.Errorf("writing the file of --iidfile: %w", err)
+		}
+	}
 	if d.metadata != "" {
 		return result.WriteMetadata(d.metadata)
 	}

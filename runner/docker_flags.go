@@ -9,99 +9,104 @@ import (
 	"github.com/google/shlex"
 	"github.com/spf13/pflag"
 
-	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
+	"github.com/dockless-ci/dockless/internal/job"
 )
 
-// buildFlags applies the input arguments, flags as of `docker build`, to a
-// request. A flag that is not known is an error, never passed over.
+// buildFlags adds what the input arguments says, flags as of `docker build`, to
+// a request. A flag that is not known is an error, never passed over; those on
+// what is shown have no effect, because a log is always plain and shows what was
+// built, and --load has none, because the image stays within the job.
 func (d *dockerStep) buildFlags(r *imagebuild.Request, arguments string) error {
 	words, err := shlex.Split(arguments)
 	if err != nil {
 		return fmt.Errorf("reading the input arguments: %w", err)
 	}
-	f := pflag.NewFlagSet("arguments", pflag.ContinueOnError)
-	f.Usage = func() {}
-	var args, labels, tags, platforms, secrets, ssh, from, to []string
-	var file string
-	f.StringArrayVar(&args, "build-arg", nil, "")
-	f.StringArrayVar(&labels, "label", nil, "")
-	f.StringArrayVarP(&tags, "tag", "t", nil, "")
-	f.StringSliceVar(&platforms, "platform", nil, "")
-	f.StringArrayVar(&secrets, "secret", nil, "")
-	f.StringArrayVar(&ssh, "ssh", nil, "")
-	f.StringArrayVar(&from, "cache-from", nil, "")
-	f.StringArrayVar(&to, "cache-to", nil, "")
-	f.StringVarP(&file, "file", "f", "", "")
-	f.StringVar(&d.metadata, "metadata-file", "", "")
-	f.StringVar(&r.Target, "target", "", "")
-	f.BoolVar(&r.NoCache, "no-cache", false, "")
-	f.BoolVar(&r.Pull, "pull", false, "")
-	f.Bool("force-rm", false, "")          // nothing is left behind anyway
-	f.Bool("rm", true, "")                 // likewise
-	f.String("progress", "plain", "")      // a log is always plain
-	f.BoolP("quiet", "q", false, "")       // a log shows what was built
-	f.Bool("load", false, "")              // the image stays within the job
-	if err := f.Parse(words); err != nil { // its message names the flag
+	set := pflag.NewFlagSet("arguments", pflag.ContinueOnError)
+	set.Usage = func() {}
+	var f buildflags.Flags
+	f.Register(set)
+	if err := set.Parse(words); err != nil { // its message names the flag
 		return hint.With(fmt.Errorf("reading the input arguments: %w", err), "use flags of docker build that BuildKit knows, or build in a script step")
 	}
-	if f.NArg() > 0 {
-		return fmt.Errorf("reading the input arguments: %q is no flag", f.Arg(0))
+	if set.NArg() > 0 {
+		return fmt.Errorf("reading the input arguments: %q is no flag", set.Arg(0))
 	}
-	lookup := func(name string) (string, bool) { v, ok := d.env[name]; return v, ok }
-	around := buildflags.Surroundings{Dir: d.x.path(""), LookupEnv: lookup, Open: d.x.open}
-	if file != "" {
-		r.Dockerfile = d.x.path(file)
+	around := buildflags.Surroundings{
+		Dir:       d.x.path(""),
+		LookupEnv: func(name string) (string, bool) { v, ok := d.env[name]; return v, ok },
+		Open:      d.x.open,
 	}
-	if d.metadata != "" {
-		d.metadata = d.x.path(d.metadata)
+	asked, err := f.Request(around, r.Context)
+	if f.Query.Method != "" {
+		err = errors.Join(err, hint.With(errors.New("--call and --check build nothing"), "run dockless build --check in a script step"))
 	}
-	r.Tags, r.Platforms = append(r.Tags, tags...), platforms
-	if r.BuildArgs, err = buildflags.ParsePairs(args, lookup); err != nil {
-		return fmt.Errorf("reading the input arguments: %w", err)
+	if f.Builder != "" {
+		err = errors.Join(err, hint.With(errors.New("--builder: the agent has one builder"), "leave out --builder, or build in a script step"))
 	}
-	more, err := buildflags.ParsePairs(labels, nil)
+	err = errors.Join(err, d.mayRead(asked.SSH))
 	if err != nil {
 		return fmt.Errorf("reading the input arguments: %w", err)
 	}
+	d.metadata, d.imageID = d.fileOf(f.MetadataFile), d.fileOf(f.ImageIDFile)
+	d.merge(r, asked)
+	return nil
+}
+
+// fileOf is where a file that an argument names is; empty names none.
+func (d *dockerStep) fileOf(name string) string {
+	if name == "" {
+		return ""
+	}
+	return d.x.path(name)
+}
+
+// merge lets what the arguments ask for join what the other inputs do.
+func (d *dockerStep) merge(r *imagebuild.Request, asked imagebuild.Request) {
+	inputs := *r
+	*r = asked
+	r.Context, r.Layout, r.Auth, r.Insecure, r.Cache, r.Open = inputs.Context, inputs.Layout, inputs.Auth, inputs.Insecure, inputs.Cache, inputs.Open
+	if r.Dockerfile == "" {
+		r.Dockerfile = inputs.Dockerfile
+	}
+	r.Tags = append(inputs.Tags, asked.Tags...)
+	r.Labels = inputs.Labels
 	if r.Labels == nil {
 		r.Labels = make(map[string]string)
 	}
-	maps.Copy(r.Labels, more)
-	parse := func(err error) error { return fmt.Errorf("reading the input arguments: %w", err) }
-	for _, text := range secrets {
-		s, err := buildflags.ParseSecret(text, around)
-		if err != nil {
-			return parse(err)
-		}
-		r.Secrets = append(r.Secrets, s)
-	}
-	for _, text := range ssh {
-		s, err := buildflags.ParseSSH(text, around)
-		if err != nil {
-			return parse(err)
-		}
+	maps.Copy(r.Labels, asked.Labels)
+	r.Provenance = d.x.provenance()
+}
+
+// mayRead refuses SSH keys that are hidden from the job. A socket cannot be
+// opened, and need not be.
+func (d *dockerStep) mayRead(list []imagebuild.SSH) error {
+	for _, s := range list {
 		for _, path := range s.Paths {
-			key, err := d.x.open(path) // a socket cannot be opened, and need not be
+			key, err := d.x.open(path)
 			if errors.Is(err, fs.ErrPermission) {
-				return parse(err)
+				return fmt.Errorf("--ssh %s: %w", s.ID, err)
 			}
 			if err == nil {
 				_ = key.Close() // read only
 			}
 		}
-		r.SSH = append(r.SSH, s)
-	}
-	for texts, entries := range map[*[]string]*[]buildcache.Entry{&from: &r.CacheFrom, &to: &r.CacheTo} {
-		for _, text := range *texts {
-			c, err := buildflags.ParseCache(text)
-			if err != nil {
-				return parse(err)
-			}
-			*entries = append(*entries, c)
-		}
 	}
 	return nil
+}
+
+// provenance says where the images of the job come from, in the server's words.
+func (x *execution) provenance() imagebuild.Provenance {
+	o := job.OriginOf(func(name string) string {
+		switch {
+		case name == "system.jobId":
+			return string(x.m.JobID)
+		case name == "system.jobDisplayName" && x.said(name) == "":
+			return x.m.JobDisplayName
+		}
+		return x.said(name)
+	})
+	return imagebuild.Provenance{Builder: o.Run, Source: o.Source, Revision: o.Revision, Run: o.Number, Job: o.Name}
 }

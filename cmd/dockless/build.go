@@ -1,21 +1,18 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
-	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
@@ -25,26 +22,28 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
-// buildFlags are the flags of docker buildx build, and one of ours.
+// buildFlags are the flags of docker buildx build, and ours.
 type buildFlags struct {
-	file, target, metadataFile, imageIDFile, cacheRepo string
-	builder, progress, sbom, provenance                string
-	tags, platforms, buildArgs, labels                 []string
-	secrets, ssh, outputs, cacheFrom, cacheTo          []string
-	push, load, noCache, pull, quiet                   bool
+	buildflags.Flags
+	cacheRepo string
+	explain   string // "text" or "json"; empty explains nothing
 }
 
 func newBuildCommand() *cobra.Command {
 	f := &buildFlags{}
 	cmd := &cobra.Command{
-		Use:   "build [CONTEXT]",
+		Use:   "build [flags] [CONTEXT]",
 		Short: "Build an image on BuildKit with a branch-aware registry cache",
 		Long: `build does what docker buildx build does, with the same flags, on the builder that
 dockless keeps. With --cache-repo or DOCKLESS_CACHE_REPO it imports the caches of
 this branch, of the branch a pull request goes to and of the default branch, and
 exports this branch's after the image is where it shall be. A cache registry that
-is down never fails a build.`,
-		Args: maxArgs(1),
+is down never fails a build.
+
+CONTEXT is a directory (default "."), the URL of a Git repository or of a tar
+archive, or "-" for an archive or a Dockerfile on standard input.`,
+		DisableFlagsInUseLine: true,
+		Args:                  maxArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := "."
 			if len(args) == 1 {
@@ -52,33 +51,26 @@ is down never fails a build.`,
 			}
 			return runBuild(cmd, f, dir)
 		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&f.file, "file", "f", "", `Dockerfile; "-" reads it from standard input (default CONTEXT/Dockerfile)`)
-	flags.StringArrayVarP(&f.tags, "tag", "t", nil, "name of the image, `REPOSITORY:TAG`; may be repeated")
-	flags.StringVar(&f.target, "target", "", "`STAGE` to build")
-	flags.StringArrayVar(&f.platforms, "platform", nil, "`PLATFORM` to build for, for example linux/arm64; may be repeated")
-	flags.StringArrayVar(&f.buildArgs, "build-arg", nil, "build argument `NAME=VALUE`, or NAME to take it from the environment")
-	flags.StringArrayVar(&f.secrets, "secret", nil, "secret for RUN --mount=type=secret: `id=NAME`[,src=FILE|,env=VARIABLE]")
-	flags.StringArrayVar(&f.ssh, "ssh", nil, "SSH agent or keys for RUN --mount=type=ssh: `ID`[=SOCKET|=KEY[,KEY]], default for the usual one")
-	flags.StringArrayVar(&f.labels, "label", nil, "label `NAME=VALUE` of the image")
-	flags.BoolVar(&f.push, "push", false, "push every tag")
-	flags.BoolVar(&f.load, "load", false, "load the image into Podman")
-	flags.StringArrayVarP(&f.outputs, "output", "o", nil, "further output: `type=KIND`,dest=PATH,… with local, tar, oci, docker or image")
-	flags.StringArrayVar(&f.cacheFrom, "cache-from", nil, "cache to import: `type=registry,ref=REF`")
-	flags.StringArrayVar(&f.cacheTo, "cache-to", nil, "cache to export: `type=registry,ref=REF`")
+	f.Register(flags)
 	flags.StringVar(&f.cacheRepo, "cache-repo", "", "repository `PREFIX` of the branch caches (default DOCKLESS_CACHE_REPO)")
-	flags.BoolVar(&f.noCache, "no-cache", false, "run every step again")
-	flags.BoolVar(&f.pull, "pull", false, "ask the registry for base images even if the builder has them")
-	flags.StringVar(&f.metadataFile, "metadata-file", "", "write what was built to the JSON `FILE`")
-	flags.StringVar(&f.imageIDFile, "iidfile", "", "write the image's digest to `FILE`")
-	flags.StringVar(&f.sbom, "sbom", "", "attach a bill of materials, `WANTED`: true, false or generator settings")
-	flags.StringVar(&f.provenance, "provenance", "", "attach provenance, `WANTED`: true, false or mode=max")
-	flags.StringVar(&f.progress, "progress", "auto", "`FORM`: auto, tty, plain, rawjson or quiet")
-	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no progress; print the digest")
-	flags.StringVar(&f.builder, "builder", "", "`NAME` of the builder (default BUILDX_BUILDER)")
-	flags.Lookup("sbom").NoOptDefVal = "true"
-	flags.Lookup("provenance").NoOptDefVal = "true"
+	flags.StringVar(&f.explain, "explain", "", "say why steps ran, as `FORM`: text or json")
+	flags.Lookup("explain").NoOptDefVal = "text"
+	buildflags.SetGroup(flags, "cache-repo", buildflags.GroupCache)
+	buildflags.SetGroup(flags, "explain", buildflags.GroupShow)
+	words := buildflags.Words()
+	words["explain"] = []string{"text", "json"}
+	for name, list := range words {
+		completeWords(cmd, name, list...)
+	}
+	cmd.SetUsageFunc(func(cmd *cobra.Command) error {
+		_, err := fmt.Fprintf(cmd.OutOrStderr(), "Usage:\n  %s\n\n%s", cmd.UseLine(), buildflags.Usages(cmd.Flags()))
+		return err
+	})
 	return cmd
 }
 
@@ -91,6 +83,10 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) (err error) {
 		return err
 	}
 	ctx := cmd.Context()
+	progress, err := f.progress(cmd)
+	if err != nil {
+		return err
+	}
 	request, err := f.request(cmd, dir)
 	if err != nil {
 		return usageError{err}
@@ -106,6 +102,9 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) (err error) {
 	}
 	if err := request.Validate(); err != nil {
 		return usageError{err}
+	}
+	if _, attested := request.Attestations["provenance"]; attested {
+		request.Provenance = provenanceOf(ctx, request.Context)
 	}
 	config, logConfig, err := builderSettings(cmd, userStateDir())
 	if err != nil {
@@ -130,22 +129,67 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) (err error) {
 	}
 	defer func() { err = errors.Join(err, builder.Close(ctx)) }()
 
+	images := imagebuild.New(builder, log, imagebuild.Options{StateDir: filepath.Join(userStateDir(), "builds")})
+	defer closeImages(ctx, images, log) // the process ends with the exports
+	if f.Query.Method != "" {
+		return f.query(cmd, images, request, progress)
+	}
+	if err := removeStale(f.ImageIDFile); err != nil {
+		return err
+	}
 	var loading *podmanLoad
-	if f.load {
+	if f.Load {
 		loading = &podmanLoad{cmd: cmd}
 		request.Load = func() (io.WriteCloser, error) { return loading.open(ctx) }
 	}
-	mode := f.progress
-	if f.quiet {
-		mode = "quiet"
-	}
-	images := imagebuild.New(builder, log, imagebuild.Options{StateDir: filepath.Join(userStateDir(), "builds")})
-	defer closeImages(ctx, images, log) // the process ends with the exports
-	result, err := images.Build(ctx, request, imagebuild.Progress{Mode: mode, Out: cmd.ErrOrStderr()})
+	result, err := images.Build(ctx, request, progress)
 	if err != nil {
 		return err
 	}
 	return f.report(cmd, result)
+}
+
+// progress says how the build is shown.
+func (f *buildFlags) progress(cmd *cobra.Command) (imagebuild.Progress, error) {
+	if f.explain != "" {
+		if err := oneOf("--explain", f.explain, "text", "json"); err != nil {
+			return imagebuild.Progress{}, err
+		}
+	}
+	if err := oneOf("--progress", f.Progress, buildflags.Words()["progress"]...); err != nil {
+		return imagebuild.Progress{}, err
+	}
+	mode := f.Progress
+	switch {
+	case f.Quiet && mode != "auto" && mode != "quiet":
+		return imagebuild.Progress{}, hint.With(usagef("--quiet and --progress %s exclude each other", mode), "leave out one of them")
+	case f.Quiet, mode == "quiet":
+		f.Quiet, mode = true, "quiet"
+	case mode == "none":
+		mode = "quiet"
+	}
+	return imagebuild.Progress{Mode: mode, Out: cmd.ErrOrStderr()}, nil
+}
+
+// request turns the flags into a request, reporting every bad one.
+func (f *buildFlags) request(cmd *cobra.Command, dir string) (imagebuild.Request, error) {
+	around := buildflags.Surroundings{LookupEnv: os.LookupEnv, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout()}
+	if _, terminal := terminalOf(around.Stdout); terminal {
+		around.Stdout = nil // an archive would only spoil it
+	}
+	return f.Request(around, dir)
+}
+
+// removeStale removes what an earlier build left at path, so that nobody takes
+// it for this one's should it fail.
+func removeStale(path string) error {
+	if path == "" {
+		return nil
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the earlier --iidfile: %w", err)
+	}
+	return nil
 }
 
 // report writes what the flags ask for once the image is built.
@@ -154,101 +198,36 @@ func (f *buildFlags) report(cmd *cobra.Command, r *imagebuild.Result) error {
 		say(cmd.ErrOrStderr(), "warning: no cache for the next build: %s\n", oneLine(r.Export.Err.Error()))
 	}
 	var errs []error
-	if f.metadataFile != "" {
-		errs = append(errs, r.WriteMetadata(f.metadataFile))
+	if f.MetadataFile != "" {
+		errs = append(errs, r.WriteMetadata(f.MetadataFile))
 	}
-	if f.imageIDFile != "" {
-		errs = append(errs, os.WriteFile(f.imageIDFile, []byte(r.Digest.String()), 0o644)) //nolint:gosec // a digest is no secret
+	if f.ImageIDFile != "" {
+		errs = append(errs, os.WriteFile(f.ImageIDFile, []byte(r.Digest.String()), 0o644)) //nolint:gosec // a digest is no secret
 	}
-	if f.quiet {
+	if f.Quiet {
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), r.Digest)
 		errs = append(errs, err)
-	} else {
+	} else if f.Progress != "none" && f.Progress != "rawjson" {
+		if _, terminal := terminalOf(cmd.ErrOrStderr()); terminal && r.Digest != "" {
+			say(cmd.ErrOrStderr(), "%s\n", strings.TrimSpace(strings.Join(r.Names, " ")+" "+r.Digest.String()))
+		}
 		say(cmd.ErrOrStderr(), "%d of %d steps cached\n", r.Stats.Cached, r.Stats.Steps)
 		for _, note := range r.Notes() {
 			say(cmd.ErrOrStderr(), "%s\n", note)
 		}
 	}
+	if f.explain != "" {
+		errs = append(errs, explainBuild(cmd, f.explain, r))
+	}
 	return errors.Join(errs...)
 }
 
-// request turns the flags into a request, reporting every bad one.
-func (f *buildFlags) request(cmd *cobra.Command, dir string) (imagebuild.Request, error) {
-	s := buildflags.Surroundings{LookupEnv: os.LookupEnv, Stdout: cmd.OutOrStdout()}
-	r := imagebuild.Request{
-		Context: dir, Dockerfile: f.file, Tags: f.tags, Target: f.target, Platforms: f.platforms,
-		NoCache: f.noCache, Pull: f.pull, Push: f.push, Attestations: map[string]string{},
+// explainBuild says why steps ran.
+func explainBuild(cmd *cobra.Command, _ string, r *imagebuild.Result) error {
+	for _, reason := range r.Reasons {
+		say(cmd.ErrOrStderr(), "%s\n", reason)
 	}
-	var errs []error
-	if f.file == "-" {
-		r.Dockerfile, r.DockerfileText = "", cmd.InOrStdin()
-	}
-	pairs := func(flags []string, lookup func(string) (string, bool)) map[string]string {
-		m, err := buildflags.ParsePairs(flags, lookup)
-		errs = append(errs, err)
-		return m
-	}
-	r.BuildArgs, r.Labels = pairs(f.buildArgs, os.LookupEnv), pairs(f.labels, nil)
-	for _, flag := range f.secrets {
-		secret, err := buildflags.ParseSecret(flag, s)
-		r.Secrets, errs = append(r.Secrets, secret), append(errs, err)
-	}
-	for _, flag := range f.ssh {
-		agent, err := buildflags.ParseSSH(flag, s)
-		r.SSH, errs = append(r.SSH, agent), append(errs, err)
-	}
-	for _, flag := range f.outputs {
-		out, err := buildflags.ParseOutput(flag, s)
-		r.Outputs, errs = append(r.Outputs, out), append(errs, err)
-	}
-	for _, flag := range f.cacheFrom {
-		entry, err := buildflags.ParseCache(flag)
-		r.CacheFrom, errs = append(r.CacheFrom, entry), append(errs, err)
-	}
-	for _, flag := range f.cacheTo {
-		entry, err := buildflags.ParseCache(flag)
-		r.CacheTo, errs = append(r.CacheTo, entry), append(errs, err)
-	}
-	for _, a := range []struct{ kind, flag string }{{"sbom", f.sbom}, {"provenance", f.provenance}} {
-		if a.flag == "" {
-			continue
-		}
-		attest, wanted, err := buildflags.ParseAttestation(a.flag)
-		if errs = append(errs, err); wanted {
-			r.Attestations[a.kind] = attest
-		}
-	}
-	return r, errors.Join(errs...)
-}
-
-// cacheOf returns the cache policy for a context: the branch is the job's, and
-// outside of a job the one that is checked out.
-func cacheOf(ctx context.Context, repo, dir string) buildcache.Policy {
-	p := buildcache.Policy{
-		Repo:         repo,
-		Branch:       os.Getenv("BUILD_SOURCEBRANCH"),
-		TargetBranch: os.Getenv("SYSTEM_PULLREQUEST_TARGETBRANCH"),
-	}
-	if fork, _ := strconv.ParseBool(os.Getenv("SYSTEM_PULLREQUEST_ISFORK")); fork {
-		p.Fork = cmp.Or(os.Getenv("SYSTEM_PULLREQUEST_SOURCEREPOSITORYURI"), "fork") // as the runner names it
-	}
-	if repo == "" {
-		return p
-	}
-	symbolic := func(name string) string {
-		out, err := exec.CommandContext(ctx, "git", "-C", dir, "symbolic-ref", "--quiet", name).Output()
-		if err != nil { // no repository, or no such reference; the policy has a scope for that
-			return ""
-		}
-		return strings.TrimSpace(string(out))
-	}
-	if p.Branch == "" {
-		p.Branch = symbolic("HEAD")
-	}
-	// What a clone was told; else what the service calls the first branch of a new
-	// repository.
-	p.DefaultBranch = cmp.Or(strings.TrimPrefix(symbolic("refs/remotes/origin/HEAD"), "refs/remotes/origin/"), "main")
-	return p
+	return nil
 }
 
 // podmanLoad streams an image archive into Podman. Its Close waits until Podman

@@ -38,7 +38,7 @@ func TestATargetBecomesARequest(t *testing.T) {
 			"context": "app", "dockerfile": "D", "contexts": {"b": "target:base", "src": "cwd://src", "i": "docker-image://x"},
 			"tags": ["example.com/team/shop:1"], "target": "final", "platforms": ["linux/arm64"], "args": {"A": "1"}, "labels": {"l": "2"},
 			"annotations": ["index,manifest:a=b=c"], "attest": ["type=provenance,mode=max", "type=sbom"], "ulimits": ["nofile=1:2"],
-			"shm-size": "64m", "network": "none", "extra-hosts": {"db": "10.0.0.1,10.0.0.2"}, "no-cache": true, "pull": true,
+			"shm-size": "64m", "network": "none", "extra-hosts": {"db": "10.0.0.1,10.0.0.2"}, "pull": true,
 			"no-cache-filter": ["x"], "entitlements": ["network.host"], "ssh": ["k=a,b"], "secret": ["id=s,src=f"],
 			"cache-from": ["team/cache", {"type": "registry", "ref": "team/other", "a": "b,c"}], "cache-to": ["type=inline"],
 			"output": ["type=registry", "type=docker", "type=image,push=true,compression=zstd", "type=local,dest=out"]
@@ -56,7 +56,7 @@ func TestATargetBecomesARequest(t *testing.T) {
 		Tags: []string{"example.com/team/shop:1"}, Target: "final", Platforms: []string{"linux/arm64"}, BuildArgs: map[string]string{"A": "1"}, Labels: map[string]string{"l": "2"},
 		Annotations: map[string]string{"index,manifest:a": "b=c"}, Attestations: map[string]string{"provenance": "mode=max", "sbom": ""},
 		Ulimits: []string{"nofile=1:2"}, ShmSize: 64 << 20, Network: "none", AddHosts: []string{"db:10.0.0.1", "db:10.0.0.2"},
-		NoCache: true, Pull: true, NoCacheFilter: []string{"x"}, Allow: []string{"network.host"}, SSH: []imagebuild.SSH{{ID: "k", Paths: []string{"a", "b"}}},
+		Pull: true, NoCacheFilter: []string{"x"}, Allow: []string{"network.host"}, SSH: []imagebuild.SSH{{ID: "k", Paths: []string{"a", "b"}}},
 		CacheFrom: []buildcache.Entry{{Type: "registry", Attrs: map[string]string{"ref": "team/cache"}}, {Type: "registry", Attrs: map[string]string{"ref": "team/other", "a": "b,c"}}},
 		CacheTo:   []buildcache.Entry{{Type: "inline", Attrs: map[string]string{}}},
 		Push:      true,

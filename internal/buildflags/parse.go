@@ -23,6 +23,7 @@ import (
 type Surroundings struct {
 	Dir       string                      // directory that relative paths start from; empty is the working directory
 	LookupEnv func(string) (string, bool) // environment of the caller; nil is empty
+	Stdin     io.Reader                   // where "-" reads; nil makes "-" an error
 	Stdout    io.Writer                   // where "-" writes; nil makes "-" an error
 	// Open opens the files of secrets; nil is os.Open.
 	Open func(path string) (*os.File, error)
@@ -65,7 +66,7 @@ func ParseSecret(flag string, s Surroundings) (imagebuild.Secret, error) {
 	var id, src, env, kind string
 	err := fields(flag, func(key, value string, found bool) error {
 		if !found {
-			return fmt.Errorf("secret %q: %q is not key=value", flag, key)
+			return fmt.Errorf("--secret %q: %q is not key=value", flag, key)
 		}
 		switch key {
 		case "id":
@@ -76,19 +77,19 @@ func ParseSecret(flag string, s Surroundings) (imagebuild.Secret, error) {
 			env = value
 		case "type":
 			if value != "file" && value != "env" {
-				return fmt.Errorf("secret %q: there is no type %q", flag, value)
+				return fmt.Errorf("--secret %q: there is no type %q", flag, value)
 			}
 			kind = value
 		default:
-			return fmt.Errorf("secret %q: there is no setting %q", flag, key)
+			return fmt.Errorf("--secret %q: there is no setting %q", flag, key)
 		}
 		return nil
 	})
 	if err == nil && id == "" {
-		err = fmt.Errorf("secret %q has no id", flag)
+		err = fmt.Errorf("--secret %q has no id", flag)
 	}
 	if err == nil && src != "" && env != "" {
-		err = fmt.Errorf("secret %q has two sources", id)
+		err = fmt.Errorf("--secret %q has two sources", id)
 	}
 	if err != nil {
 		return imagebuild.Secret{}, hint.With(err, "write --secret id=name,src=file or --secret id=name,env=VARIABLE")
@@ -122,9 +123,7 @@ func SecretFromEnv(id, variable string, lookup func(string) (string, bool)) imag
 	}}
 }
 
-// SecretFromFile is a secret with the content of a file.
-func SecretFromFile(id, file string) imagebuild.Secret { return secretFromFile(id, file, nil) }
-
+// secretFromFile is a secret with the content of a file.
 func secretFromFile(id, file string, open func(string) (*os.File, error)) imagebuild.Secret {
 	if open == nil {
 		open = os.Open
@@ -153,7 +152,7 @@ func ParseSSH(flag string, s Surroundings) (imagebuild.SSH, error) {
 	id, list, _ := strings.Cut(flag, "=")
 	out := imagebuild.SSH{ID: id}
 	if id == "" {
-		return imagebuild.SSH{}, hint.With(fmt.Errorf("ssh %q has no id", flag), "write --ssh default or --ssh id=path")
+		return imagebuild.SSH{}, hint.With(fmt.Errorf("--ssh %q has no id", flag), "write --ssh default or --ssh id=path")
 	}
 	for p := range strings.SplitSeq(list, ",") {
 		if p = strings.TrimSpace(p); p != "" {
@@ -163,78 +162,11 @@ func ParseSSH(flag string, s Surroundings) (imagebuild.SSH, error) {
 	if len(out.Paths) == 0 {
 		sock, _ := s.lookup("SSH_AUTH_SOCK")
 		if sock == "" {
-			return imagebuild.SSH{}, hint.With(fmt.Errorf("ssh %q names no agent and SSH_AUTH_SOCK is not set", flag), "start an ssh-agent, or write --ssh %s=path", id)
+			return imagebuild.SSH{}, hint.With(fmt.Errorf("--ssh %q names no agent and SSH_AUTH_SOCK is not set", flag), "start an ssh-agent, or write --ssh %s=path", id)
 		}
 		out.Paths = []string{sock}
 	}
 	return out, nil
-}
-
-// ParseOutput reads a value of -o: type=…,dest=…,key=value…, a directory alone
-// for type=local, or "-" alone for a tar archive on the standard output.
-func ParseOutput(flag string, s Surroundings) (imagebuild.Output, error) {
-	out := imagebuild.Output{Attrs: make(map[string]string)}
-	switch {
-	case flag == "-":
-		out.Type, out.Dest = "tar", "-"
-	case flag != "" && !strings.ContainsAny(flag, ",="):
-		out.Type, out.Dest = "local", flag
-	default:
-		err := fields(flag, func(key, value string, found bool) error {
-			switch {
-			case !found:
-				return fmt.Errorf("output %q: %q is not key=value", flag, key)
-			case key == "type":
-				out.Type = value
-			case key == "dest":
-				out.Dest = value
-			default:
-				out.Attrs[key] = value
-			}
-			return nil
-		})
-		if err != nil {
-			return imagebuild.Output{}, err
-		}
-	}
-	switch out.Type {
-	case "registry":
-		out.Type = "image"
-		out.Attrs["push"] = "true"
-	case "local", "tar", "oci", "docker", "image", "cacheonly":
-	case "":
-		return imagebuild.Output{}, hint.With(fmt.Errorf("output %q has no type", flag), "write -o type=local,dest=directory")
-	default:
-		return imagebuild.Output{}, hint.With(fmt.Errorf("output %q: there is no type %q", flag, out.Type), "use local, tar, oci, docker, image, registry or cacheonly")
-	}
-	return out, s.place(&out, flag)
-}
-
-// place checks and completes where an output goes.
-func (s Surroundings) place(out *imagebuild.Output, flag string) error {
-	switch out.Type {
-	case "image", "cacheonly":
-		if out.Dest != "" {
-			return fmt.Errorf("output %q: type %s has no dest", flag, out.Type)
-		}
-		return nil
-	}
-	if out.Dest == "" && out.Type != "local" && !out.IsStore() {
-		out.Dest = "-"
-	}
-	switch {
-	case out.Dest == "":
-		return hint.With(fmt.Errorf("output %q has no dest", flag), "write -o type=%s,dest=directory", out.Type)
-	case out.Dest != "-":
-		out.Dest = s.path(out.Dest)
-	case out.Type == "local" || out.IsStore():
-		return fmt.Errorf("output %q: a directory cannot go to the standard output", flag)
-	case s.Stdout == nil:
-		return hint.With(fmt.Errorf("output %q has no dest", flag), "write -o type=%s,dest=file", out.Type)
-	default:
-		out.Stdout = s.Stdout
-	}
-	return nil
 }
 
 // ParseCache reads a value of --cache-from or --cache-to: type=…,key=value…, or
@@ -287,7 +219,7 @@ func ParseAttestation(flag string) (settings string, wanted bool, err error) {
 			return nil
 		}
 		if !found {
-			return fmt.Errorf("attestation %q: %q is not key=value", flag, key)
+			return hint.With(fmt.Errorf("%q is neither true nor false nor key=value", key), "write true, false, or settings like mode=max")
 		}
 		return nil
 	})
@@ -295,6 +227,37 @@ func ParseAttestation(flag string) (settings string, wanted bool, err error) {
 		return "", false, err
 	}
 	return flag, true, nil
+}
+
+// parseAttest reads a value of --attest: type=… and what [ParseAttestation] reads.
+func parseAttest(flag string) (kind, settings string, err error) {
+	var rest []string
+	err = fields(flag, func(key, value string, found bool) error {
+		switch {
+		case !found:
+			return fmt.Errorf("%q is not key=value", key)
+		case key == "type":
+			kind = value
+		default:
+			rest = append(rest, quoted(key+"="+value))
+		}
+		return nil
+	})
+	if err == nil && kind != "sbom" && kind != "provenance" {
+		err = fmt.Errorf("there is no attestation of type %q", kind)
+	}
+	if err != nil {
+		return "", "", hint.With(err, "write --attest type=sbom or --attest type=provenance,mode=max")
+	}
+	return kind, strings.Join(rest, ","), nil
+}
+
+// quoted is a field as [fields] reads it.
+func quoted(field string) string {
+	if !strings.ContainsAny(field, ",\"\n") {
+		return field
+	}
+	return `"` + strings.ReplaceAll(field, `"`, `""`) + `"`
 }
 
 // ParsePairs reads values of --build-arg and --label. A key without "=" takes

@@ -74,7 +74,8 @@ func TestOutputs(t *testing.T) {
 		"type=local,dest=/abs": {Type: "local", Dest: "/abs"},
 		"type=oci,dest=image.tar,compression=zstd": {Type: "oci", Dest: "/base/image.tar", Attrs: map[string]string{"compression": "zstd"}},
 		"type=oci,dest=dir,tar=false":              {Type: "oci", Dest: "/base/dir", Attrs: map[string]string{"tar": "false"}},
-		"type=docker":                              {Type: "docker", Dest: "-", Stdout: &stdout},
+		"type=docker":                              {Type: "docker"}, // for the local engine
+		"type=docker,dest=-":                       {Type: "docker", Dest: "-", Stdout: &stdout},
 		"type=registry":                            {Type: "image", Attrs: map[string]string{"push": "true"}},
 		"type=image,name=a,push=true":              {Type: "image", Attrs: map[string]string{"name": "a", "push": "true"}},
 		"type=cacheonly":                           {Type: "cacheonly"},
@@ -94,7 +95,7 @@ func TestOutputs(t *testing.T) {
 			t.Errorf("ParseOutput(%q) = %+v, want an error", flag, got)
 		}
 	}
-	if _, err := ParseOutput("type=docker", Surroundings{}); err == nil || len(hint.All(err)) == 0 {
+	if _, err := ParseOutput("type=docker,dest=-", Surroundings{}); err == nil || len(hint.All(err)) == 0 {
 		t.Errorf("an archive without a place to go = %v, want an error with a hint", err)
 	}
 }

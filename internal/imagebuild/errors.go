@@ -56,7 +56,7 @@ func failure(ctx context.Context, err error, node buildxsetup.Node, file string)
 		out = fmt.Errorf("building: %w", &DockerfileError{File: name, Line: int(src.Ranges[0].Start.Line), Text: text, source: src, err: err})
 		break
 	}
-	return advise(out, text)
+	return adviseFrontend(advise(out, text), err)
 }
 
 // solveError shortens BuildKit's text without losing its error.

@@ -13,7 +13,8 @@ import (
 	"github.com/tonistiigi/fsutil/types"
 )
 
-// memoryFS is a directory of one file that exists in memory only.
+// memoryFS is a directory of one file that exists in memory only, or of none
+// when stat is nil.
 type memoryFS struct {
 	stat *types.Stat
 	text []byte
@@ -21,6 +22,9 @@ type memoryFS struct {
 
 // Walk visits the file when it is what target names or lies below it.
 func (m *memoryFS) Walk(_ context.Context, target string, fn fs.WalkDirFunc) error {
+	if m.stat == nil {
+		return nil
+	}
 	if target = path.Clean("/" + target); target != "/" && target != "/"+m.stat.Path {
 		return nil
 	}
@@ -29,7 +33,7 @@ func (m *memoryFS) Walk(_ context.Context, target string, fn fs.WalkDirFunc) err
 
 // Open opens the file.
 func (m *memoryFS) Open(name string) (io.ReadCloser, error) {
-	if name != m.stat.Path {
+	if m.stat == nil || name != m.stat.Path {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
 	}
 	return io.NopCloser(bytes.NewReader(m.text)), nil

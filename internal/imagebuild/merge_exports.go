@@ -87,7 +87,7 @@ var formKeys = []string{"compression", "compression-level", "force-compression",
 func (m *merger) remotes() []client.ExportEntry {
 	var out []client.ExportEntry
 	if m.r.Push {
-		out = append(out, m.byDigest(m.names, nil)...)
+		out = append(out, m.byDigest(m.names, m.r.PushAttrs)...)
 	}
 	for _, o := range m.r.Outputs {
 		if o.pushes() {
@@ -98,7 +98,7 @@ func (m *merger) remotes() []client.ExportEntry {
 }
 
 func (m *merger) byDigest(names []reference.Named, attrs map[string]string) []client.ExportEntry {
-	out := pushes(names, m.r.Insecure)
+	out := pushes(names, m.r.Insecure, nil)
 	for i, e := range out {
 		var group []reference.Named
 		for _, n := range names {

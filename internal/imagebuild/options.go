@@ -23,7 +23,6 @@ import (
 	"github.com/tonistiigi/fsutil"
 	"github.com/tonistiigi/fsutil/types"
 
-	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
 
@@ -67,50 +66,6 @@ func readText(stream io.Reader) (string, error) {
 	return string(text), nil
 }
 
-// options returns what all solves of the build have in common.
-func (s *solver) options(imports []buildcache.Entry) (client.SolveOpt, error) {
-	attachables, err := s.attachables()
-	if err != nil {
-		return client.SolveOpt{}, err
-	}
-	opt := client.SolveOpt{
-		Frontend:      "dockerfile.v0",
-		FrontendAttrs: s.attrs(),
-		LocalMounts:   make(map[string]fsutil.FS),
-		CacheImports:  solveEntries(imports, s.r.Insecure),
-		Session:       attachables,
-		SharedKey:     s.sharedKey(),
-	}
-	if s.r.remote() {
-		opt.FrontendAttrs["context"] = s.r.Context
-		opt.FrontendAttrs["filename"] = s.r.Dockerfile
-		if s.r.Dockerfile == "" {
-			delete(opt.FrontendAttrs, "filename")
-		}
-	} else if opt.LocalMounts[localContext], err = s.localFS(s.r.Context); err != nil {
-		return client.SolveOpt{}, fmt.Errorf("reading the build context: %w", err)
-	}
-	switch {
-	case s.r.DockerfileText != nil:
-		opt.FrontendAttrs["filename"] = "Dockerfile"
-		opt.FrontendAttrs["dockerfilekey"] = localDockerfile
-		opt.LocalMounts[localDockerfile], err = s.textFS()
-	case !s.r.remote():
-		file := s.r.dockerfile()
-		opt.FrontendAttrs["filename"] = filepath.Base(file)
-		opt.LocalMounts[localDockerfile], err = s.localFS(filepath.Dir(file))
-	}
-	if err != nil {
-		return client.SolveOpt{}, fmt.Errorf("reading the Dockerfile: %w", err)
-	}
-	if s.merger != nil {
-		// All parts have the form of an image for several platforms, so that each
-		// output holds each platform apart and every step names its own.
-		opt.FrontendAttrs["multi-platform"] = "true"
-	}
-	return opt, nil
-}
-
 // textFS is a directory with nothing but the Dockerfile from a stream.
 func (s *solver) textFS() (fsutil.FS, error) {
 	stream, ok := s.r.DockerfileText.(io.ReadSeeker)
@@ -125,33 +80,6 @@ func (s *solver) textFS() (fsutil.FS, error) {
 		return nil, err
 	}
 	return &memoryFS{stat: &types.Stat{Path: "Dockerfile", Mode: 0o644, Size: int64(len(text))}, text: text}, nil
-}
-
-// attrs returns the settings of the Dockerfile frontend.
-func (s *solver) attrs() map[string]string {
-	out := make(map[string]string)
-	for k, v := range s.r.BuildArgs {
-		out["build-arg:"+k] = v
-	}
-	for k, v := range s.r.Labels {
-		out["label:"+k] = v
-	}
-	for k, v := range s.r.Attestations {
-		out["attest:"+k] = v
-	}
-	if s.r.Target != "" {
-		out["target"] = s.r.Target
-	}
-	if s.platform != "" {
-		out["platform"] = s.platform
-	}
-	if s.r.NoCache {
-		out["no-cache"] = ""
-	}
-	if s.r.Pull {
-		out["image-resolve-mode"] = "pull"
-	}
-	return out
 }
 
 func (s *solver) attachables() ([]session.Attachable, error) {
@@ -200,7 +128,7 @@ func (s *solver) sharedKey() string {
 
 // dockerfileName is how errors name the Dockerfile: as the user wrote it.
 func (s *solver) dockerfileName() string {
-	if s.r.remote() || s.r.DockerfileText != nil {
+	if s.r.remote() && !filepath.IsAbs(s.r.Dockerfile) || s.r.DockerfileText != nil {
 		return ""
 	}
 	return s.r.Dockerfile
@@ -236,7 +164,7 @@ func (s *solver) whole() ([]client.ExportEntry, error) {
 	all := strings.Join(names, ",")
 	var out []client.ExportEntry
 	if s.r.Push {
-		out = append(out, pushes(named, s.r.Insecure)...)
+		out = append(out, pushes(named, s.r.Insecure, s.r.PushAttrs)...)
 	}
 	if s.r.Layout != "" {
 		if err := os.MkdirAll(s.r.Layout, 0o755); err != nil { //nolint:gosec // image content is no secret, and other users load it
@@ -273,8 +201,9 @@ func (s *solver) whole() ([]client.ExportEntry, error) {
 }
 
 // pushes returns one exporter for the registries with TLS and one for those
-// without, because BuildKit knows the difference per exporter only.
-func pushes(named []reference.Named, insecure []string) []client.ExportEntry {
+// without, because BuildKit knows the difference per exporter only. They have the
+// settings more beside.
+func pushes(named []reference.Named, insecure []string, more map[string]string) []client.ExportEntry {
 	groups := make(map[bool][]string)
 	for _, n := range named {
 		plain := slices.Contains(insecure, reference.Domain(n))
@@ -285,7 +214,9 @@ func pushes(named []reference.Named, insecure []string) []client.ExportEntry {
 		if len(groups[plain]) == 0 {
 			continue
 		}
-		attrs := map[string]string{"name": strings.Join(groups[plain], ","), "push": "true", "oci-mediatypes": "true"}
+		attrs := map[string]string{"oci-mediatypes": "true"}
+		maps.Copy(attrs, more)
+		attrs["name"], attrs["push"] = strings.Join(groups[plain], ","), "true"
 		if plain {
 			attrs["registry.insecure"] = "true"
 		}

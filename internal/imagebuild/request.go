@@ -25,10 +25,14 @@ import (
 // by a build and may be used again, unless its DockerfileText is a stream.
 type Request struct {
 	// Context is a directory, or the URL of a Git repository or tar archive that
-	// BuildKit fetches itself.
+	// BuildKit fetches itself. It is empty for a ContextArchive, and for a
+	// DockerfileText that needs none.
 	Context string
-	// Dockerfile is the path of the Dockerfile on this machine; empty is
-	// "Dockerfile" in the context. With a URL as context it is the path inside.
+	// ContextArchive, when set, is the context as a tar archive, compressed or not.
+	ContextArchive *io.SectionReader
+	// Dockerfile is the path of the Dockerfile on this machine, or its URL; empty
+	// is "Dockerfile" in the context. With an archive as context, or a URL, a
+	// relative path is one inside.
 	Dockerfile string
 	// DockerfileText, when set, is the Dockerfile itself ("-f -").
 	DockerfileText io.Reader
@@ -57,11 +61,20 @@ type Request struct {
 	Network       string   // of steps without one of their own: "", "none" or "host"
 	CgroupParent  string
 	Allow         []string // entitlements that the build may use, as of --allow
+	// Resources bound what each step may use, by the names of --resource: memory
+	// and memory-swap in bytes, cpu-shares, cpu-period and cpu-quota, cpuset-cpus
+	// and cpuset-mems.
+	Resources map[string]string
 	// Attestations are by type, "sbom" or "provenance", with their settings, for
 	// example "mode=max"; an empty setting is the default of the type.
 	Attestations map[string]string
+	Provenance   Provenance // what an attestation of that type says beside them
 
-	Push    bool                           // push every tag
+	Push bool // push every tag
+	// PushAttrs are settings of the exporter that pushes, as of -o type=image, for
+	// example compression=zstd.
+	PushAttrs map[string]string
+
 	Layout  string                         // directory of a [imagelayout.Layout] that keeps the image under its tags
 	Load    func() (io.WriteCloser, error) // opens where the image goes as an archive that `docker load` and `podman load` read
 	Outputs []Output                       // further outputs, as of -o
@@ -78,6 +91,16 @@ type Request struct {
 	// Open opens the files of the context and the Dockerfile; nil is os.Open. A
 	// caller that may read more than the one it builds for narrows it.
 	Open func(path string) (*os.File, error)
+}
+
+// Provenance says where a build comes from. It is told to BuildKit only when the
+// provenance is attested; empty fields are left out.
+type Provenance struct {
+	Builder  string // URL of the run that builds, for the SLSA builder ID
+	Source   string // URL of the repository, without credentials
+	Revision string // commit
+	Run      string // number or name of the run
+	Job      string // name of its job
 }
 
 // Secret is a value that steps can mount by its ID. Open is called once per
@@ -117,6 +140,12 @@ func (r *Request) Validate() error {
 	if _, err := r.platforms(); err != nil {
 		errs = append(errs, err)
 	}
+	if r.NoCache && len(r.NoCacheFilter) > 0 {
+		errs = append(errs, hint.With(errors.New("--no-cache and --no-cache-filter exclude each other"), "leave out --no-cache to build only some stages again"))
+	}
+	if syntax, ok := r.BuildArgs[argSyntax]; ok && strings.TrimSpace(syntax) == "" {
+		errs = append(errs, hint.With(errors.New("the build argument "+argSyntax+" is empty"), "leave it out to build with the frontend that the Dockerfile names"))
+	}
 	if r.Push && len(r.Tags) == 0 {
 		errs = append(errs, hint.With(errors.New("there is no name to push the image to"), "give the image a tag with --tag"))
 	}
@@ -145,9 +174,13 @@ func (r *Request) Validate() error {
 	return errors.Join(errs...)
 }
 
-// remote reports whether BuildKit fetches the context itself.
-func (r *Request) remote() bool {
-	return strings.Contains(r.Context, "://") || strings.HasPrefix(r.Context, "git@") || strings.HasPrefix(r.Context, "github.com/")
+// remote reports whether BuildKit fetches the context itself, or gets it as an
+// archive.
+func (r *Request) remote() bool { return r.ContextArchive != nil || IsRemote(r.Context) }
+
+// noContext reports whether nothing but the Dockerfile is there.
+func (r *Request) noContext() bool {
+	return r.Context == "" && r.ContextArchive == nil && r.DockerfileText != nil
 }
 
 // dockerfile returns where the Dockerfile is on this machine.
@@ -159,11 +192,21 @@ func (r *Request) dockerfile() string {
 }
 
 func (r *Request) checkFiles() error {
-	if r.Context == "" {
+	if isURL(r.Dockerfile) && r.remote() {
+		return hint.With(fmt.Errorf("the Dockerfile %s is not in the context, which is elsewhere too", r.Dockerfile),
+			"fetch the Dockerfile first, and name the file with --file, as an absolute path")
+	}
+	if r.noContext() {
+		return nil
+	}
+	if r.Context == "" && r.ContextArchive == nil {
 		return hint.With(errors.New("the build has no context"), "name the directory to build from")
 	}
-	if r.remote() {
+	if r.ContextArchive != nil {
 		return nil
+	}
+	if r.remote() {
+		return r.checkURL()
 	}
 	info, err := os.Stat(r.Context)
 	if err != nil {
@@ -172,7 +215,7 @@ func (r *Request) checkFiles() error {
 	if !info.IsDir() {
 		return hint.With(fmt.Errorf("the build context %s is no directory", r.Context), "name an existing directory to build from")
 	}
-	if r.DockerfileText != nil {
+	if r.DockerfileText != nil || isURL(r.Dockerfile) {
 		return nil
 	}
 	file := r.dockerfile()
@@ -199,7 +242,7 @@ func (r *Request) cache() buildcache.Policy {
 			p.Name = reference.Path(named)
 		}
 	}
-	if p.Name == "" && !r.remote() {
+	if p.Name == "" && !r.remote() && !r.noContext() {
 		if abs, err := filepath.Abs(r.Context); err == nil {
 			p.Name = filepath.Base(abs)
 		}
