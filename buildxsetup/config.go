@@ -13,6 +13,7 @@ import (
 	"github.com/docker/buildx/store"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dockless-ci/dockless/internal/buildkitconf"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
 
@@ -26,6 +27,7 @@ type Config struct {
 	DockerConfig string        `envconfig:"DOCKER_CONFIG" desc:"directory of the Docker configuration; empty is .docker in the home directory"`
 	BuildxConfig string        `envconfig:"BUILDX_CONFIG" desc:"directory of buildx's builders; empty is buildx in the Docker configuration"`
 
+	MinFree string `envconfig:"DOCKLESS_BUILDER_MIN_FREE" desc:"what has to be free on the disk of a builder for a build to start, for example 2GB; when it is less, unused cache is removed first. off is no such check. Empty: 2 % of the disk, at most 2GB"`
 	// Load makes builds without an output of their own end in the Docker API that
 	// the docker command talks to, as they do with a daemon. A builder that says
 	// for itself whether they do is left as it is.
@@ -50,10 +52,33 @@ func (c Config) Validate() error {
 	if c.Timeout <= 0 {
 		errs = append(errs, fmt.Errorf("DOCKLESS_BUILDKIT_TIMEOUT %s is no positive duration", c.Timeout))
 	}
+	if _, err := c.Gate(); err != nil {
+		errs = append(errs, err)
+	}
 	if _, err := c.storeDir(); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// Gate returns the settings of a [Gate]; nil when there shall be none. What it
+// learns is kept in StateDir.
+func (c Config) Gate() (*GateConfig, error) {
+	if c.MinFree == "off" {
+		return nil, nil //nolint:nilnil // none is an answer
+	}
+	g := &GateConfig{}
+	if c.StateDir != "" {
+		g.Dir = filepath.Join(c.StateDir, "disks")
+	}
+	if c.MinFree == "" {
+		return g, nil
+	}
+	var err error
+	if g.MinFree, err = buildkitconf.ParseSize(c.MinFree); err != nil || g.MinFree == 0 {
+		return nil, hint.With(fmt.Errorf("DOCKLESS_BUILDER_MIN_FREE %q is no size", c.MinFree), "set DOCKLESS_BUILDER_MIN_FREE to a size like 2GB, or to off")
+	}
+	return g, nil
 }
 
 // dockerDir returns the directory of the Docker configuration.

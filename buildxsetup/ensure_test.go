@@ -326,17 +326,17 @@ func TestPruneCountsWhatWasFreed(t *testing.T) {
 		pruned: make(chan *controlapi.PruneRequest, 1),
 	}
 	b := ensure(t, settings(t, startFake(t, f, filepath.Join(t.TempDir(), "bk.sock"))))
-	got, err := b.Prune(t.Context(), buildxsetup.PruneOptions{All: true, UnusedFor: time.Hour, Filter: []string{"type=regular"}})
+	got, err := b.Prune(t.Context(), buildxsetup.PruneOptions{All: true, UnusedFor: time.Hour, Filters: []string{"type=regular"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]buildxsetup.Pruned{{Node: "dockless0", Records: 2, Bytes: 123}}, got); diff != "" {
-		t.Errorf("Prune() (-want +got):\n%s", diff)
+	if len(got) != 1 || got[0].Node != "dockless0" || len(got[0].Records) != 2 || got[0].Bytes != 123 {
+		t.Errorf("Prune() = %+v, want 2 records with 123 bytes from dockless0", got)
 	}
-	if req := <-f.pruned; !req.All || req.KeepDuration != int64(time.Hour) || len(req.Filter) != 1 {
+	if req := <-f.pruned; !req.All || req.KeepDuration != int64(time.Hour) || len(req.Filter) != 1 || req.Filter[0] != `type=="regular"` {
 		t.Errorf("request = %v, want all, one hour and one filter", req)
 	}
-	if status := b.Inspect(t.Context())[0]; status.Err != nil || status.DiskUsed != 123 || status.Records != 2 {
+	if status := b.Inspect(t.Context())[0]; status.Err != nil || status.Usage.Bytes != 123 || status.Usage.Records != 2 {
 		t.Errorf("Inspect() = %+v, want 123 bytes in 2 records", status)
 	}
 }

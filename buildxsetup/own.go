@@ -36,7 +36,7 @@ func startOwn(ctx context.Context, c Config, log *slog.Logger) (_ *Builder, err 
 	if c.StateDir == "" {
 		return nil, hint.With(errors.New("there is no buildkitd to build with"), "set BUILDKIT_HOST to the address of a running buildkitd")
 	}
-	d, err := startDaemon(filepath.Join(c.StateDir, "buildkit"))
+	d, err := startDaemon(ctx, filepath.Join(c.StateDir, "buildkit"), log)
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +66,9 @@ func startOwn(ctx context.Context, c Config, log *slog.Logger) (_ *Builder, err 
 	return b, nil
 }
 
-// startDaemon starts buildkitd with its socket and its root in dir.
-func startDaemon(dir string) (*daemon, error) {
+// startDaemon starts buildkitd with its socket, its root and its configuration in
+// dir.
+func startDaemon(ctx context.Context, dir string, log *slog.Logger) (*daemon, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("starting buildkitd: %w", err)
@@ -79,8 +80,14 @@ func startDaemon(dir string) (*daemon, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("starting buildkitd: %w", err)
 	}
+	if err := unwedge(ctx, filepath.Join(dir, "root"), argv, log); err != nil {
+		log.WarnContext(ctx, "the disk of our buildkitd is full, and its cache stays", "error", err)
+	}
 	d := &daemon{socket: filepath.Join(dir, "buildkitd.sock"), log: filepath.Join(dir, "buildkitd.log"), exited: make(chan struct{})}
 	argv = append(argv, "--addr", "unix://"+d.socket, "--root", filepath.Join(dir, "root"), "--containerd-worker=false")
+	if config := ownConfig(ctx, dir, os.Geteuid() != 0, log); config != "" {
+		argv = append(argv, "--config", config)
+	}
 	out, err := os.Create(d.log)
 	if err != nil {
 		return nil, fmt.Errorf("starting buildkitd: %w", err)

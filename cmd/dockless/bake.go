@@ -13,12 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/internal/bake"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
-	"github.com/dockless-ci/dockless/internal/logging"
-	"github.com/dockless-ci/dockless/internal/registryauth"
 )
 
 // bakeFlags are the flags of docker buildx bake, and one of ours.
@@ -181,7 +178,7 @@ func (f *bakeFlags) overrides(cmd *cobra.Command) []string {
 }
 
 // build builds the targets of a plan.
-func (f *bakeFlags) build(cmd *cobra.Command, plan *bake.Plan) (err error) {
+func (f *bakeFlags) build(cmd *cobra.Command, plan *bake.Plan) error {
 	var settings jobSettings
 	if err := loadSettings(&settings); err != nil {
 		return err
@@ -195,38 +192,27 @@ func (f *bakeFlags) build(cmd *cobra.Command, plan *bake.Plan) (err error) {
 	if err != nil {
 		return usageError{err}
 	}
-	auth, err := registryauth.Load(dockerConfigDir())
-	if err != nil {
-		return err
-	}
-	for i := range builds {
-		builds[i].Request.Insecure, builds[i].Request.Auth = settings.Insecure, auth
-	}
-	config, logConfig, err := builderSettings(cmd, userStateDir())
-	if err != nil {
-		return err
-	}
-	log := logging.New(cmd.ErrOrStderr(), quieter(logConfig))
-	builder, err := buildxsetup.Ensure(ctx, config, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, builder.Close(ctx)) }()
-
-	images := imagebuild.New(builder, log, imagebuild.Options{})
-	defer func() { err = errors.Join(err, images.Close(ctx)) }()
-	shown, err := newBakeDisplay(cmd.ErrOrStderr(), f.progress, len(builds) > 1)
-	if err != nil {
-		return usageError{err}
-	}
-	results, err := bake.Run(ctx, builds, func(ctx context.Context, target string, r imagebuild.Request) (*imagebuild.Result, error) {
-		defer shown.ended(target)
-		return images.Build(ctx, r, imagebuild.Progress{Observe: shown.observe(target)})
+	return withImages(cmd, func(ctx context.Context, images imageWorks) error {
+		for i := range builds {
+			r := &builds[i].Request
+			r.Insecure, r.Auth, r.Cache.Mode = settings.Insecure, images.auth, settings.CacheExport
+			if _, attested := r.Attestations["provenance"]; attested {
+				r.Provenance = provenanceOf(ctx, r.Context)
+			}
+		}
+		shown, err := newBakeDisplay(cmd.ErrOrStderr(), f.progress, len(builds) > 1)
+		if err != nil {
+			return usageError{err}
+		}
+		results, err := bake.Run(ctx, builds, func(ctx context.Context, target string, r imagebuild.Request) (*imagebuild.Result, error) {
+			defer shown.ended(target)
+			return images.Build(ctx, r, imagebuild.Progress{Observe: shown.observe(target)})
+		})
+		if err = errors.Join(err, shown.close()); err != nil {
+			return err
+		}
+		return f.report(cmd, builds, results)
 	})
-	if err = errors.Join(err, shown.close()); err != nil {
-		return err
-	}
-	return f.report(cmd, builds, results)
 }
 
 // report says how each target went, in the order of the builds.

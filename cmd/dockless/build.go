@@ -1,24 +1,21 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/logging"
-	"github.com/dockless-ci/dockless/internal/registryauth"
-	"github.com/dockless-ci/dockless/internal/telemetry"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -74,15 +71,11 @@ archive, or "-" for an archive or a Dockerfile on standard input.`,
 	return cmd
 }
 
-func runBuild(cmd *cobra.Command, f *buildFlags, dir string) (err error) {
-	var (
-		settings jobSettings
-		spans    telemetry.Config
-	)
-	if err := loadSettings(&settings, &spans); err != nil {
+func runBuild(cmd *cobra.Command, f *buildFlags, dir string) error {
+	var settings jobSettings
+	if err := loadSettings(&settings); err != nil {
 		return err
 	}
-	ctx := cmd.Context()
 	progress, err := f.progress(cmd)
 	if err != nil {
 		return err
@@ -91,62 +84,33 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) (err error) {
 	if err != nil {
 		return usageError{err}
 	}
-	if f.cacheRepo == "" {
-		f.cacheRepo = settings.CacheRepo
-	}
+	ctx := cmd.Context()
 	request.Insecure = settings.Insecure
-	request.Cache = cacheOf(ctx, f.cacheRepo, dir)
+	request.Cache = cacheOf(ctx, cmp.Or(f.cacheRepo, settings.CacheRepo), dir)
 	request.Cache.Mode = settings.CacheExport
-	if request.Auth, err = registryauth.Load(dockerConfigDir()); err != nil {
-		return err
-	}
 	if err := request.Validate(); err != nil {
 		return usageError{err}
 	}
 	if _, attested := request.Attestations["provenance"]; attested {
 		request.Provenance = provenanceOf(ctx, request.Context)
 	}
-	config, logConfig, err := builderSettings(cmd, userStateDir())
-	if err != nil {
-		return err
-	}
-	log := logging.New(cmd.ErrOrStderr(), quieter(logConfig))
-	ctx, stopTelemetry, err := startTelemetry(ctx, spans, log)
-	if err != nil {
-		return err
-	}
-	defer stopTelemetry()
-	clouds, err := openRegistries(log)
-	if err != nil {
-		return err
-	}
-	if request.Auth, err = request.Auth.With(clouds); err != nil {
-		return err
-	}
-	builder, err := buildxsetup.Ensure(ctx, config, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, builder.Close(ctx)) }()
-
-	images := imagebuild.New(builder, log, imagebuild.Options{StateDir: filepath.Join(userStateDir(), "builds")})
-	defer closeImages(ctx, images, log) // the process ends with the exports
-	if f.Query.Method != "" {
-		return f.query(cmd, images, request, progress)
-	}
-	if err := removeStale(f.ImageIDFile); err != nil {
-		return err
-	}
-	var loading *podmanLoad
-	if f.Load {
-		loading = &podmanLoad{cmd: cmd}
-		request.Load = func() (io.WriteCloser, error) { return loading.open(ctx) }
-	}
-	result, err := images.Build(ctx, request, progress)
-	if err != nil {
-		return err
-	}
-	return f.report(cmd, result)
+	return withImages(cmd, func(ctx context.Context, images imageWorks) error {
+		request.Auth = images.auth
+		if f.Query.Method != "" {
+			return f.query(cmd, images.Builder, request, progress)
+		}
+		if err := removeStale(f.ImageIDFile); err != nil {
+			return err
+		}
+		if f.Load {
+			request.Load = func() (io.WriteCloser, error) { return loadIntoPodman(ctx, cmd) }
+		}
+		result, err := images.Build(ctx, request, progress)
+		if err != nil {
+			return err
+		}
+		return f.report(cmd, result)
+	})
 }
 
 // progress says how the build is shown.

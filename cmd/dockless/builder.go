@@ -4,18 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
-	"github.com/containerd/platforms"
-	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
-	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/logging"
 )
 
@@ -26,7 +21,7 @@ func newBuilderCommand() *cobra.Command {
 		Args:  knownCommand,
 		RunE:  showHelp,
 	}
-	cmd.AddCommand(newBuilderEnsureCommand(), newBuilderInspectCommand(), newBuilderPruneCommand(), newBuilderRemoveCommand())
+	cmd.AddCommand(newBuilderEnsureCommand(), newBuilderInspectCommand(), newBuilderPruneCommand(), newBuilderConfigCommand(), newBuilderRemoveCommand())
 	return cmd
 }
 
@@ -98,115 +93,6 @@ func withBuilder(cmd *cobra.Command, use func(context.Context, *buildxsetup.Buil
 	}
 	defer func() { err = errors.Join(err, b.Close(ctx)) }()
 	return use(ctx, b)
-}
-
-// nodeView is one node as `builder inspect` shows it.
-type nodeView struct {
-	Name      string   `json:"name"`
-	Endpoint  string   `json:"endpoint"`
-	Version   string   `json:"version,omitempty"`
-	Platforms []string `json:"platforms"`
-	Records   int      `json:"cacheRecords"`
-	Bytes     int64    `json:"cacheBytes"`
-	Error     string   `json:"error,omitempty"`
-}
-
-func newBuilderInspectCommand() *cobra.Command {
-	var output string
-	cmd := &cobra.Command{
-		Use:   "inspect",
-		Short: "Show the builder's nodes, their platforms and their caches",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("--output", output, "table", "json"); err != nil {
-				return err
-			}
-			return withBuilder(cmd, func(ctx context.Context, b *buildxsetup.Builder) error {
-				views := make([]nodeView, 0, len(b.Nodes))
-				for _, s := range b.Inspect(ctx) {
-					views = append(views, viewOf(s))
-				}
-				if output == "json" {
-					return printJSON(cmd.OutOrStdout(), map[string]any{"name": b.Name, "nodes": views})
-				}
-				return printNodes(cmd.OutOrStdout(), views)
-			})
-		},
-	}
-	cmd.Flags().StringVar(&output, "output", "table", "`FORM`: table or json")
-	return cmd
-}
-
-func viewOf(s buildxsetup.NodeStatus) nodeView {
-	v := nodeView{Name: s.Name, Endpoint: s.Endpoint, Records: s.Records, Bytes: s.DiskUsed, Platforms: []string{}}
-	for _, p := range s.Platforms {
-		v.Platforms = append(v.Platforms, platforms.Format(p))
-	}
-	if len(s.Workers) > 0 {
-		v.Version = s.Workers[0].Version
-	}
-	if s.Err != nil {
-		v.Error = s.Err.Error()
-	}
-	return v
-}
-
-func printNodes(w io.Writer, views []nodeView) error {
-	table := newTable(w)
-	say(table, "NODE\tENDPOINT\tBUILDKIT\tPLATFORMS\tCACHE\tSTATUS\n")
-	for _, v := range views {
-		status := "ok"
-		if v.Error != "" {
-			status = v.Error
-		}
-		say(table, "%s\t%s\t%s\t%s\t%s in %d records\t%s\n",
-			v.Name, v.Endpoint, v.Version, strings.Join(v.Platforms, ","), units.HumanSize(float64(v.Bytes)), v.Records, status)
-	}
-	return table.Flush()
-}
-
-func newBuilderPruneCommand() *cobra.Command {
-	var (
-		options                    buildxsetup.PruneOptions
-		reserved, maxUsed, minFree string
-		unusedFor                  time.Duration
-	)
-	cmd := &cobra.Command{
-		Use:   "prune",
-		Short: "Remove build cache from every node",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, size := range []struct {
-				flag, text string
-				to         *int64
-			}{{"reserved-space", reserved, &options.Reserved}, {"max-used-space", maxUsed, &options.MaxUsed}, {"min-free-space", minFree, &options.MinFree}} {
-				if size.text == "" {
-					continue
-				}
-				bytes, err := units.RAMInBytes(size.text)
-				if err != nil {
-					return hint.With(usagef("--%s %q is no size", size.flag, size.text), "write a size like 20GB")
-				}
-				*size.to = bytes
-			}
-			options.UnusedFor = unusedFor
-			return withBuilder(cmd, func(ctx context.Context, b *buildxsetup.Builder) error {
-				pruned, err := b.Prune(ctx, options)
-				for _, p := range pruned {
-					say(cmd.OutOrStdout(), "%s: removed %d records, %s\n", p.Node, p.Records, units.HumanSize(float64(p.Bytes)))
-				}
-				return err
-			})
-		},
-	}
-	flags := cmd.Flags()
-	flags.BoolVarP(&options.All, "all", "a", false, "also frontends and helper images that BuildKit keeps for itself")
-	flags.StringArrayVar(&options.Filter, "filter", nil, "only records that match `EXPRESSION`, for example type=exec.cachemount")
-	flags.DurationVar(&unusedFor, "unused-for", 0, "only records that were not used for this long, for example 48h")
-	flags.StringVar(&reserved, "reserved-space", "", "keep this `SIZE` in any case, for example 20GB")
-	flags.StringVar(&maxUsed, "max-used-space", "", "prune until no more than this `SIZE` is used")
-	flags.StringVar(&minFree, "min-free-space", "", "prune until this `SIZE` of the disk is free")
-	return cmd
 }
 
 func newBuilderRemoveCommand() *cobra.Command {

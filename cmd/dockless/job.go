@@ -42,6 +42,7 @@ func (s *jobSettings) Validate() error {
 type workshop struct {
 	builder *buildxsetup.Builder // nil: builds fail with a hint
 	images  *imagebuild.Builder  // on builder; nil when that is
+	gate    *buildxsetup.Gate    // nil: no look at the builder's disk
 	podman  *podmanrun.Client    // nil: services fail with a hint
 	log     *slog.Logger
 	metrics *metrics.Metrics // of what is done with both; nil: nobody asks
@@ -77,7 +78,9 @@ func (s workshopSettings) open(ctx context.Context, log *slog.Logger) (_ *worksh
 				return nil
 			}
 			if err == nil {
-				w.images = imagebuild.New(w.builder, log, imagebuild.Options{StateDir: s.state, Observe: s.metrics.Build})
+				if w.gate, err = openGate(s.build, log); err == nil {
+					w.images = imagebuild.New(w.builder, log, gated(imagebuild.Options{StateDir: s.state, Observe: s.metrics.Build}, w.gate))
+				}
 			}
 			return err
 		})
@@ -105,6 +108,7 @@ func (w *workshop) close(ctx context.Context) error {
 	if w.podman != nil {
 		errs = append(errs, w.podman.Close())
 	}
+	w.gate.Close()
 	if w.builder != nil {
 		errs = append(errs, w.builder.Close(ctx))
 	}

@@ -114,7 +114,7 @@ func watchDisks(ctx context.Context, b *buildxsetup.Builder, m *metrics.Metrics)
 		}
 		for _, n := range b.Inspect(ctx) {
 			if n.Err == nil { // else the watch over the builder says so
-				m.NodeDisk(n.Name, n.DiskUsed, diskCeiling(n.Workers), time.Now())
+				m.NodeDisk(n.Name, n.Usage.Bytes, diskCeiling(n.Workers), time.Now())
 			}
 		}
 		timer.Reset(diskPeriod)

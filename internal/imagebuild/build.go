@@ -26,6 +26,12 @@ type Options struct {
 	// Gate, when set, is asked before a solve whether the node has room for it. Its
 	// error ends the build.
 	Gate func(context.Context, buildxsetup.Node) error
+	// Watch, when set, returns a context for a build on the node that ends before
+	// the build has filled the disk; stop is called at the build's end.
+	Watch func(context.Context, buildxsetup.Node) (_ context.Context, stop func())
+	// Full, when set, is told of a build that ran out of disk on the node. It makes
+	// room and says in a sentence how that went; empty says nothing.
+	Full func(context.Context, buildxsetup.Node) string
 	// Observe, when set, is told of every build that ended, and of every cache
 	// export that ended. It must not block.
 	Observe func(Event)

@@ -36,6 +36,7 @@ type solver struct {
 	number      int // of the part
 	display     *view
 	recorder    *recorder
+	space       spaceWatch
 	streamed    atomic.Bool // something the caller reads from has been written to
 
 	// What became of it.
@@ -120,7 +121,8 @@ func (w *work) buildPart(ctx context.Context, part int) (*solver, error) {
 
 // fail closes the solver of a failed attempt and says what went wrong.
 func (w *work) fail(ctx context.Context, s *solver, err error) error {
-	return errors.Join(failure(ctx, err, s.node, s.dockerfileName()), s.close())
+	err = failure(ctx, err, s.node, s.dockerfileName())
+	return errors.Join(w.b.options.relieve(ctx, s.node, &s.space, err), s.close())
 }
 
 // attempt solves for a part. The solver is there also with an error, which is
@@ -142,7 +144,12 @@ func (w *work) attempt(ctx context.Context, part, attempt int, share share) (*so
 	if s.r.NoCache {
 		s.answers.usable = nil // asked all the same, because the export goes there
 	}
-	s.response, err = s.solveImage(ctx, s.id, s.answers.usable)
+	watched, unwatch := w.b.options.watch(ctx, s.node)
+	defer unwatch()
+	s.response, err = s.solveImage(watched, s.id, s.answers.usable)
+	if err != nil && ctx.Err() == nil && watched.Err() != nil {
+		err = context.Cause(watched)
+	}
 	return s, err
 }
 
@@ -187,6 +194,7 @@ func (s *solver) solveOnce(ctx context.Context, id string, imports []buildcache.
 	opt.CacheExports = solveEntries(s.r.CacheTo, s.r.Insecure)
 	return s.solve(ctx, opt, func(st *client.SolveStatus) {
 		s.recorder.add(st)
+		s.space.see(st)
 		s.display.show(calm(st))
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // BuildkitdOptions say how a buildkitd differs from a plain one. The zero value
@@ -24,6 +26,9 @@ type BuildkitdOptions struct {
 	TCP bool
 	// TLS holds the server's side of mTLS for the TCP address; nil is plain text.
 	TLS *TLSFiles
+	// Disk makes its state lie on a volume of its own of this size, in bytes; zero
+	// is the disk of the machine.
+	Disk int64
 	// Extra is added to the end of buildkitd.toml.
 	Extra string
 	// Env is added to buildkitd's environment, KEY=value.
@@ -42,6 +47,7 @@ type Buildkitd struct {
 	env      []string
 	buildctl string
 	tcp      string
+	mounted  bool // whether its state is a volume of its own
 }
 
 // StartBuildkitd starts buildkitd with its OCI worker on Debian's runc and waits
@@ -73,6 +79,15 @@ func StartBuildkitd(ctx context.Context, opts BuildkitdOptions) (_ *Buildkitd, e
 		if b.tcp, err = freeAddr(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if opts.Disk > 0 {
+		if err := os.Mkdir(b.Root(), 0o711); err != nil { //nolint:gosec // as buildkitd makes it
+			return nil, err
+		}
+		if err := unix.Mount("tmpfs", b.Root(), "tmpfs", 0, fmt.Sprintf("size=%d", opts.Disk)); err != nil {
+			return nil, fmt.Errorf("mounting a volume for buildkitd: %w", err)
+		}
+		b.mounted = true
 	}
 	if err := os.WriteFile(b.dir.join("buildkitd.toml"), []byte(b.config(opts, runc)), 0o600); err != nil {
 		return nil, fmt.Errorf("configuring buildkitd: %w", err)
@@ -114,6 +129,9 @@ func (b *Buildkitd) TCPAddr() string {
 	return "tcp://" + b.tcp
 }
 
+// Root is the directory of its state.
+func (b *Buildkitd) Root() string { return b.dir.join("state") }
+
 // Log is the path of buildkitd's output.
 func (b *Buildkitd) Log() string { return b.dir.join("buildkitd.log") }
 
@@ -149,6 +167,10 @@ func (b *Buildkitd) Stop(ctx context.Context) error {
 	if b.proc != nil {
 		errs = append(errs, b.proc.stop(context.WithoutCancel(ctx)))
 	}
+	if b.mounted {
+		b.mounted = false
+		errs = append(errs, unix.Unmount(b.Root(), unix.MNT_DETACH))
+	}
 	if b.dir != nil {
 		errs = append(errs, b.dir.remove(ctx))
 	}
@@ -169,7 +191,7 @@ func (b *Buildkitd) config(opts BuildkitdOptions, runc string) string {
 		addresses += fmt.Sprintf(", %q", b.TCPAddr())
 	}
 	var t strings.Builder
-	fmt.Fprintf(&t, "root = %q\n", b.dir.join("state"))
+	fmt.Fprintf(&t, "root = %q\n", b.Root())
 	t.WriteString("insecure-entitlements = [\"network.host\", \"security.insecure\"]\n\n")
 	fmt.Fprintf(&t, "[grpc]\n  address = [%s]\n", addresses)
 	if opts.TLS != nil {
