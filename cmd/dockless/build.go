@@ -181,17 +181,9 @@ func (f *buildFlags) report(cmd *cobra.Command, r *imagebuild.Result) error {
 		}
 	}
 	if f.explain != "" {
-		errs = append(errs, explainBuild(cmd, f.explain, r))
+		errs = append(errs, printReasons(cmd, f.explain, r))
 	}
 	return errors.Join(errs...)
-}
-
-// explainBuild says why steps ran.
-func explainBuild(cmd *cobra.Command, _ string, r *imagebuild.Result) error {
-	for _, reason := range r.Reasons {
-		say(cmd.ErrOrStderr(), "%s\n", reason)
-	}
-	return nil
 }
 
 // podmanLoad streams an image archive into Podman. Its Close waits until Podman

@@ -56,6 +56,7 @@ type Builder struct {
 	dead    deadRegistries
 	exports *exports
 	fleet   fleet
+	records memory // of earlier builds
 }
 
 // New returns a Builder on the nodes of b, which stays the caller's to close. The
@@ -66,7 +67,11 @@ func New(b *buildxsetup.Builder, log *slog.Logger, o Options) *Builder {
 
 // Close waits for cache exports that still run, as long as ctx and their own
 // bounds allow, and reports those that ctx cut short. A second call is allowed.
-func (b *Builder) Close(ctx context.Context) error { return b.exports.close(ctx) }
+func (b *Builder) Close(ctx context.Context) error {
+	err := b.exports.close(ctx)
+	b.records.wait(ctx)
+	return err
+}
 
 // Build builds r and shows progress. It returns when the image is where it shall
 // be and the cache export has ended, well or not, or goes on behind it as r.Cache

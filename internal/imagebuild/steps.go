@@ -28,6 +28,7 @@ type Stats struct {
 	Cached   int           // of these, steps whose result was taken from a cache
 	Duration time.Duration // of the whole build, without the cache export
 	Export   time.Duration // of the cache export
+	Saved    time.Duration // what the cached steps took when they last ran; zero: not known
 }
 
 // stepName matches the names of Dockerfile instructions. BuildKit numbers them

@@ -35,6 +35,7 @@ type buildHost struct {
 	setup    *buildxsetup.Builder
 	daemon   *rig.Buildkitd
 	registry string // address
+	mirror   string // address of the one with the base images
 }
 
 func needBuildHost(t *testing.T) *buildHost {
@@ -43,7 +44,7 @@ func needBuildHost(t *testing.T) *buildHost {
 	registry := rig.NeedRegistry(t, rig.RegistryOptions{})
 	daemon := rig.NeedBuildkitd(t, rig.BuildkitdOptions{Mirror: images.Addr(), Insecure: []string{registry.Addr()}})
 	setup := needBuilder(t, buildxsetup.Config{Hosts: daemon.Addr(), Name: "dockless", Timeout: 20 * time.Second, DockerConfig: t.TempDir()})
-	h := &buildHost{Builder: imagebuild.New(setup, buildLog(t), imagebuild.Options{}), setup: setup, daemon: daemon, registry: registry.Addr()}
+	h := &buildHost{Builder: imagebuild.New(setup, buildLog(t), imagebuild.Options{}), setup: setup, daemon: daemon, registry: registry.Addr(), mirror: images.Addr()}
 	t.Cleanup(func() {
 		if err := h.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Errorf("closing the builder: %v", err)

@@ -122,7 +122,7 @@ func TestADiskThatStaysFullIsRefusedWithAHint(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = buildOf(t, b, needGate(t, buildxsetup.GateConfig{}), 1)
-	if !buildxsetup.IsFull(err) || !strings.HasPrefix(err.Error(), "the disk of node dockless0 is full: ") || !strings.Contains(err.Error(), "by what is not build cache") {
+	if !buildxsetup.IsFull(err) || !strings.Contains(err.Error(), "the disk of node dockless0 is full: ") || !strings.Contains(err.Error(), "by what is not build cache") {
 		t.Errorf("building = %v, want a full disk and who fills it", err)
 	}
 	if hints := strings.Join(hint.All(err), "\n"); !strings.Contains(hints, "remove what else is on the node's disk") || !strings.Contains(hints, "DOCKLESS_BUILDER_MIN_FREE") {
