@@ -12,14 +12,12 @@ import (
 	"strings"
 
 	"github.com/google/shlex"
-	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/imagelayout"
-	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/registryauth"
 	"github.com/dockless-ci/dockless/internal/span"
 )
@@ -232,32 +230,6 @@ func (x *execution) cachePolicy() buildcache.Policy {
 	return buildcache.Policy{
 		Repo: x.cfg.CacheRepo, Mode: x.cfg.CacheExport, Branch: o.branch, TargetBranch: o.target, DefaultBranch: o.standard, Fork: o.fork,
 	}
-}
-
-// report sums the build up, in the log and on the record.
-func (d *dockerStep) report(r *imagebuild.Result) {
-	report := job.BuildReport{
-		Step: d.step.Name, Digest: r.Digest.String(), Platforms: slices.Clone(r.Platforms),
-		Steps: r.Stats.Steps, Cached: r.Stats.Cached, Reasons: []string{}, Seconds: r.Stats.Duration.Seconds(),
-	}
-	if report.Platforms == nil {
-		report.Platforms = []string{}
-	}
-	d.node.print(fmt.Sprintf("Built %s in %.1f s: %d of %d steps cached.", report.Digest, report.Seconds, report.Cached, report.Steps))
-	if e := r.Export; e != nil && e.Err != nil {
-		d.node.warning(fmt.Sprintf("The build cache was not written: %v", e.Err))
-	}
-	for _, note := range r.Notes() {
-		d.node.print(note + ".")
-	}
-	d.x.mu.Lock()
-	d.x.builds = append(d.x.builds, report)
-	d.x.mu.Unlock()
-	data, err := json.Marshal(report)
-	if err != nil {
-		panic(fmt.Sprintf("runner: writing a build report as JSON: %v", err)) // it has texts and numbers only
-	}
-	d.x.rep.Attach(d.ctx, d.node.record.ID, job.Attachment{Type: job.AttachmentBuild, Name: "build-" + uuid.NewString() + ".json", Content: d.x.masks.MaskBytes(data)})
 }
 
 // push sends every name of the image to its registry.

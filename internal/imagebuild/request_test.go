@@ -118,6 +118,7 @@ func TestMetadataIsWrittenAsBuildxDoes(t *testing.T) {
 		"containerimage.digest":     "sha256:abc",
 		"containerimage.descriptor": "eyJtZWRpYVR5cGUiOiJ4In0=",
 		"image.name":                "reg/a:1",
+		"step":                      "RUN echo '##vso[task.complete]'",
 	}, "dockless/dockless0/id")}
 	file := filepath.Join(t.TempDir(), "meta.json")
 	if err := r.WriteMetadata(file); err != nil {
@@ -133,7 +134,8 @@ func TestMetadataIsWrittenAsBuildxDoes(t *testing.T) {
     "mediaType": "x"
   },
   "containerimage.digest": "sha256:abc",
-  "image.name": "reg/a:1"
+  "image.name": "reg/a:1",
+  "step": "RUN echo '\u0023\u0023vso[task.complete]'"
 }
 `
 	if diff := cmp.Diff(want, string(got)); diff != "" {

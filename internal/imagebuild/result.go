@@ -1,6 +1,7 @@
 package imagebuild
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -182,6 +183,10 @@ func (r *Result) WriteMetadata(file string) error {
 	if err != nil {
 		return fmt.Errorf("writing the build's metadata: %w", err)
 	}
+	// Steps are named by what a Dockerfile says, and people print this file in logs
+	// where "##" begins a command to the CI. In JSON it can be written otherwise, and
+	// stands in texts only.
+	data = bytes.ReplaceAll(data, []byte("##"), []byte(`\u0023\u0023`))
 	tmp, err := os.CreateTemp(filepath.Dir(file), ".metadata-*")
 	if err != nil {
 		return fmt.Errorf("writing the build's metadata: %w", err)

@@ -21,7 +21,7 @@ var arrows = map[string][]string{
 	"cmd/dockless-probe":    {"probe"},
 	"internal/emulator":     {"internal/ado", "internal/job", "internal/pipeline"},
 	"agent":                 {"internal/ado", "internal/job", "probe"},
-	"runner":                {"internal/job", "internal/expr", "internal/imagebuild", "internal/buildflags", "internal/buildcache", "internal/imagelayout", "internal/registryauth", "internal/capsule", "internal/dockerapi", "internal/launch", "podmanrun", "probe"},
+	"runner":                {"internal/job", "internal/expr", "internal/imagebuild", "internal/explain", "internal/buildflags", "internal/buildcache", "internal/imagelayout", "internal/registryauth", "internal/capsule", "internal/dockerapi", "internal/launch", "podmanrun", "probe"},
 	"internal/ado":          {"internal/job"},
 	"internal/pipeline":     {"internal/job", "internal/expr"},
 	"internal/buildflags":   {"internal/imagebuild", "internal/buildcache"},

@@ -128,6 +128,14 @@ CMD ["cat", "/color", "/size"]
 	if len(r.Builds) != 2 || r.Builds[0].Digest != digest || r.Builds[1].Digest != both {
 		t.Errorf("builds = %+v, want %s and %s", r.Builds, digest, both)
 	}
+	for _, b := range r.Builds {
+		if len(b.Reasons) != b.Steps-b.Cached || b.Steps == 0 {
+			t.Errorf("build %+v, want a reason for each step that ran", b)
+		}
+	}
+	if log := strings.Join(record(t, r, "Build").Log, "\n"); !strings.Contains(log, "no record of an earlier build") {
+		t.Errorf("the log of the build does not say why its steps ran:\n%s", log)
+	}
 	if exported := s.registryHas(t, "cache/team/web"); !exported {
 		t.Error("the build wrote no cache to DOCKLESS_CACHE_REPO")
 	}
