@@ -12,6 +12,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # Podman and buildkitd of the tests run as root; everybody else uses sudo for them.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
+INTEGRATION = go test -race -count=1 -timeout 30m $(if $(AS_ROOT),-exec '$(AS_ROOT)')
 # The tests whose outcome can depend on the generation of Podman.
 ON_PODMAN = Stack|Service|Images|Owner|Container|DockerCommand|DockerCompose
 # The packages that need nothing but Go; test/ needs the real components.
@@ -51,9 +52,12 @@ race: ## unit tests with the race detector
 
 .PHONY: integration
 integration: build dist ## real Podman, buildkitd and registry; needs `make setup`
-	go test -race -count=1 -timeout 20m -p 1 $(if $(AS_ROOT),-exec '$(AS_ROOT)') ./test/...
-	@echo "== what containers do, on the newest Podman"
-	DOCKLESS_TEST_PODMAN=podman5 go test -race -count=1 -timeout 15m $(if $(AS_ROOT),-exec '$(AS_ROOT)') -run '$(ON_PODMAN)' ./test/integration
+	@mkdir -p .build/logs
+	@# What containers do is tried on the newest Podman too, beside the rest: both mostly wait.
+	DOCKLESS_TEST_PODMAN=podman5 $(INTEGRATION) -run '$(ON_PODMAN)' ./test/integration >.build/logs/podman5.log 2>&1 & newest=$$!; \
+	status=0; $(INTEGRATION) -p 1 ./test/... || status=1; \
+	wait $$newest || { echo "== on the newest Podman:"; cat .build/logs/podman5.log; status=1; }; \
+	tail -1 .build/logs/podman5.log; exit $$status
 
 .PHONY: check
 check: fmt-check vet lint unit build dist ## what must be clean before every commit
