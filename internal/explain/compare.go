@@ -79,8 +79,9 @@ func (c *comparison) reason(i int) Reason {
 	if r.Kind == "" {
 		r = c.unchanged()
 	}
-	r.Step = clean(s.Name)
+	r.Step = clean(c.shown(s.Name, ""))
 	if ok {
+		r.Step = c.name(at)
 		p := &c.now.Platforms[at.platform]
 		r.Platform, r.Line = p.Name, p.Stages[at.stage].Steps[at.step].Line
 	} else if l, ok := parseLabel(s.Name); ok {
@@ -157,9 +158,29 @@ func (c *comparison) noCache(stage string) bool {
 // name is how BuildKit shows a step, and its text when it did not.
 func (c *comparison) name(at place) string {
 	if list := c.of[at]; len(list) > 0 {
-		return clean(c.solved[list[0]].Name)
+		return clean(c.shown(c.solved[list[0]].Name, c.text(at)))
 	}
-	return clean(c.now.Platforms[at.platform].Stages[at.stage].Steps[at.step].Text)
+	return clean(c.text(at))
+}
+
+// text is the instruction as the Dockerfile has it.
+func (c *comparison) text(at place) string {
+	return c.now.Platforms[at.platform].Stages[at.stage].Steps[at.step].Text
+}
+
+// shown is a step's name with the instruction as it is written: BuildKit expands
+// the values of build arguments in names. Of a step that is not described only the
+// first word is told.
+func (c *comparison) shown(name, written string) string {
+	l, ok := parseLabel(name)
+	if !ok {
+		return name
+	}
+	end := strings.Index(name, "] ") // parseLabel has found it
+	if written == "" {
+		written = l.word() + " …"
+	}
+	return name[:end+2] + written
 }
 
 // changedParent returns the verdict on a step that this one builds on and that is

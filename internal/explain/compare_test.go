@@ -285,7 +285,7 @@ func TestWhatCachedStepsTookIsRemembered(t *testing.T) {
 func TestNoValueLiesInARecord(t *testing.T) {
 	const value = "hunter2hunter2"
 	s := situation{
-		dockerfile: "ARG IMAGE\nFROM $IMAGE\nARG PASSWORD\nENV COPY_OF=$PASSWORD/x\nWORKDIR /$PASSWORD\nADD https://example.com/$PASSWORD /\nCOPY $PASSWORD /\nRUN --mount=type=secret,id=token,env=$PASSWORD echo $PASSWORD\nCOPY <<EOF /file\n$PASSWORD\nEOF\n",
+		dockerfile: "ARG IMAGE\nFROM $IMAGE\nARG PASSWORD\nENV COPY_OF=$PASSWORD/x\nWORKDIR /$PASSWORD\nADD https://example.com/$PASSWORD /\nCOPY $PASSWORD /\nRUN --mount=type=secret,id=$PASSWORD,env=$PASSWORD echo $PASSWORD\nCOPY <<EOF /file\n$PASSWORD\nEOF\n",
 		files:      map[string]string{"x": "y"},
 		build:      Build{Arguments: map[string]string{"PASSWORD": value, "IMAGE": value}, Options: map[string]string{"cgroup-parent": value}},
 	}
@@ -306,12 +306,33 @@ func TestNoValueLiesInARecord(t *testing.T) {
 	if strings.Contains(text.String(), value) {
 		t.Errorf("the record has the value: %s", &text)
 	}
+	// BuildKit names steps by what it expanded.
+	solved := everything(r)
+	for i := range solved {
+		solved[i].Name, solved[i].Ran = strings.ReplaceAll(solved[i].Name, "$PASSWORD", value), true
+	}
+	for _, reason := range Compare(nil, r, solved, Asked{}).Reasons {
+		if strings.Contains(fmt.Sprintf("%+v", reason), value) {
+			t.Errorf("the reason has the value: %+v", reason)
+		}
+	}
 	if _, ok := r.Arguments["PASSWORD"]; !ok {
 		t.Errorf("the record does not know the argument: %v", slices.Collect(maps.Keys(r.Arguments)))
 	}
 	other, _ := s.record(t, nil)
 	if r.Arguments["PASSWORD"] == other.Arguments["PASSWORD"] {
 		t.Error("two salts make the same sum")
+	}
+}
+
+func TestWhatIsShownIsNoCommandToTheCI(t *testing.T) {
+	r, solved := situation{dockerfile: "FROM busybox\nRUN echo '##vso[task.complete result=Failed]'\n"}.record(t, nil)
+	for i := range solved {
+		solved[i].Ran = true
+	}
+	outcome := Compare(nil, r, solved, Asked{})
+	if text := fmt.Sprint(outcome.Reasons) + Table(outcome.Reasons); strings.Contains(text, "##vso[") || !strings.Contains(text, "vso[") {
+		t.Errorf("shown = %q, want the step without the command", text)
 	}
 }
 

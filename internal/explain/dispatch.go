@@ -150,13 +150,21 @@ func (p *platform) run(s *state, stage int, c *instructions.RunCommand, text str
 // secretID matches the id in a mount of a secret or an SSH agent.
 var secretID = regexp.MustCompile(`(--mount=(?:\S*,)?type=(?:secret|ssh)\S*?[, ]?(?:id|source|src)=)[^,\s]+`)
 
+// mounts notes the secrets and sources of a step's mounts. An id that a build
+// argument is part of is not told: it would hold the value.
 func (p *platform) mounts(step *Step, stage int, c *instructions.RunCommand) {
+	id := func(expanded string) string {
+		if strings.Contains(step.Text, "$") && !strings.Contains(step.Text, expanded) {
+			return "of a build argument"
+		}
+		return cleanTo(expanded, longestValue)
+	}
 	for _, m := range instructions.GetMounts(c) {
 		switch m.Type {
 		case instructions.MountTypeSecret:
-			step.Secrets = append(step.Secrets, cleanTo(firstOf(m.CacheID, m.Source, path.Base(m.Target)), longestValue))
+			step.Secrets = append(step.Secrets, id(firstOf(m.CacheID, m.Source, path.Base(m.Target))))
 		case instructions.MountTypeSSH:
-			step.Secrets = append(step.Secrets, "ssh:"+cleanTo(firstOf(m.CacheID, m.Source, "default"), longestValue))
+			step.Secrets = append(step.Secrets, "ssh:"+id(firstOf(m.CacheID, m.Source, "default")))
 		case instructions.MountTypeBind, instructions.MountTypeCache:
 			if m.From != "" || m.Type == instructions.MountTypeBind {
 				p.sources(step, stage, m.From, []string{m.Source}, nil, false)

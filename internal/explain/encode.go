@@ -15,10 +15,17 @@ import (
 // path each, which is twelve megabytes.
 const (
 	maxPacked = 8 << 20
-	maxJSON   = 32 << 20
-	maxFiles  = 100_000
-	maxSteps  = 20_000
-	maxReads  = 2_000_000 // files of all steps of a platform together: half a second to compare
+	maxJSON   = 16 << 20
+	// What is counted before anything is made of it: ten bytes of text can be a
+	// hundred of memory.
+	maxObjects = 100_000
+	maxLists   = 500_000
+	// A Dockerfile has tens of stages and is built for a handful of platforms.
+	maxStages    = 1_000
+	maxPlatforms = 64
+	maxFiles     = 100_000
+	maxSteps     = 20_000
+	maxReads     = 2_000_000 // files of all steps of a platform together: half a second to compare
 )
 
 // Encode packs a record.
@@ -59,6 +66,9 @@ func Decode(packed []byte) (*Record, error) {
 }
 
 func parseRecord(text []byte) (*Record, error) {
+	if bytes.Count(text, []byte("{")) > maxObjects || bytes.Count(text, []byte("[")) > maxLists {
+		return nil, fmt.Errorf("it has more than %d objects or %d lists", maxObjects, maxLists)
+	}
 	var r Record
 	if err := json.Unmarshal(text, &r); err != nil {
 		return nil, err
@@ -79,7 +89,13 @@ func (r *Record) check() error {
 			return errors.New("a context's files are not well-formed")
 		}
 	}
+	if len(r.Platforms) > maxPlatforms {
+		return fmt.Errorf("it has more than %d platforms", maxPlatforms)
+	}
 	for _, p := range r.Platforms {
+		if len(p.Stages) > maxStages {
+			return fmt.Errorf("it has more than %d stages", maxStages)
+		}
 		if err := r.checkPlatform(&p); err != nil {
 			return err
 		}

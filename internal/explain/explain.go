@@ -81,6 +81,7 @@ func cleanTo(s string, longest int) string {
 		return c
 	}, s)
 	s = strings.Join(strings.Fields(s), " ")
+	s = strings.ReplaceAll(s, "##", "# #") // begins a command to some CIs, in whose logs it stands
 	if utf8.RuneCountInString(s) <= longest {
 		return s
 	}

@@ -3,6 +3,8 @@ package explain
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -172,6 +174,27 @@ func TestNoCacheHasTheTagOfARecord(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// Ten bytes of a record could become a hundred of memory, and hours of comparing.
+func TestARecordOfMillionsOfNothingsIsRefused(t *testing.T) {
+	salt := base64.StdEncoding.EncodeToString(make([]byte, saltSize))
+	for what, platforms := range map[string]string{
+		"objects":   `[{"stages":[` + strings.Repeat("{},", 1<<20) + `{}]}]`,
+		"lists":     `[{"facts":[` + strings.Repeat("[],", 1<<20) + `[]]}]`,
+		"stages":    `[{"stages":[` + strings.Repeat(`{"base":-1,"context":-1},`, maxStages) + `{"base":-1,"context":-1}]}]`,
+		"platforms": `[` + strings.Repeat("{},", maxPlatforms) + `{}]`,
+	} {
+		var packed bytes.Buffer
+		z := gzip.NewWriter(&packed)
+		_, err := fmt.Fprintf(z, `{"v":%d,"salt":%q,"platforms":%s}`, version, salt, platforms)
+		if err := errors.Join(err, z.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Decode(packed.Bytes()); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("a record of many %s = %v, want it to be refused for them", what, err)
 		}
 	}
 }
