@@ -79,6 +79,17 @@ func (v *vertices) add(st *client.SolveStatus) {
 	}
 }
 
+// spanName is a vertex's name without the values of build arguments, which BuildKit
+// expands in those of steps: the place in the Dockerfile and the instruction's word.
+func spanName(name string) string {
+	if !stepName.MatchString(name) {
+		return name
+	}
+	label, text, _ := strings.Cut(name, "] ")
+	word, _, _ := strings.Cut(text, " ")
+	return label + "] " + word
+}
+
 // end makes the spans, below that of ctx.
 func (v *vertices) end(ctx context.Context) {
 	if v == nil {
@@ -87,7 +98,7 @@ func (v *vertices) end(ctx context.Context) {
 	for _, d := range v.order {
 		x := v.known[d]
 		span.Add(ctx, span.Past{
-			Name: x.Name, Start: *x.Started, End: *x.Completed, Error: x.Error,
+			Name: spanName(x.Name), Start: *x.Started, End: *x.Completed, Error: x.Error,
 			Attributes: []attribute.KeyValue{attribute.String("buildkit.vertex", d.String()), attribute.Bool("buildkit.cached", x.Cached)},
 		})
 	}

@@ -100,3 +100,15 @@ func TestAnExportThatRunsAStepIsSeen(t *testing.T) {
 		}
 	}
 }
+
+func TestASpanIsNamedWithoutTheValuesOfArguments(t *testing.T) {
+	for name, want := range map[string]string{
+		"[linux/arm64 build 2/5] RUN echo hunter2": "[linux/arm64 build 2/5] RUN",
+		"[1/2] COPY . /src":                        "[1/2] COPY",
+		"exporting to image":                       "exporting to image",
+	} {
+		if got := spanName(name); got != want {
+			t.Errorf("spanName(%q) = %q, want %q", name, got, want)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -96,6 +97,7 @@ func readHelper(text []byte) (answer, error) {
 func complaint(text string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
 	line = webToken.ReplaceAllString(strings.ToValidUTF8(line, ""), "***")
+	line = tokenLike.ReplaceAllString(line, "***")
 	if strings.HasPrefix(line, "{") || line == "" {
 		return "" // an answer
 	}
@@ -104,6 +106,10 @@ func complaint(text string) string {
 	}
 	return ": " + line
 }
+
+// tokenLike is what could be a secret in base64 or hexadecimal digits: no word of
+// people is that long without a space, a slash or a dot.
+var tokenLike = regexp.MustCompile(`[A-Za-z0-9+=_-]{24,}`)
 
 // limited keeps the first bytes of what is written to it and drops the rest.
 type limited struct{ bytes.Buffer }

@@ -54,7 +54,7 @@ func TestABuildAndItsBuildkitdAreOneTrace(t *testing.T) {
 		t.Errorf("the build is %+v", build)
 	}
 	tree := c.Tree()
-	for _, want := range []string{"  solve\n", "    [2/2] RUN echo one > /one\n", "  export cache\n    solve\n", "    pushing layers\n"} {
+	for _, want := range []string{"  solve\n", "    [2/2] RUN\n", "  export cache\n    solve\n", "    pushing layers\n"} {
 		if !strings.Contains(tree, want) {
 			t.Errorf("the tree lacks %q:\n%s", want, tree)
 		}
