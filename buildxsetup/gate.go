@@ -2,14 +2,12 @@ package buildxsetup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/buildkitconf"
-	"github.com/dockless-ci/dockless/internal/hint"
 )
 
 const (
@@ -60,12 +58,27 @@ type Gate struct {
 
 // disk is what is known about the disk of a node.
 type disk struct {
-	room sync.Mutex // held while room is made, by one at a time
-	asks sync.Mutex // held by the one who asks beside a build
+	room chan struct{} // holds one while room is made, by one at a time: see lock
+	asks sync.Mutex    // held by the one who asks beside a build
 
 	mu     sync.Mutex
 	memory diskMemory
+	barren time.Time // when nothing was found to remove; zero once a build has ended since
 }
+
+func newDisk(m diskMemory) *disk { return &disk{room: make(chan struct{}, 1), memory: m} }
+
+// lock waits for its turn to make room. It fails with the cause of ctx.
+func (d *disk) lock(ctx context.Context) error {
+	select {
+	case d.room <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("making room on the builder's disk: %w", context.Cause(ctx))
+	}
+}
+
+func (d *disk) unlock() { <-d.room }
 
 // NewGate returns a gate; the caller closes it.
 func NewGate(c GateConfig, log *slog.Logger) *Gate {
@@ -118,34 +131,53 @@ func (g *Gate) Admit(ctx context.Context, n Node) error {
 
 // admitSeen is [Gate.Admit] for a disk that can be seen.
 func (g *Gate) admitSeen(ctx context.Context, n Node, d *disk, v buildkitconf.Volume) error {
-	memory := d.learn(v, time.Now())
-	g.beside(ctx, func(context.Context) { g.keep(n, d) })
-	want := g.wanted(v, memory)
-	if v.Free >= want {
+	if v.Free >= g.wanted(n, v, d.known()) {
 		return nil
 	}
-	d.room.Lock()
-	defer d.room.Unlock()
-	removed, err := g.makeRoom(ctx, n, want)
+	now, err := g.roomFor(ctx, n, d)
+	if err != nil || now.Free >= g.least(now) {
+		return err
+	}
+	return g.whose(ctx, n, g.full(n, now))
+}
+
+// roomFor makes room for a build, unless the one before it did or found nothing to
+// remove, and returns the disk after that.
+func (g *Gate) roomFor(ctx context.Context, n Node, d *disk) (buildkitconf.Volume, error) {
+	arrived := time.Now()
+	if err := d.lock(ctx); err != nil {
+		return buildkitconf.Volume{}, err
+	}
+	defer d.unlock()
+	v, err := n.Volume(ctx)
+	if err != nil {
+		return unseen, nil //nolint:nilerr // it was seen just now: the build says better what became of it
+	}
+	want := g.wanted(n, v, d.known())
+	if v.Free >= want || d.isBarren(arrived, v.Free >= g.least(v)) {
+		return v, nil
+	}
+	gentle, rest, err := g.makeRoom(ctx, n, want, want)
 	if ctx.Err() != nil {
-		return fmt.Errorf("making room on the builder's disk: %w", context.Cause(ctx))
+		return v, fmt.Errorf("making room on the builder's disk: %w", context.Cause(ctx))
 	}
 	if err != nil {
 		g.log.WarnContext(ctx, "no room made on a builder's disk", "builder", n.Name, "error", err)
 	}
-	now, err := n.Volume(ctx)
-	if err != nil {
-		return nil //nolint:nilerr // it was seen just now: the build says better what became of it
+	now, nowErr := n.Volume(ctx)
+	if nowErr != nil {
+		return unseen, nil //nolint:nilerr // as above
 	}
-	d.forget(now)
-	if removed > 0 {
+	if removed := gentle + rest; removed > 0 {
 		g.log.InfoContext(ctx, "cache removed to make room for a build", "builder", n.Name, "bytes", removed, "free", now.Free)
+	} else if err == nil {
+		d.setBarren(time.Now())
 	}
-	if now.Free >= g.least(now) {
-		return nil
-	}
-	return g.full(ctx, n, now)
+	return now, nil
 }
+
+// unseen stands for a disk that went out of sight: nothing is held against it.
+var unseen = buildkitconf.Volume{Free: unlimited}
 
 // least is what has to be free for a build to start.
 func (g *Gate) least(v buildkitconf.Volume) int64 {
@@ -156,56 +188,73 @@ func (g *Gate) least(v buildkitconf.Volume) int64 {
 }
 
 // wanted is what should be free when a build starts: a tenth of the disk, half as
-// much again as one needed lately, and more than what makes the gate refuse.
-func (g *Gate) wanted(v buildkitconf.Volume, m diskMemory) int64 {
+// much again as one needed lately, but no more than the cache may have in all, and
+// more than what makes the gate refuse.
+func (g *Gate) wanted(n Node, v buildkitconf.Volume, m diskMemory) int64 {
 	const enough = 20 << 30 // of a large disk, a tenth is more than a build needs
-	return max(min(v.Size/10, enough), min(m.growth()*3/2, v.Size/2), min(2*g.least(v), v.Size/2))
+	needed := min(m.growth()*3/2, v.Size/2)
+	if most, _ := n.ceiling(); most > 0 {
+		needed = min(needed, most)
+	}
+	return max(min(v.Size/10, enough), needed, min(2*g.least(v), v.Size/2))
+}
+
+// ceiling is that of the node's policy, as [buildkitconf.Ceiling] has it.
+func (n Node) ceiling() (maxUsed, minFree int64) {
+	if len(n.Workers) == 0 {
+		return 0, 0
+	}
+	return buildkitconf.Ceiling(n.Workers[0].GC)
 }
 
 // makeRoom removes cache until want bytes are free: first what was not used just
-// now, down to what the policy reserves, and then, if less is free than a build
-// needs to start, all that nothing uses. It returns how many bytes went.
-func (g *Gate) makeRoom(ctx context.Context, n Node, want int64) (removed int64, err error) {
+// now, down to what the policy reserves; and then, if less is free than a build
+// needs to start, all that nothing uses: the rest. That is least where the disk
+// cannot be seen. It returns how many bytes went in either way.
+func (g *Gate) makeRoom(ctx context.Context, n Node, want, least int64) (gentle, rest int64, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, roomTimeout, errRoomTimeout)
 	defer cancel()
-	gentle := PruneOptions{UnusedFor: recentUse, MinFree: want, MaxUsed: unlimited}
+	sparing := PruneOptions{UnusedFor: recentUse, MinFree: want, MaxUsed: unlimited}
 	if len(n.Workers) > 0 && len(n.Workers[0].GC) > 0 {
-		gentle.Reserved = n.Workers[0].GC[len(n.Workers[0].GC)-1].ReservedSpace
+		sparing.Reserved = n.Workers[0].GC[len(n.Workers[0].GC)-1].ReservedSpace
 	}
-	least := want
 	if v, err := n.Volume(ctx); err == nil {
-		gentle.Reserved = min(gentle.Reserved, v.Size/10)
+		sparing.Reserved = min(sparing.Reserved, v.Size/10)
 		least = min(want, 2*g.least(v)) + v.Reserve
-		gentle.MinFree += v.Reserve
+		sparing.MinFree += v.Reserve
 	}
-	anyAge := gentle
+	anyAge := sparing
 	anyAge.UnusedFor = 0
-	for _, o := range []PruneOptions{gentle, anyAge, {All: true, MinFree: least, MaxUsed: unlimited}} {
+	for _, o := range []PruneOptions{sparing, anyAge} {
 		p, err := n.Prune(ctx, o)
-		removed += p.Bytes
+		gentle += p.Bytes
 		if err != nil {
-			return removed, err
+			return gentle, 0, err
 		}
 	}
-	return removed, nil
+	p, err := n.Prune(ctx, PruneOptions{All: true, MinFree: least, MaxUsed: unlimited})
+	return gentle, p.Bytes, err
 }
 
-// ask has the buildkitd of a node elsewhere make room. When it had to, the next
-// build waits for the same.
+// leastElsewhere is what has to be free for a build to start on a disk of which the
+// size is not known.
+func (g *Gate) leastElsewhere() int64 { return max(g.config.MinFree, 2<<30) }
+
+// ask has the buildkitd of a node elsewhere make room. When sparing the cache in
+// use was not enough, the next build waits for the same.
 func (g *Gate) ask(ctx context.Context, n Node, d *disk) error {
-	want := g.config.MinFree
-	if len(n.Workers) > 0 {
-		most, free := buildkitconf.Ceiling(n.Workers[0].GC)
-		// Half of what the policy leaves free after builds, or a tenth of its ceiling,
-		// is when something is wrong.
-		want = max(want, free/2, min(most/10, 20<<30))
-	}
+	// Half of what the policy leaves free after builds, or a tenth of its ceiling,
+	// is when something is wrong.
+	most, free := n.ceiling()
+	want := max(g.config.MinFree, free/2, min(most/10, 20<<30))
 	if want <= 0 {
-		want = 2 << 30
+		want = g.leastElsewhere()
 	}
-	d.room.Lock()
-	defer d.room.Unlock()
-	removed, err := g.makeRoom(ctx, n, want)
+	if err := d.lock(ctx); err != nil {
+		return err
+	}
+	defer d.unlock()
+	gentle, rest, err := g.makeRoom(ctx, n, want, min(want, g.leastElsewhere()))
 	if ctx.Err() != nil {
 		return fmt.Errorf("making room on the builder's disk: %w", context.Cause(ctx))
 	}
@@ -213,42 +262,14 @@ func (g *Gate) ask(ctx context.Context, n Node, d *disk) error {
 		g.log.WarnContext(ctx, "no room made on a builder's disk", "builder", n.Name, "error", err)
 		return nil
 	}
-	if removed > 0 {
+	if removed := gentle + rest; removed > 0 {
 		g.log.InfoContext(ctx, "cache removed to make room for builds", "builder", n.Name, "bytes", removed)
 	}
 	d.mu.Lock()
-	d.memory.At, d.memory.Near = time.Now(), removed > 0
+	d.memory.At, d.memory.Near = time.Now(), rest > 0
 	d.mu.Unlock()
 	g.keep(n, d)
 	return nil
-}
-
-// Relieve is told that a build ran out of disk on n. It removes all cache that
-// nothing uses as far as the disk is short, and says in a sentence how that went.
-func (g *Gate) Relieve(ctx context.Context, n Node) string {
-	d := g.disk(n)
-	d.mu.Lock()
-	d.memory.Near = true // the next build waits for room
-	d.mu.Unlock()
-	want := max(g.config.MinFree, 2<<30)
-	v, err := n.Volume(ctx)
-	if err == nil {
-		// A build that failed is begun again and needs what it had, and more.
-		want = max(g.wanted(v, d.learn(v, time.Now())), v.Size/4)
-	}
-	d.room.Lock()
-	defer d.room.Unlock()
-	defer g.keep(n, d)
-	removed, pruneErr := g.makeRoom(ctx, n, want)
-	if pruneErr != nil {
-		return fmt.Sprintf("no room could be made on node %s: %v", n.Name, pruneErr)
-	}
-	if now, nowErr := n.Volume(ctx); err == nil && nowErr == nil {
-		d.forget(now)
-		return fmt.Sprintf("%s of cache were removed from node %s, of its %s there are %s free now: try again",
-			buildkitconf.Human(removed), n.Name, buildkitconf.Human(now.Size), buildkitconf.Human(now.Free))
-	}
-	return fmt.Sprintf("%s of cache were removed from node %s: try again", buildkitconf.Human(removed), n.Name)
 }
 
 // beside runs f beside a build, until the gate is closed.
@@ -272,48 +293,4 @@ func (g *Gate) beside(ctx context.Context, f func(context.Context)) {
 		case <-ctx.Done():
 		}
 	})
-}
-
-// FullError says that a node's disk has too little room for a build, and who
-// uses it.
-type FullError struct {
-	Node       string
-	Free, Size int64 // bytes
-	Cache      int64 // of build cache that cannot be removed
-	Others     int64 // not of build cache
-}
-
-func (e *FullError) Error() string {
-	by := fmt.Sprintf("%s by what is not build cache", buildkitconf.Human(e.Others))
-	if e.Cache > 0 {
-		by = fmt.Sprintf("%s by build cache that is in use, ", buildkitconf.Human(e.Cache)) + by
-	}
-	return fmt.Sprintf("the disk of node %s is full: %s of %s free; used: %s", e.Node, buildkitconf.Human(e.Free), buildkitconf.Human(e.Size), by)
-}
-
-// full describes a disk that stayed full.
-func (g *Gate) full(ctx context.Context, n Node, v buildkitconf.Volume) error {
-	e := &FullError{Node: n.Name, Free: v.Free, Size: v.Size, Others: v.Size - v.Free}
-	if records, err := n.diskUsage(ctx); err == nil {
-		e.Cache = min(usageOf(records).Bytes, e.Others)
-		e.Others -= e.Cache
-	}
-	hints := []string{"run dockless builder prune --all when the builds that run have ended, or give the node a larger volume"}
-	if e.Others > e.Size/2 {
-		hints = []string{"remove what else is on the node's disk, or give buildkitd a volume of its own"}
-	}
-	hints = append(hints,
-		"dockless builder config writes limits that fit the volume; dockless doctor says what is wrong with those in force",
-		fmt.Sprintf("a build may start with %s free; DOCKLESS_BUILDER_MIN_FREE sets that", buildkitconf.Human(g.least(v))))
-	var err error = e
-	for _, h := range hints {
-		err = hint.With(err, "%s", h)
-	}
-	return err
-}
-
-// IsFull reports whether err says that a builder's disk is full.
-func IsFull(err error) bool {
-	_, ok := errors.AsType[*FullError](err)
-	return ok
 }

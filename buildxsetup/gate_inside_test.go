@@ -1,8 +1,10 @@
 package buildxsetup
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,26 +59,33 @@ func FuzzFilters(f *testing.F) {
 func TestWhatBuildsNeededLatelyIsWanted(t *testing.T) {
 	const gb = 1 << 30
 	g := NewGate(GateConfig{}, slog.New(slog.DiscardHandler))
-	v := buildkitconf.Volume{Size: 100 * gb, Free: 80 * gb}
-	d := &disk{}
+	v := buildkitconf.Volume{Size: 100 * gb, Free: 60 * gb}
+	d := newDisk(diskMemory{})
 	now := time.Now()
-	if want := g.wanted(v, d.learn(v, now)); want != 10*gb {
+	wanted := func(n Node) int64 { return g.wanted(n, v, d.known()) }
+	if want := wanted(Node{}); want != 10*gb {
 		t.Errorf("of a disk that nothing is known of, %s should be free, want a tenth", buildkitconf.Human(want))
 	}
-	v.Free = 60 * gb
-	if want := g.wanted(v, d.learn(v, now)); want != 30*gb {
+	d.learn(20*gb, now.Add(-time.Minute), now)
+	if want := wanted(Node{}); want != 30*gb {
 		t.Errorf("after a build of 20GB, %s should be free, want 30GB", buildkitconf.Human(want))
 	}
-	v.Free = 75 * gb // something was removed: no growth
-	for range keptGrowths {
-		d.learn(v, now)
-		v.Free -= gb / 2
+	small := Node{Workers: []Worker{{GC: []client.PruneInfo{{All: true, MaxUsedSpace: 25 * gb}}}}}
+	if want := wanted(small); want != 25*gb {
+		t.Errorf("where the cache may have 25GB, %s should be free", buildkitconf.Human(want))
 	}
-	if m := d.learn(v, now); m.growth() != gb/2 || len(m.Growth) != keptGrowths {
+	// In two hours anybody may have written anything.
+	if d.learn(40*gb, now.Add(-2*time.Hour), now) || d.learn(0, now, now) || d.learn(-gb, now, now) {
+		t.Error("something is learnt from a build that took hours or needed nothing")
+	}
+	for range keptGrowths {
+		d.learn(gb/2, now, now)
+	}
+	if m := d.known(); m.growth() != gb/2 || len(m.Growth) != keptGrowths {
 		t.Errorf("after %d small builds the growth is %s", keptGrowths, buildkitconf.Human(m.growth()))
 	}
-	v.Free = gb
-	if want := g.wanted(v, d.learn(v, now)); want != 50*gb {
+	d.learn(70*gb, now, now)
+	if want := wanted(Node{}); want != 50*gb {
 		t.Errorf("after a huge build, %s should be free, want half of the disk at most", buildkitconf.Human(want))
 	}
 	if least := g.least(v); least != 2*gb {
@@ -88,6 +97,96 @@ func TestWhatBuildsNeededLatelyIsWanted(t *testing.T) {
 	g.config.MinFree = 5 * gb
 	if least := g.least(v); least != 5*gb {
 		t.Errorf("at least %s have to be free, 5GB were set", buildkitconf.Human(least))
+	}
+}
+
+func TestAFullDiskStopsABuildAtOnceThoughItsNodeHangs(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", filepath.Join(t.TempDir(), "s")) // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	g := NewGate(GateConfig{MinFree: 1 << 60}, slog.New(slog.DiscardHandler))
+	t.Cleanup(g.Close)
+	ctx, stop := g.watch(t.Context(), Node{Name: "n0", Endpoint: "unix://" + l.Addr().String()}, t.TempDir())
+	select {
+	case <-ctx.Done():
+	case <-time.After(2 * time.Second):
+		t.Error("the build goes on")
+	}
+	if err := context.Cause(ctx); !IsFull(err) || !strings.HasPrefix(err.Error(), "the disk of node n0 is full: ") {
+		t.Errorf("the cause is %v", err)
+	}
+	begun := time.Now()
+	stop()
+	stop()
+	if took := time.Since(begun); took > 200*time.Millisecond {
+		t.Errorf("stopping took %s", took)
+	}
+}
+
+func TestTheEndOfABuildForgetsThatNothingCouldBeRemoved(t *testing.T) {
+	g := NewGate(GateConfig{MinFree: 1}, slog.New(slog.DiscardHandler))
+	t.Cleanup(g.Close)
+	n := Node{Name: "n0", Endpoint: "unix:///nowhere"}
+	d := g.disk(n)
+	d.setBarren(time.Now())
+	ctx, stop := g.watch(t.Context(), n, t.TempDir())
+	if ctx.Err() != nil || !d.isBarren(time.Now(), true) {
+		t.Errorf("at its start: %v", ctx.Err())
+	}
+	stop()
+	if d.isBarren(time.Now(), true) {
+		t.Error("what the build left is not looked for")
+	}
+}
+
+func TestACanceledBuildDoesNotWaitForRoom(t *testing.T) {
+	d := newDisk(diskMemory{})
+	if err := d.lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cause := errors.New("the job was canceled")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	g := NewGate(GateConfig{}, slog.New(slog.DiscardHandler))
+	if err := d.lock(ctx); !errors.Is(err, cause) {
+		t.Errorf("lock() = %v, want the cause", err)
+	}
+	if _, err := g.roomFor(ctx, Node{}, d); !errors.Is(err, cause) {
+		t.Errorf("roomFor() = %v, want the cause", err)
+	}
+	if err := g.ask(ctx, Node{}, d); !errors.Is(err, cause) {
+		t.Errorf("ask() = %v, want the cause", err)
+	}
+	d.unlock()
+	if err := d.lock(t.Context()); err != nil {
+		t.Errorf("lock() after unlock() = %v", err)
+	}
+}
+
+func TestABarrenDiskIsLeftAloneForAWhile(t *testing.T) {
+	d, now := newDisk(diskMemory{}), time.Now()
+	if d.isBarren(now, true) {
+		t.Error("a disk that nothing is known of is barren")
+	}
+	d.setBarren(now)
+	for name, test := range map[string]struct {
+		arrived   time.Time
+		startable bool
+		want      bool
+	}{
+		"it starts all the same":           {now.Add(time.Second), true, true},
+		"it waited meanwhile":              {now.Add(-time.Second), false, true},
+		"it would be refused for old news": {now.Add(time.Second), false, false},
+	} {
+		if got := d.isBarren(test.arrived, test.startable); got != test.want {
+			t.Errorf("%s: isBarren() = %t", name, got)
+		}
+	}
+	d.setBarren(now.Add(-barrenFor))
+	if d.isBarren(now, true) {
+		t.Error("it is barren for good")
 	}
 }
 
@@ -170,7 +269,8 @@ func TestTheErrorOfAFullDiskSaysWhoUsesIt(t *testing.T) {
 	const gb = 1 << 30
 	for want, e := range map[string]FullError{
 		"the disk of node n is full: 1GB of 100GB free; used: 90GB by build cache that is in use, 9GB by what is not build cache": {Node: "n", Free: gb, Size: 100 * gb, Cache: 90 * gb, Others: 9 * gb},
-		"the disk of node n is full: 0B of 100GB free; used: 100GB by what is not build cache":                                    {Node: "n", Size: 100 * gb, Others: 100 * gb},
+		"the disk of node n is full: 1GB of 100GB free":                                        {Node: "n", Free: gb, Size: 100 * gb},
+		"the disk of node n is full: 0B of 100GB free; used: 100GB by what is not build cache": {Node: "n", Size: 100 * gb, Others: 100 * gb},
 	} {
 		if got := e.Error(); got != want {
 			t.Errorf("Error() = %q, want %q", got, want)

@@ -8,11 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-
-	"github.com/dockless-ci/dockless/internal/buildkitconf"
 )
 
-// keptGrowths is how many of the last differences count as recent: with one for
+// keptGrowths is how many of the last builds count as recent: with one for
 // each build, a large image is remembered for a working day or so.
 const keptGrowths = 8
 
@@ -22,13 +20,12 @@ const staleAfter = 7 * 24 * time.Hour
 // diskMemory is what is remembered of a node's disk, also by later processes. Its
 // JSON form is a file below [GateConfig].Dir.
 type diskMemory struct {
-	At     time.Time `json:"at"`               // of the last look
-	Free   int64     `json:"free,omitempty"`   // bytes at that time, where they can be seen
-	Near   bool      `json:"near,omitempty"`   // whether cache had to go then
-	Growth []int64   `json:"growth,omitempty"` // bytes by which the free space shrank between looks, the last ones
+	At     time.Time `json:"at"`               // when it was added to last
+	Near   bool      `json:"near,omitempty"`   // whether cache in use had to go then, where the disk cannot be seen
+	Growth []int64   `json:"growth,omitempty"` // bytes by which the free space shrank during builds, the last ones
 }
 
-// growth is the most that was needed between two looks.
+// growth is the most that a build needed.
 func (m diskMemory) growth() int64 {
 	if len(m.Growth) == 0 {
 		return 0
@@ -36,28 +33,50 @@ func (m diskMemory) growth() int64 {
 	return slices.Max(m.Growth)
 }
 
-// learn notes how much is free now, and returns what is known.
-func (d *disk) learn(v buildkitconf.Volume, now time.Time) diskMemory {
+// learntWithin is how long a build may take for its need to be told from what
+// others wrote to the disk in that time.
+const learntWithin = time.Hour
+
+// learn notes what a build needed that ran from begun to now, and reports whether
+// it did. What other builds wrote beside it is in there: they will be again.
+func (d *disk) learn(grown int64, begun, now time.Time) bool {
+	if grown <= 0 || now.Sub(begun) > learntWithin {
+		return false
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	m := &d.memory
-	if grown := m.Free - v.Free; m.Free > 0 && grown > 0 && now.Sub(m.At) < staleAfter {
-		m.Growth = append(m.Growth, grown)
-		if len(m.Growth) > keptGrowths {
-			m.Growth = slices.Delete(m.Growth, 0, len(m.Growth)-keptGrowths)
-		}
-	}
-	m.At, m.Free, m.Near = now, v.Free, false
-	known := *m
-	known.Growth = slices.Clone(m.Growth)
-	return known
+	m.Growth = append(m.Growth, grown)
+	m.Growth = slices.Delete(m.Growth, 0, max(0, len(m.Growth)-keptGrowths))
+	m.At = now
+	return true
 }
 
-// forget notes that what is free changed by our own doing.
-func (d *disk) forget(v buildkitconf.Volume) {
+// known returns what is known of the disk.
+func (d *disk) known() diskMemory {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.memory.Free = v.Free
+	out := d.memory
+	out.Growth = slices.Clone(out.Growth)
+	return out
+}
+
+// barrenFor is how long a disk on which nothing could be removed is believed to
+// stay so while builds can start all the same.
+const barrenFor = time.Minute
+
+// isBarren reports whether there is nothing to remove, to somebody who has waited
+// since arrived. Who would be refused for it believes nothing older.
+func (d *disk) isBarren(arrived time.Time, startable bool) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.barren.After(arrived) || startable && time.Since(d.barren) < barrenFor
+}
+
+func (d *disk) setBarren(at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.barren = at
 }
 
 // disk returns what is known about the node's disk.
@@ -66,7 +85,7 @@ func (g *Gate) disk(n Node) *disk {
 	defer g.mu.Unlock()
 	d := g.disks[n.Endpoint]
 	if d == nil {
-		d = &disk{memory: g.load(n)}
+		d = newDisk(g.load(n))
 		g.disks[n.Endpoint] = d
 	}
 	return d

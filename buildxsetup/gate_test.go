@@ -135,13 +135,52 @@ func TestClosingTheGateEndsAQuestionThatHangs(t *testing.T) {
 func TestRelievingANodeSaysWhatWent(t *testing.T) {
 	f := &fakeBuildkitd{usage: []*controlapi.UsageRecord{{ID: "a", Size: 1 << 20}}}
 	n := elsewhere(t, f)
-	if got := gateIn(t, "").Relieve(t.Context(), n); got != "3MB of cache were removed from node n0: try again" {
-		t.Errorf("Relieve() = %q", got)
+	if got, roomy := gateIn(t, "").Relieve(t.Context(), n, true); got != "3MB of cache were removed from node n0: try again" || roomy {
+		t.Errorf("Relieve() = %q, %t", got, roomy)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := gateIn(t, "").Relieve(ctx, n); !strings.HasPrefix(got, "no room could be made on node n0: ") {
+	if got, _ := gateIn(t, "").Relieve(ctx, n, true); !strings.HasPrefix(got, "no room could be made on node n0: ") {
 		t.Errorf("Relieve() of a canceled build = %q", got)
+	}
+}
+
+func TestWordsThatAStepPrintsRemoveNothing(t *testing.T) {
+	f := &fakeBuildkitd{usage: []*controlapi.UsageRecord{{ID: "a", Size: 1 << 20}}, pruned: make(chan *controlapi.PruneRequest, 3)}
+	if got, roomy := gateIn(t, "").Relieve(t.Context(), elsewhere(t, f), false); got != "" || roomy || len(f.pruned) != 0 {
+		t.Errorf("Relieve() = %q, %t after %d questions, want none", got, roomy, len(f.pruned))
+	}
+}
+
+func TestCacheInUseGoesOnlyForWhatABuildNeedsToStart(t *testing.T) {
+	const gb = 1 << 30
+	f := &fakeBuildkitd{pruned: make(chan *controlapi.PruneRequest, 3)}
+	n := elsewhere(t, f)
+	n.Workers = []buildxsetup.Worker{{GC: []client.PruneInfo{{All: true, MaxUsedSpace: 400 * gb, MinFreeSpace: 60 * gb}}}}
+	admit(t, gateIn(t, ""), n)
+	for i, want := range []int64{30 * gb, 30 * gb, 2 * gb} {
+		select {
+		case req := <-f.pruned:
+			if req.MinFreeSpace != want || req.All != (i == 2) {
+				t.Errorf("request %d asks for %d bytes free, all %t, want %d", i, req.MinFreeSpace, req.All, want)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("the node was not asked")
+		}
+	}
+}
+
+func TestABuildDoesNotWaitWhereSparingWasEnough(t *testing.T) {
+	f := &fakeBuildkitd{usage: []*controlapi.UsageRecord{{ID: "a", Size: 100}}, sparing: true, pruned: make(chan *controlapi.PruneRequest, 3)}
+	n := elsewhere(t, f)
+	dir := t.TempDir()
+	g := gateIn(t, dir)
+	admit(t, g, n)
+	asked(t, f)
+	awaitFile(t, dir)
+	admit(t, gateIn(t, dir), n)
+	if len(f.pruned) != 0 {
+		t.Errorf("the next build waited for %d questions", len(f.pruned))
 	}
 }
 

@@ -2,6 +2,7 @@ package buildxsetup
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/buildkitconf"
@@ -23,8 +24,26 @@ func (g *Gate) Watch(ctx context.Context, n Node) (_ context.Context, stop func(
 	if err != nil {
 		return ctx, func() {}
 	}
+	return g.watch(ctx, n, root)
+}
+
+// watch is [Gate.Watch] for a node whose root is known.
+func (g *Gate) watch(ctx context.Context, n Node, root string) (_ context.Context, stop func()) {
 	watched, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
+	begun, before, lowest := time.Now(), int64(-1), int64(-1)
+	look := func() (buildkitconf.Volume, bool) {
+		v, err := buildkitconf.StatVolume(root)
+		if err != nil {
+			return v, false // its buildkitd has gone, as the build will find
+		}
+		if before < 0 {
+			before, lowest = v.Free, v.Free
+		}
+		lowest = min(lowest, v.Free)
+		return v, true
+	}
+	look()
 	go func() {
 		defer close(done)
 		ticker := time.NewTicker(watchEvery)
@@ -35,18 +54,26 @@ func (g *Gate) Watch(ctx context.Context, n Node) (_ context.Context, stop func(
 				return
 			case <-ticker.C:
 			}
-			v, err := buildkitconf.StatVolume(root)
-			if err != nil {
-				return // its buildkitd has gone, as the build will find
+			v, ok := look()
+			if !ok {
+				return
 			}
 			if v.Free < g.least(v)/2 {
-				cancel(g.full(ctx, n, v))
+				// At once, while records can still be removed: who uses the disk is asked
+				// when there is room again.
+				cancel(g.advised(g.full(n, v)))
 				return
 			}
 		}
 	}()
-	return watched, func() {
+	return watched, sync.OnceFunc(func() {
 		cancel(nil)
 		<-done
-	}
+		look()
+		d := g.disk(n)
+		d.setBarren(time.Time{}) // what the build left is removable
+		if d.learn(before-lowest, begun, time.Now()) {
+			g.beside(ctx, func(context.Context) { g.keep(n, d) })
+		}
+	})
 }

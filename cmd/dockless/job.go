@@ -79,7 +79,7 @@ func (s workshopSettings) open(ctx context.Context, log *slog.Logger) (_ *worksh
 			}
 			if err == nil {
 				if w.gate, err = openGate(s.build, log); err == nil {
-					w.images = imagebuild.New(w.builder, log, gated(imagebuild.Options{StateDir: s.state, Observe: s.metrics.Build}, w.gate))
+					w.images = imagebuild.New(w.builder, log, gated(imagebuild.Options{StateDir: s.state, Observe: s.metrics.Build, Queue: s.metrics.Exporting}, w.gate))
 				}
 			}
 			return err

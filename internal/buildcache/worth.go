@@ -19,7 +19,7 @@ const (
 	retryAfter = 10
 )
 
-// Yield is one export that was tried: what it cost, and what imports of the scope
+// Yield is one export that succeeded: what it cost, and what imports of the scope
 // spared the builds after it, until the next export.
 type Yield struct {
 	Took   time.Duration
@@ -43,7 +43,7 @@ func (h *History) Credit(spared time.Duration) {
 	}
 }
 
-// Exported enters an export that took so long, well or not, of a build whose
+// Exported enters an export that succeeded and took so long, of a build whose
 // longest step took longest.
 func (h *History) Exported(took, longest time.Duration) {
 	h.Yields = append(h.Yields, Yield{Took: took})

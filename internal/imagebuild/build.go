@@ -29,12 +29,17 @@ type Options struct {
 	// Watch, when set, returns a context for a build on the node that ends before
 	// the build has filled the disk; stop is called at the build's end.
 	Watch func(context.Context, buildxsetup.Node) (_ context.Context, stop func())
-	// Full, when set, is told of a build that ran out of disk on the node. It makes
-	// room and says in a sentence how that went; empty says nothing.
-	Full func(context.Context, buildxsetup.Node) string
+	// Full, when set, is told of a build that seems to have run out of disk on the
+	// node; sure is false when only a step says so. It makes room where the disk is
+	// short, and says in a sentence how that went; empty says nothing. Roomy says
+	// that the disk was looked at and has room.
+	Full func(_ context.Context, _ buildxsetup.Node, sure bool) (said string, roomy bool)
 	// Observe, when set, is told of every build that ended, and of every cache
-	// export that ended. It must not block.
+	// export that ended, failed before it began or was skipped. It must not block.
 	Observe func(Event)
+	// Queue, when set, is told 1 when a cache export begins to wait for its turn,
+	// and -1 when it has ended.
+	Queue func(delta int)
 }
 
 // Event is the end of a build, or of the cache export of one.
@@ -62,7 +67,11 @@ type Builder struct {
 // New returns a Builder on the nodes of b, which stays the caller's to close. The
 // caller calls Close when no build runs any more.
 func New(b *buildxsetup.Builder, log *slog.Logger, o Options) *Builder {
-	return &Builder{name: b.Name, nodes: b.Nodes, log: log, options: o, exports: newExports(o.StateDir)}
+	out := &Builder{name: b.Name, nodes: b.Nodes, log: log, options: o, exports: newExports(o.StateDir)}
+	out.exports.slots.alone = func(ctx context.Context, err error) {
+		log.WarnContext(ctx, "cache exports do not wait for those of other processes", "error", err)
+	}
+	return out
 }
 
 // Close waits for cache exports that still run, as long as ctx and their own
@@ -233,7 +242,13 @@ func (w *work) exportCaches(ctx context.Context, parts []*solver, result *Result
 	var all sync.WaitGroup
 	for i, s := range parts {
 		if export := s.r.cache().Export(s.platform); export.Type != "" {
-			all.Go(func() { exports[i] = s.exportCache(ctx, export, s.answers) })
+			all.Go(func() {
+				e := s.exportCache(ctx, export, s.answers)
+				if observe := w.b.options.Observe; e.Duration == 0 && observe != nil {
+					observe(Event{Export: e, Node: s.node.Name, Err: e.Err}) // of one that ran, it tells itself
+				}
+				exports[i] = e
+			})
 		}
 	}
 	all.Wait()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"strings"
+	"time"
 
 	"github.com/distribution/reference"
 	"github.com/moby/buildkit/client"
@@ -39,9 +40,13 @@ func blamedFor(err error, imports []buildcache.Entry) string {
 	return ""
 }
 
-// rebuilt reports whether a vertex is a step that ran, not merely looked up:
-// without inputs, BuildKit tells of fetching layers only.
-func rebuilt(v *client.Vertex) bool {
+// rebuilt reports whether a vertex is a step that ran since begun, not merely
+// looked up: without inputs, BuildKit tells of fetching layers only, and what
+// started earlier is the step of another build, which they share.
+func rebuilt(v *client.Vertex, begun time.Time) bool {
+	if v.Started == nil || v.Started.Before(begun) {
+		return false
+	}
 	return stepName.MatchString(v.Name) && !isBase(v.Name) && v.Completed != nil && !v.Cached && len(v.Inputs) > 0
 }
 

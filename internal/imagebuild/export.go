@@ -146,6 +146,10 @@ func (x *export) leave() bool {
 // run makes the export and books it.
 func (x *export) run(ctx context.Context, begun time.Time) {
 	out, s := &x.out, x.s
+	if queue := s.b.options.Queue; queue != nil {
+		queue(1)
+		defer queue(-1)
+	}
 	ctx, about := span.Start(ctx, "export cache", attribute.String("dockless.cache", out.Ref), attribute.String("dockless.node", s.node.Name))
 	defer func() { about.End(out.Err) }()
 	ended := ctx // whose end is not the registry's fault
@@ -171,7 +175,7 @@ func (x *export) run(ctx context.Context, begun time.Time) {
 			s.b.dead.add(x.registry, err)
 		}
 	}
-	if ended.Err() == nil {
+	if err == nil {
 		s.unlearned(book, s.b.exports.ledger.exported(book, out.Ref, out.Duration-out.Waited, x.steps))
 	}
 	if observe := s.b.options.Observe; observe != nil {
@@ -247,10 +251,14 @@ func (x *export) solve(ctx context.Context) error {
 	opt.CacheExports = solveEntries([]buildcache.Entry{x.entry.In(x.form)}, x.s.r.Insecure)
 	shown := make(map[digest.Digest]bool)
 	sent := make(map[string]int64) // bytes, by what BuildKit calls them
+	var begun time.Time            // by the node's clock: when the first vertex of the solve started
 	var failure string             // of the export, which ignore-error keeps out of the answer
 	_, err = x.s.solve(ctx, opt, func(st *client.SolveStatus) {
 		for _, v := range st.Vertexes {
-			if rebuilt(v) {
+			if begun.IsZero() && v.Started != nil {
+				begun = *v.Started
+			}
+			if rebuilt(v, begun) {
 				cancel(errRebuilding)
 			}
 			if strings.HasPrefix(v.Name, exportPrefix) && v.Error != "" {

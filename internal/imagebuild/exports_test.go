@@ -3,6 +3,7 @@ package imagebuild
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -13,6 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/moby/buildkit/client"
+
+	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/internal/buildcache"
 )
 
@@ -350,5 +354,71 @@ func TestAnExportGetsTheSecretsOfSourcesOnly(t *testing.T) {
 	got := slices.Sorted(maps.Keys(sourceSecrets(all)))
 	if want := []string{"GIT_AUTH_HEADER.github.com", "GIT_AUTH_TOKEN", "HTTP_AUTH_HEADER_example.com"}; !slices.Equal(got, want) || len(all) != 5 {
 		t.Errorf("sourceSecrets() = %q, want %q", got, want)
+	}
+}
+
+func TestADirectoryThatCannotBeWrittenCostsTheSharedQueueOnly(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	s := &slots{dir: filepath.Join(file, "exports"), alone: func(context.Context, error) { told++ }}
+	var releases []func() error
+	for range exportsAtATime {
+		release, err := s.take(t.Context(), "reg", nil)
+		if err != nil {
+			t.Fatalf("take() = %v, want a slot of this process", err)
+		}
+		releases = append(releases, release)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := s.take(ctx, "reg", func() {}); err == nil {
+		t.Error("there are more slots than in a directory")
+	}
+	for _, release := range releases {
+		if err := release(); err != nil {
+			t.Error(err)
+		}
+	}
+	if told != 1 {
+		t.Errorf("it was told %d times, want once", told)
+	}
+}
+
+func TestAnExportThatFailsSaysNothingOfTheNext(t *testing.T) {
+	c, err := client.New(t.Context(), "unix:///nowhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen []Event
+	running, most := 0, 0
+	b := New(&buildxsetup.Builder{}, slog.New(slog.DiscardHandler), Options{
+		Observe: func(e Event) { seen = append(seen, e) },
+		Queue:   func(delta int) { running += delta; most = max(most, running) },
+	})
+	steps := []Step{{Name: "[2/2] RUN build", Ran: true, Duration: time.Second}}
+	if _, err := b.exports.ledger.enter(t.Context(), "reg/c:main", nil, steps, 0); err != nil {
+		t.Fatal(err)
+	}
+	for range exportsAtATime {
+		if _, err := b.exports.slots.take(t.Context(), "reg", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x := &export{
+		s: &solver{b: b, client: c}, registry: "reg", behind: true, steps: steps,
+		longest: time.Minute, queue: time.Millisecond, out: CacheExport{Ref: "reg/c:main"},
+	}
+	x.run(t.Context(), time.Now())
+	if x.out.Err == nil || len(seen) != 1 || seen[0].Export.Waited <= 0 {
+		t.Errorf("the export ended with %v after %s", x.out.Err, x.out.Waited)
+	}
+	if most != 1 || running != 0 {
+		t.Errorf("%d exports were in the queue, %d are after its end", most, running)
+	}
+	if account := b.exports.ledger.memory["reg/c:main"]; len(account.Yields) != 0 || account.Longest != 0 {
+		t.Errorf("the account has %+v", account.History)
 	}
 }

@@ -82,7 +82,8 @@ func (l *ledger) enter(ctx context.Context, ref string, imports []string, steps 
 	return skip, err
 }
 
-// exported books an export to ref, well or not.
+// exported books an export to ref that succeeded. One that failed says nothing of
+// what the next will cost or spare.
 func (l *ledger) exported(ctx context.Context, ref string, took time.Duration, steps []Step) error {
 	longest := longestRun(steps)
 	return l.change(ctx, func(all *map[string]*scopeAccount) {

@@ -26,9 +26,13 @@ const slotPoll = 100 * time.Millisecond
 
 // slots let a bounded number of exports to a registry go on at the same time:
 // those of all processes that have the same directory, and those of this one
-// where there is none.
+// where there is none or it cannot be used: too many exports are late, none at all
+// is a build without a cache.
 type slots struct {
 	dir string // DIR/REGISTRY/NUMBER is locked by who has that slot; empty: this process only
+	// alone is told, once, why the slots of other processes are passed over.
+	alone func(context.Context, error)
+	told  sync.Once
 
 	mu   sync.Mutex
 	here map[string]chan struct{} // by registry, of this process: holds one for each that is taken
@@ -49,23 +53,23 @@ func (s *slots) take(ctx context.Context, registry string, waiting func()) (rele
 			return nil, context.Cause(ctx)
 		}
 	}
-	back := func() { <-here }
+	back := func() error { <-here; return nil }
 	if s.dir == "" {
-		return func() error { back(); return nil }, nil
+		return back, nil
 	}
 	dir := filepath.Join(s.dir, url.PathEscape(registry))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		back()
-		return nil, fmt.Errorf("making the queue of exports: %w", err)
+		s.goAlone(ctx, fmt.Errorf("making the queue of exports: %w", err))
+		return back, nil
 	}
 	for {
 		lock, err := lockOne(dir)
 		if err != nil {
-			back()
-			return nil, fmt.Errorf("queueing for an export: %w", err)
+			s.goAlone(ctx, fmt.Errorf("queueing for an export: %w", err))
+			return back, nil
 		}
 		if lock != nil {
-			return func() error { defer back(); return lock.Close() }, nil
+			return func() error { return errors.Join(lock.Close(), back()) }, nil
 		}
 		once.Do(waiting)
 		timer := time.NewTimer(slotPoll)
@@ -73,9 +77,15 @@ func (s *slots) take(ctx context.Context, registry string, waiting func()) (rele
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			back()
+			_ = back()
 			return nil, context.Cause(ctx)
 		}
+	}
+}
+
+func (s *slots) goAlone(ctx context.Context, err error) {
+	if s.alone != nil {
+		s.told.Do(func() { s.alone(ctx, err) })
 	}
 }
 

@@ -90,12 +90,14 @@ func TestAnExportThatRunsAStepIsSeen(t *testing.T) {
 		want   bool
 	}{
 		"a step that ran":         {vertex("a", "[2/2] RUN true", at(1), at(2), false, "in"), true},
+		"another build's step":    {vertex("a", "[2/2] RUN true", at(0), at(2), false, "in"), false},
+		"one that nobody started": {vertex("a", "[2/2] RUN true", nil, at(2), false, "in"), false},
 		"a cached step":           {vertex("a", "[2/2] RUN true", at(1), at(2), true, "in"), false},
 		"layers that are fetched": {vertex("a", "[2/2] RUN true", at(1), at(2), false), false},
 		"a base image":            {vertex("a", "[1/2] FROM busybox", at(1), at(2), false, "in"), false},
 		"the context":             {vertex("a", "[internal] load build context", at(1), at(2), false, "in"), false},
 	} {
-		if got := rebuilt(test.status.Vertexes[0]); got != test.want {
+		if got := rebuilt(test.status.Vertexes[0], *at(1)); got != test.want {
 			t.Errorf("rebuilt(%s) = %t, want %t", name, got, test.want)
 		}
 	}

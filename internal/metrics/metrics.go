@@ -18,6 +18,7 @@ const (
 	succeeded = "succeeded"
 	failed    = "failed"
 	canceled  = "canceled"
+	skipped   = "skipped" // of a cache export that was not worth it
 )
 
 // State is what an agent does, as the label "state" has it.
@@ -46,6 +47,9 @@ type Metrics struct {
 	steps        *prometheus.CounterVec
 	exports      *prometheus.CounterVec
 	exportTime   prometheus.Histogram
+	exportWait   prometheus.Histogram
+	exportBytes  prometheus.Counter
+	exportQueue  prometheus.Gauge
 	up           *prometheus.GaugeVec
 	used         *prometheus.GaugeVec
 	ceiling      *prometheus.GaugeVec
@@ -76,15 +80,23 @@ func New(version string) *Metrics {
 		buildSeconds: histogram("build_duration_seconds", "How long builds that succeeded took, without the cache export."),
 		steps:        counter("build_steps_total", "Steps that builds needed, by whether a cache had their result.", "cached"),
 		exports:      counter("cache_exports_total", "Cache exports that ended, by their result.", "result"),
-		exportTime:   histogram("cache_export_duration_seconds", "How long cache exports took."),
-		up:           gauge("builder_node_up", "1 while the node's buildkitd answers.", "node"),
-		used:         gauge("builder_disk_used_bytes", "Size of the node's build cache.", "node"),
-		ceiling:      gauge("builder_disk_ceiling_bytes", "Size above which the node removes build cache; absent when it has no such bound.", "node"),
-		looked:       gauge("builder_disk_checked_timestamp_seconds", "When the size of the node's build cache was asked for last.", "node"),
+		exportTime:   histogram("cache_export_duration_seconds", "How long cache exports took, their waits included."),
+		exportWait:   histogram("cache_export_wait_seconds", "How long cache exports waited for others to the same registry."),
+		exportBytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "dockless_cache_export_bytes_total", Help: "Bytes that cache exports sent, as far as BuildKit tells.",
+		}),
+		exportQueue: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "dockless_cache_export_queue", Help: "Cache exports of this process that wait or run.",
+		}),
+		up:      gauge("builder_node_up", "1 while the node's buildkitd answers.", "node"),
+		used:    gauge("builder_disk_used_bytes", "Size of the node's build cache.", "node"),
+		ceiling: gauge("builder_disk_ceiling_bytes", "Size above which the node removes build cache; absent when it has no such bound.", "node"),
+		looked:  gauge("builder_disk_checked_timestamp_seconds", "When the size of the node's build cache was asked for last.", "node"),
 	}
 	info := gauge("build_info", "1, with the version of the program.", "version")
 	info.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(info, m.state, m.jobs, m.jobSeconds, m.builds, m.buildSeconds, m.steps, m.exports, m.exportTime,
+		m.exportWait, m.exportBytes, m.exportQueue,
 		m.up, m.used, m.ceiling, m.looked,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// Counters that are there from the start make rates right from the first event.
@@ -95,6 +107,7 @@ func New(version string) *Metrics {
 		m.builds.WithLabelValues(result)
 		m.exports.WithLabelValues(result)
 	}
+	m.exports.WithLabelValues(skipped)
 	for _, cached := range []bool{true, false} {
 		m.steps.WithLabelValues(strconv.FormatBool(cached))
 	}
@@ -135,8 +148,7 @@ func (m *Metrics) Build(e imagebuild.Event) {
 		return
 	}
 	if e.Export != nil {
-		m.exports.WithLabelValues(resultOf(e.Export.Err)).Inc()
-		m.exportTime.Observe(e.Export.Duration.Seconds())
+		m.export(e.Export)
 		return
 	}
 	m.builds.WithLabelValues(resultOf(e.Err)).Inc()
@@ -146,6 +158,29 @@ func (m *Metrics) Build(e imagebuild.Event) {
 	m.buildSeconds.Observe(e.Took.Seconds())
 	m.steps.WithLabelValues("true").Add(float64(e.Build.Stats.Cached))
 	m.steps.WithLabelValues("false").Add(float64(e.Build.Stats.Steps - e.Build.Stats.Cached))
+}
+
+func (m *Metrics) export(e *imagebuild.CacheExport) {
+	result := resultOf(e.Err)
+	if e.Skipped != "" {
+		result = skipped
+	}
+	m.exports.WithLabelValues(result).Inc()
+	if e.Duration == 0 {
+		return // none was tried
+	}
+	m.exportTime.Observe(e.Duration.Seconds())
+	m.exportWait.Observe(e.Waited.Seconds())
+	m.exportBytes.Add(float64(e.Bytes))
+}
+
+// Exporting counts cache exports that wait or run ([imagebuild.Options]): one more
+// or one less.
+func (m *Metrics) Exporting(delta int) {
+	if m == nil {
+		return
+	}
+	m.exportQueue.Add(float64(delta))
 }
 
 // resultOf tells what ended by somebody's wish from what failed.

@@ -82,8 +82,13 @@ func filled() *metrics.Metrics {
 	m.Build(imagebuild.Event{Build: &imagebuild.Result{Stats: imagebuild.Stats{Steps: 5, Cached: 3}}, Took: 2 * time.Second})
 	m.Build(imagebuild.Event{Err: errors.New("no")})
 	m.Build(imagebuild.Event{Err: fmt.Errorf("building: %w", &job.Stop{Reason: job.StopCanceled})})
-	m.Build(imagebuild.Event{Export: &imagebuild.CacheExport{Duration: time.Second}})
-	m.Build(imagebuild.Event{Export: &imagebuild.CacheExport{Err: errors.New("no")}, Err: errors.New("no")})
+	m.Build(imagebuild.Event{Export: &imagebuild.CacheExport{Duration: 3 * time.Second, Waited: time.Second, Bytes: 70}})
+	m.Build(imagebuild.Event{Export: &imagebuild.CacheExport{Duration: time.Second, Bytes: 7, Err: errors.New("no")}, Err: errors.New("no")})
+	m.Build(imagebuild.Event{Export: &imagebuild.CacheExport{Err: errors.New("dead")}, Err: errors.New("dead")})
+	m.Build(imagebuild.Event{Export: &imagebuild.CacheExport{Skipped: "not worth it"}})
+	m.Exporting(1)
+	m.Exporting(1)
+	m.Exporting(-1)
 	m.NodeUp("dockless0", true)
 	m.NodeUp("dockless1", false)
 	m.NodeDisk("dockless0", 70, 100, time.Unix(1000, 0))
@@ -100,9 +105,10 @@ func TestWhatHappensIsCounted(t *testing.T) {
 		"dockless_builds_total{succeeded}": 1, "dockless_builds_total{failed}": 1, "dockless_builds_total{canceled}": 1,
 		"dockless_build_duration_seconds":  1,
 		"dockless_build_steps_total{true}": 3, "dockless_build_steps_total{false}": 2,
-		"dockless_cache_exports_total{succeeded}": 1, "dockless_cache_exports_total{failed}": 1, "dockless_cache_exports_total{canceled}": 0,
-		"dockless_cache_export_duration_seconds": 2,
-		"dockless_builder_node_up{dockless0}":    1, "dockless_builder_node_up{dockless1}": 0,
+		"dockless_cache_exports_total{succeeded}": 1, "dockless_cache_exports_total{failed}": 2, "dockless_cache_exports_total{canceled}": 0, "dockless_cache_exports_total{skipped}": 1,
+		"dockless_cache_export_duration_seconds": 2, "dockless_cache_export_wait_seconds": 2,
+		"dockless_cache_export_bytes_total": 77, "dockless_cache_export_queue": 1,
+		"dockless_builder_node_up{dockless0}": 1, "dockless_builder_node_up{dockless1}": 0,
 		"dockless_builder_disk_used_bytes{dockless0}": 70, "dockless_builder_disk_used_bytes{dockless1}": 7,
 		"dockless_builder_disk_ceiling_bytes{dockless0}":             100,
 		"dockless_builder_disk_checked_timestamp_seconds{dockless0}": 1000, "dockless_builder_disk_checked_timestamp_seconds{dockless1}": 1000,
@@ -161,6 +167,7 @@ func TestNilMetricsCountNothing(t *testing.T) {
 	m.AgentState(metrics.Idle)
 	m.Job(job.Succeeded, 1)
 	m.Build(imagebuild.Event{})
+	m.Exporting(1)
 	m.NodeUp("a", true)
 	m.NodeDisk("a", 1, 1, time.Now())
 }
