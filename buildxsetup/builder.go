@@ -15,7 +15,7 @@ const closeTimeout = 5 * time.Second
 
 var errCloseTimeout = fmt.Errorf("closing the builder took longer than %s", closeTimeout)
 
-// Builder is a buildx builder whose nodes answered. Its methods may be called
+// Builder is a buildx builder of which a node at least answered. Its methods may be called
 // concurrently; Close is called once.
 type Builder struct {
 	Name  string

@@ -1,11 +1,14 @@
 package buildxsetup
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,8 +25,10 @@ import (
 // Without c.Hosts it takes the current buildx builder if all of it answers, else
 // it starts buildkitd from PATH, which then belongs to the Builder.
 //
-// It returns an [*UnreachableError] when a buildkitd does not answer within
-// c.Timeout, and the errors of [Config.Validate].
+// It returns an [*UnreachableError] when no buildkitd answers within c.Timeout, and
+// the errors of [Config.Validate]. Of several, one that answers is enough: the others
+// are in the builder too, with the platforms pinned to them, and a warning names
+// them.
 func Ensure(ctx context.Context, c Config, log *slog.Logger) (*Builder, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -78,14 +83,45 @@ func point(ctx context.Context, c Config, nodes []Node, log *slog.Logger) (*Buil
 	return &Builder{Name: c.Name, Nodes: nodes, storeDir: dir, before: before, log: log}, nil
 }
 
+// stragglers is the part of the timeout for which other nodes are waited for once one
+// has answered: a buildkitd that is well answers within milliseconds, and one that
+// just starts within seconds.
+const stragglers = 10
+
+var errStraggler = errors.New("it did not answer soon after another node did")
+
 // await waits for all nodes at once, at most for timeout, and keeps what their
-// workers say.
+// workers say. One node that answers is enough: the others are then waited for only
+// a little longer, and builds go without those that are still silent. The error is
+// that of a node when none answers.
 func await(ctx context.Context, nodes []Node, timeout time.Duration, log *slog.Logger) error {
-	g, ctx := errgroup.WithContext(ctx)
+	waiting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var (
+		all   sync.WaitGroup
+		first = sync.OnceFunc(func() {
+			timer := time.AfterFunc(timeout/stragglers, func() { cancel(errStraggler) })
+			context.AfterFunc(waiting, func() { timer.Stop() })
+		})
+		errs = make([]error, len(nodes))
+	)
 	for i := range nodes {
-		g.Go(func() error { return nodes[i].await(ctx, timeout, log) })
+		all.Go(func() {
+			if errs[i] = nodes[i].await(waiting, timeout, log); errs[i] == nil {
+				first()
+			}
+		})
 	}
-	return g.Wait()
+	all.Wait()
+	if ctx.Err() != nil || !slices.Contains(errs, nil) {
+		return cmp.Or(errs...)
+	}
+	for i, err := range errs {
+		if err != nil {
+			log.WarnContext(ctx, "a node of the builder does not answer", "node", nodes[i].Name, "endpoint", nodes[i].Endpoint, "error", err)
+		}
+	}
+	return nil
 }
 
 // await pings the node until it answers. A pause of a tenth of a second at first

@@ -235,6 +235,36 @@ func TestAnUnreachableBuildkitdIsNamedWithAHint(t *testing.T) {
 	}
 }
 
+func TestOneNodeThatAnswersMakesABuilderOfSeveral(t *testing.T) {
+	dir := t.TempDir()
+	addr := startFake(t, &fakeBuildkitd{}, filepath.Join(dir, "bk.sock"))
+	dead := "unix://" + filepath.Join(dir, "nobody.sock")
+	c := settings(t, dead+"?platforms=linux/arm64,"+addr)
+	c.Timeout = 3 * time.Second
+	var logged strings.Builder
+	start := time.Now()
+	b, err := buildxsetup.Ensure(t.Context(), c, slog.New(slog.NewTextHandler(&logged, nil)))
+	if err != nil {
+		t.Fatalf("Ensure() = %v, want a builder with one node that answers", err)
+	}
+	if took := time.Since(start); took >= c.Timeout {
+		t.Errorf("the dead node was waited for %s", took)
+	}
+	if len(b.Nodes) != 2 || len(b.Nodes[0].Platforms) != 1 || len(b.Nodes[0].Workers) != 0 || len(b.Nodes[1].Workers) != 1 {
+		t.Errorf("nodes = %+v, want both, the dead one with its pinned platform", b.Nodes)
+	}
+	if !strings.Contains(logged.String(), "level=WARN") || !strings.Contains(logged.String(), "node=dockless0") {
+		t.Errorf("the log does not name the dead node:\n%s", logged.String())
+	}
+	if group := stored(t, c, ""); group == nil || len(group.Nodes) != 2 {
+		t.Errorf("stored builder = %+v, want both nodes", group)
+	}
+	c.Hosts, c.Timeout = dead+","+dead+"2", 150*time.Millisecond
+	if _, err := buildxsetup.Ensure(t.Context(), c, quiet); err == nil || !strings.Contains(err.Error(), "nobody.sock") {
+		t.Errorf("Ensure() = %v without any node, want an error that names one", err)
+	}
+}
+
 func TestASilentBuildkitdIsGivenUp(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "bk.sock")
 	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)

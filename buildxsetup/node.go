@@ -187,6 +187,13 @@ func (n Node) Offers(p ocispecs.Platform) bool {
 	return slices.ContainsFunc(n.Platforms, match.Match)
 }
 
+// Answered returns the node as it is after it gave this answer to [Node.Ping], which
+// it may not have given when the builder was made.
+func (n Node) Answered(workers []Worker) Node {
+	n.setWorkers(workers)
+	return n
+}
+
 // setWorkers keeps what the node's buildkitd said about itself.
 func (n *Node) setWorkers(workers []Worker) {
 	n.Workers = workers

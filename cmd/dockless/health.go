@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -123,7 +122,7 @@ func (h *health) watch(ctx context.Context, shop *workshop, log *slog.Logger) {
 	defer settled.Stop()
 	for {
 		if shop.builder != nil {
-			judge(ctx, h.builder, probe.ReasonBuilder, "builder", shop.pingBuilder, log)
+			judge(ctx, h.builder, probe.ReasonBuilder, "builder", func(ctx context.Context) error { return shop.pingBuilder(ctx, log) }, log)
 		}
 		if shop.podman != nil {
 			judge(ctx, h.podman, probe.ReasonContainers, "podman", shop.podman.Ping, log)
@@ -153,17 +152,27 @@ func judge(ctx context.Context, s *probe.Slot, reason probe.Reason, name string,
 	s.Set(probe.Ready, probe.ReasonIdle)
 }
 
-// pingBuilder asks all nodes at once and reports the first that does not answer.
-func (w *workshop) pingBuilder(ctx context.Context) error {
-	var g errgroup.Group
-	for _, n := range w.builder.Nodes {
-		g.Go(func() error {
-			_, err := n.Ping(ctx)
-			w.metrics.NodeUp(n.Name, err == nil)
-			return err
+// pingBuilder asks all nodes at once. Builds go without some of several, so that the
+// error is there when none answers.
+func (w *workshop) pingBuilder(ctx context.Context, log *slog.Logger) error {
+	errs := make([]error, len(w.builder.Nodes))
+	var all sync.WaitGroup
+	for i, n := range w.builder.Nodes {
+		all.Go(func() {
+			_, errs[i] = n.Ping(ctx)
+			w.metrics.NodeUp(n.Name, errs[i] == nil)
 		})
 	}
-	return g.Wait()
+	all.Wait()
+	if !slices.Contains(errs, nil) {
+		return errors.Join(errs...)
+	}
+	for i, err := range errs {
+		if err != nil && ctx.Err() == nil {
+			log.WarnContext(ctx, "a node of the builder does not answer", "node", w.builder.Nodes[i].Name, "error", err)
+		}
+	}
+	return nil
 }
 
 // warnIf logs an error that changes nothing for anybody.

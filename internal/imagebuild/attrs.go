@@ -1,6 +1,8 @@
 package imagebuild
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"net"
@@ -55,11 +57,21 @@ func (s *solver) options(imports []buildcache.Entry) (client.SolveOpt, error) {
 	return opt, nil
 }
 
+// argMounts is the build argument that BuildKit puts before the ids of cache
+// mounts. It is in the cache key of a step whose mount has no id of its own and is
+// shared, so that the fork runs such a step itself; others hit everybody's caches.
+const argMounts = "BUILDKIT_CACHE_MOUNT_NS"
+
 // attrs returns the settings of the Dockerfile frontend.
 func (s *solver) attrs() (map[string]string, error) {
 	out := make(map[string]string)
 	for k, v := range s.r.BuildArgs {
 		out["build-arg:"+k] = v
+	}
+	if fork := s.r.Cache.Fork; fork != "" {
+		// What a fork's steps leave in a cache mount, nobody else's find there.
+		sum := sha256.Sum256([]byte(fork))
+		out["build-arg:"+argMounts] = "fork-" + hex.EncodeToString(sum[:16]) + strings.ReplaceAll("-"+s.r.BuildArgs[argMounts], "/", "-")
 	}
 	for k, v := range s.r.Labels {
 		out["label:"+k] = v

@@ -24,7 +24,8 @@ type Options struct {
 	// cost. Empty keeps it in memory.
 	StateDir string
 	// Gate, when set, is asked before a solve whether the node has room for it. Its
-	// error ends the build.
+	// error ends the build, unless it is a [*buildxsetup.FullError] and another node
+	// that runs the same has room.
 	Gate func(context.Context, buildxsetup.Node) error
 	// Watch, when set, returns a context for a build on the node that ends before
 	// the build has filled the disk; stop is called at the build's end.

@@ -26,14 +26,26 @@ func registryOf(e buildcache.Entry) string {
 
 // blamedFor returns the registry of the cache import that a solve failed for, or
 // "". Layers that a cache promised are fetched when they are needed, and what
-// the registry says then reaches us as text. A step that ran and failed is never
-// the registry's fault.
+// the registry says then reaches us as text, with the address that was asked. A
+// step that ran and failed is never the cache's fault, nor is a push: it may go
+// to the same registry.
 func blamedFor(err error, imports []buildcache.Entry) string {
-	if strings.Contains(err.Error(), "did not complete successfully") {
+	text := err.Error()
+	if strings.Contains(text, "did not complete successfully") || strings.Contains(text, "failed to push") {
 		return ""
 	}
 	for _, e := range imports {
-		if host := registryOf(e); host != "" && strings.Contains(err.Error(), host) {
+		host := registryOf(e)
+		if host == "" {
+			continue
+		}
+		named, err := reference.ParseNormalizedNamed(e.Attrs["ref"])
+		if err != nil {
+			continue
+		}
+		// Not with the host before it, which a mirror and docker.io have another one of.
+		repository := "/v2/" + reference.Path(named) + "/"
+		if strings.Contains(text, repository+"blobs/") || strings.Contains(text, repository+"manifests/") || strings.Contains(text, reference.TagNameOnly(named).String()) {
 			return host
 		}
 	}

@@ -230,11 +230,13 @@ func (x *export) send(ctx context.Context) error {
 		x.s.unlearned(ctx, forms.learn(ctx, x.registry, weaker, reason))
 		x.mu.Lock()
 		behind := x.behind
+		if !behind {
+			x.form = weaker
+		}
 		x.mu.Unlock()
 		if behind {
 			return fmt.Errorf("the next build tries %s: %w", weaker, err)
 		}
-		x.form = weaker
 	}
 }
 

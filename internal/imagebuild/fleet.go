@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,6 +62,13 @@ func (f *fleet) leaveOut(node string) {
 	f.down[node] = time.Now().Add(downFor)
 }
 
+// back lets builds come to a node that answers again.
+func (f *fleet) back(node string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.down, node)
+}
+
 func (f *fleet) isLeftOut(node string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -78,7 +87,7 @@ func (b *Builder) assignTo(ctx context.Context, nodes []buildxsetup.Node, wanted
 	alive, reported := nodes, make(map[string]int)
 	if len(b.nodes) > 1 {
 		var err error
-		if alive, reported, err = b.muster(ctx, nodes); err != nil {
+		if alive, reported, err = b.muster(ctx, nodes, wanted); err != nil {
 			return nil, err
 		}
 	}
@@ -103,8 +112,9 @@ func (b *Builder) assignTo(ctx context.Context, nodes []buildxsetup.Node, wanted
 }
 
 // muster returns the nodes that answer, and how many builds each has. Those that
-// did not answer a moment ago are asked only when no other does.
-func (b *Builder) muster(ctx context.Context, nodes []buildxsetup.Node) ([]buildxsetup.Node, map[string]int, error) {
+// did not answer a moment ago are asked only when a platform has no native node
+// among the others.
+func (b *Builder) muster(ctx context.Context, nodes []buildxsetup.Node, wanted []ocispecs.Platform) ([]buildxsetup.Node, map[string]int, error) {
 	var first, rest []buildxsetup.Node
 	for _, n := range nodes {
 		if b.fleet.isLeftOut(n.Name) {
@@ -114,8 +124,14 @@ func (b *Builder) muster(ctx context.Context, nodes []buildxsetup.Node) ([]build
 		}
 	}
 	alive, load, err := b.askAll(ctx, first)
-	if len(alive) == 0 && len(rest) > 0 && ctx.Err() == nil {
-		alive, load, err = b.askAll(ctx, rest)
+	if (len(alive) == 0 || !allNative(alive, wanted)) && len(rest) > 0 && ctx.Err() == nil {
+		more, loads, moreErr := b.askAll(ctx, rest)
+		alive, err = append(alive, more...), errors.Join(err, moreErr)
+		maps.Copy(load, loads)
+		order := func(n buildxsetup.Node) int {
+			return slices.IndexFunc(nodes, func(o buildxsetup.Node) bool { return o.Name == n.Name })
+		}
+		slices.SortFunc(alive, func(a, b buildxsetup.Node) int { return order(a) - order(b) })
 	}
 	if ctx.Err() != nil {
 		return nil, nil, fmt.Errorf("building: %w", context.Cause(ctx))
@@ -126,18 +142,25 @@ func (b *Builder) muster(ctx context.Context, nodes []buildxsetup.Node) ([]build
 	return alive, load, nil
 }
 
+// allNative reports whether every platform has a node that runs it natively.
+func allNative(nodes []buildxsetup.Node, wanted []ocispecs.Platform) bool {
+	return !slices.ContainsFunc(wanted, func(p ocispecs.Platform) bool {
+		return !slices.ContainsFunc(nodes, func(n buildxsetup.Node) bool { return n.Native(p) })
+	})
+}
+
 // askAll asks nodes side by side whether they are there and what they have to do.
 // The error is why those that do not answer do not.
 func (b *Builder) askAll(ctx context.Context, nodes []buildxsetup.Node) ([]buildxsetup.Node, map[string]int, error) {
-	loads, errs := make([]int, len(nodes)), make([]error, len(nodes))
+	loads, errs, workers := make([]int, len(nodes)), make([]error, len(nodes)), make([][]buildxsetup.Worker, len(nodes))
 	var all sync.WaitGroup
 	for i, n := range nodes {
 		all.Go(func() {
 			var asked sync.WaitGroup
-			if len(nodes) > 1 {
+			if len(b.nodes) > 1 {
 				asked.Go(func() { loads[i] = activeBuilds(ctx, n) })
 			}
-			_, errs[i] = n.Ping(ctx)
+			workers[i], errs[i] = n.Ping(ctx)
 			asked.Wait()
 		})
 	}
@@ -152,7 +175,8 @@ func (b *Builder) askAll(ctx context.Context, nodes []buildxsetup.Node) ([]build
 			}
 			continue
 		}
-		alive = append(alive, n)
+		b.fleet.back(n.Name)
+		alive = append(alive, n.Answered(workers[i]))
 		load[n.Name] = loads[i]
 	}
 	return alive, load, errors.Join(errs...)

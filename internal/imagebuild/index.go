@@ -151,7 +151,15 @@ func parseIndex(raw []byte, want digest.Digest) ([]ocispecs.Descriptor, error) {
 func (m *merger) pushAll(ctx context.Context, kept imagelayout.Layout, index *assembled) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4) // as many as clients of a registry usually do at a time
-	for _, n := range m.pushed() {
+	names := m.pushed()
+	for _, n := range m.pushedByDigest() {
+		canonical, err := reference.WithDigest(n, index.Digest)
+		if err != nil {
+			return fmt.Errorf("pushing %s: %w", n, err)
+		}
+		names = append(names, canonical)
+	}
+	for _, n := range names {
 		g.Go(func() error {
 			o := imagelayout.PushOptions{Auth: m.r.Auth, Insecure: m.r.Insecure}
 			if kept.Dir != "" {

@@ -16,6 +16,7 @@ import (
 	"github.com/moby/buildkit/client"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagelayout"
 )
 
@@ -42,6 +43,12 @@ func newMerger(w *work, parts int) (*merger, error) {
 	docker := w.r.Load != nil || slices.ContainsFunc(w.r.Outputs, func(o Output) bool { return o.Type == client.ExporterDocker && !o.IsStore() })
 	if parts < 2 && (!several || !docker) { // an archive of Docker's own has one image: BuildKit leaves the choice to us
 		return nil, nil //nolint:nilnil // see the comment
+	}
+	for _, o := range w.r.Outputs {
+		if parts > 1 && o.Type == client.ExporterLocal && o.Attrs["mode"] == "delete" {
+			return nil, hint.With(errors.New("-o type=local,mode=delete cannot be used when several nodes build: each would delete what the others wrote"),
+				"leave out mode=delete and give the output a directory of its own")
+		}
 	}
 	m := &merger{r: w.r, names: w.names, wanted: w.wanted, annotations: w.annotations}
 	m.here = m.keeps() || len(m.remotes()) > 1

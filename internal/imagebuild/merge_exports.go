@@ -69,18 +69,33 @@ func (m *merger) keptHere(i int) (client.ExportEntry, error) {
 	if len(names) > 0 {
 		e.Attrs["name"] = strings.Join(names, ",") // for the attestations
 	}
-	for _, o := range m.r.Outputs {
-		for _, key := range formKeys {
-			if v, ok := o.Attrs[key]; ok && o.Type != client.ExporterLocal && o.Type != client.ExporterTar {
-				e.Attrs[key] = v
-			}
-		}
-	}
+	maps.Copy(e.Attrs, m.r.form())
 	return e, nil
 }
 
 // formKeys are the settings of an image exporter that change the image.
 var formKeys = []string{"compression", "compression-level", "force-compression", "rewrite-timestamp", "oci-artifact"}
+
+// form returns the settings, of the push and of the outputs, that change the image.
+func (r *Request) form() map[string]string {
+	out := make(map[string]string)
+	add := func(attrs map[string]string) {
+		for _, key := range formKeys {
+			if v, ok := attrs[key]; ok {
+				out[key] = v
+			}
+		}
+	}
+	if r.Push {
+		add(r.PushAttrs)
+	}
+	for _, o := range r.Outputs {
+		if o.Type != client.ExporterLocal && o.Type != client.ExporterTar {
+			add(o.Attrs)
+		}
+	}
+	return out
+}
 
 // remotes returns the exporters by which a node pushes its part itself, without
 // giving it a name.
@@ -148,6 +163,23 @@ func (m *merger) pushed() []reference.Named {
 	for _, o := range m.r.Outputs {
 		if o.pushes() && !isTrue(o.Attrs["push-by-digest"]) {
 			add(m.namesOf(o))
+		}
+	}
+	return out
+}
+
+// pushedByDigest returns the repositories that get the index without a name.
+func (m *merger) pushedByDigest() []reference.Named {
+	var out []reference.Named
+	for _, o := range m.r.Outputs {
+		if o.Type != client.ExporterImage || !isTrue(o.Attrs["push-by-digest"]) {
+			continue
+		}
+		for _, n := range m.namesOf(o) {
+			n = reference.TrimNamed(n)
+			if !slices.ContainsFunc(out, func(o reference.Named) bool { return o.String() == n.String() }) {
+				out = append(out, n)
+			}
 		}
 	}
 	return out

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,6 +31,9 @@ type share struct {
 // one repository find their cache where they left it, unless load says that it has
 // far more to do than the others.
 func route(builder string, all, alive []buildxsetup.Node, wanted []ocispecs.Platform, key string, load map[string]int) ([]share, error) {
+	if len(all) == 0 || len(alive) == 0 {
+		return nil, hint.With(fmt.Errorf("builder %s has no nodes", builder), "set BUILDKIT_HOST to the address of a running buildkitd")
+	}
 	asked := wanted
 	if len(asked) == 0 {
 		// As buildx: that of the first node, whether it answers now or not.
@@ -65,7 +69,7 @@ func route(builder string, all, alive []buildxsetup.Node, wanted []ocispecs.Plat
 		}
 	}
 	if len(none) > 0 {
-		return nil, noNode(builder, alive, none)
+		return nil, noNode(builder, all, alive, none)
 	}
 	if len(wanted) == 0 && shares[0].runsItself(asked[0]) {
 		shares[0].wanted = nil // what BuildKit builds without being told
@@ -94,18 +98,25 @@ func nodesThat(nodes []buildxsetup.Node, is func(buildxsetup.Node) bool) []build
 	return slices.DeleteFunc(slices.Clone(nodes), func(n buildxsetup.Node) bool { return !is(n) })
 }
 
-// noNode says what the nodes that answer build for instead.
-func noNode(builder string, nodes []buildxsetup.Node, wanted []string) error {
-	var offered []string
-	for _, n := range nodes {
+// noNode says what the nodes that answer build for instead, and which do not answer.
+func noNode(builder string, all, alive []buildxsetup.Node, wanted []string) error {
+	var offered, silent []string
+	for _, n := range alive {
 		for _, p := range n.Platforms {
 			offered = append(offered, platforms.FormatAll(p))
 		}
 	}
+	for _, n := range all {
+		if !slices.ContainsFunc(alive, func(a buildxsetup.Node) bool { return a.Name == n.Name }) {
+			silent = append(silent, n.Name)
+		}
+	}
 	slices.Sort(offered)
-	return hint.With(
-		fmt.Errorf("no node of builder %s builds for %s; they offer %s", builder, strings.Join(wanted, ","), strings.Join(slices.Compact(offered), ", ")),
-		"install an emulator on the node (binfmt_misc), or add a node of the platform to BUILDKIT_HOST")
+	text := fmt.Sprintf("no node of builder %s builds for %s; they offer %s", builder, strings.Join(wanted, ","), strings.Join(slices.Compact(offered), ", "))
+	if len(silent) > 0 {
+		text += "; no answer from " + strings.Join(silent, ", ")
+	}
+	return hint.With(errors.New(text), "install an emulator on the node (binfmt_misc), or add a node of the platform to BUILDKIT_HOST")
 }
 
 // slack is how many builds a node may have beyond its fair share before others

@@ -63,6 +63,8 @@ func TestEveryPlatformGoesToANodeThatRunsIt(t *testing.T) {
 		"a pinned platform is native":                      {[]string{amd64, amd64 + "|linux/arm64"}, "", "linux/arm64,linux/amd64", "1: linux/arm64; 0: linux/amd64", ""},
 		"a pinned node builds nothing else":                {[]string{amd64 + "|linux/arm64"}, "", "linux/amd64", "", "builds for linux/amd64; they offer linux/arm64"},
 		"a variant":                                        {[]string{arm64, amd64}, "", "linux/arm/v7,linux/amd64/v2", "0: linux/arm/v7; 1: linux/amd64/v2", ""},
+		"the native node is dead, and nobody emulates":     {[]string{"linux/amd64", "linux/arm64"}, "1", "linux/arm64", "", "they offer linux/amd64; no answer from 1"},
+		"a builder without nodes":                          {nil, "", "", "", "has no nodes"},
 		"some that nobody has":                             {[]string{amd64}, "", "linux/s390x,linux/amd64,linux/riscv64", "", "builds for linux/s390x,linux/riscv64"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -181,5 +183,8 @@ func TestTheLoadOfANodeIsGivenBack(t *testing.T) {
 	f.leaveOut("a")
 	if !f.isLeftOut("a") || f.isLeftOut("b") {
 		t.Error("the node that did not answer is not the one left out")
+	}
+	if f.back("a"); f.isLeftOut("a") {
+		t.Error("a node that answers again is left out")
 	}
 }

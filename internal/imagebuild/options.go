@@ -107,7 +107,8 @@ func (s *solver) attachables() ([]session.Attachable, error) {
 
 // sharedKey lets BuildKit start from the context it received last time and
 // transfer only what changed. Agents check out the same repository at different
-// places, so where a name is known it counts and not the path.
+// places, so where a name is known it counts and not the path. What a fork
+// transferred, only that fork starts from.
 func (s *solver) sharedKey() string {
 	key := s.r.Cache.Name
 	if key == "" {
@@ -121,6 +122,9 @@ func (s *solver) sharedKey() string {
 		}
 	} else {
 		key += "\x00" + filepath.Base(s.r.Context)
+	}
+	if s.r.Cache.Fork != "" {
+		key += "\x00fork\x00" + s.r.Cache.Fork
 	}
 	sum := sha256.Sum256([]byte(key))
 	return hex.EncodeToString(sum[:16])
@@ -174,7 +178,9 @@ func (s *solver) whole() ([]client.ExportEntry, error) {
 		if err != nil {
 			return nil, fmt.Errorf("keeping the image: %w", err)
 		}
-		out = append(out, client.ExportEntry{Type: client.ExporterOCI, OutputStore: store, Attrs: map[string]string{"tar": "false", "name": all, "oci-mediatypes": "true"}})
+		attrs := map[string]string{"tar": "false", "name": all, "oci-mediatypes": "true"}
+		maps.Copy(attrs, s.r.form()) // or the one digest that BuildKit answers may be another's
+		out = append(out, client.ExportEntry{Type: client.ExporterOCI, OutputStore: store, Attrs: attrs})
 	}
 	if s.r.Load != nil {
 		out = append(out, client.ExportEntry{

@@ -85,7 +85,11 @@ func (s *solver) close() error {
 // buildPart builds a part on its node and, when that one is lost, once more
 // elsewhere. The caller closes the solver.
 func (w *work) buildPart(ctx context.Context, part int) (*solver, error) {
-	a := w.shares[part]
+	a, err := w.admit(ctx, w.shares[part])
+	if err != nil {
+		return nil, err
+	}
+	w.shares[part] = a // for the end of the build
 	s, err := w.attempt(ctx, part, 0, a.share)
 	if err == nil {
 		return s, nil
@@ -107,6 +111,9 @@ func (w *work) buildPart(ctx context.Context, part int) (*solver, error) {
 	w.display.say(fmt.Sprintf("[warning] node %s was lost: building again on node %s", a.node.Name, next.node.Name))
 	w.warn(ctx, next.share)
 	lost := a.node.Name
+	if err := w.gate(ctx, next.node); err != nil {
+		return nil, fmt.Errorf("after node %s was lost: %w", lost, w.b.options.relieve(ctx, next.node, &spaceWatch{}, failure(ctx, err, next.node, "")))
+	}
 	s, err = w.attempt(ctx, part, 1, next.share)
 	if err != nil {
 		err = w.fail(ctx, s, err)
@@ -117,6 +124,59 @@ func (w *work) buildPart(ctx context.Context, part int) (*solver, error) {
 	}
 	s.retried = lost
 	return s, nil
+}
+
+func (w *work) gate(ctx context.Context, node buildxsetup.Node) error {
+	if w.b.options.Gate == nil {
+		return nil
+	}
+	return w.b.options.Gate(ctx, node)
+}
+
+// admit returns the share on a node that has room for it: its own, else another one
+// that offers the same. When none has, the error is that of the first.
+func (w *work) admit(ctx context.Context, a assigned) (assigned, error) {
+	left := w.b.nodes
+	var first error
+	for {
+		err := w.gate(ctx, a.node)
+		if err == nil {
+			return a, nil
+		}
+		a.end()
+		if first == nil {
+			first = w.b.options.relieve(ctx, a.node, &spaceWatch{}, failure(ctx, err, a.node, ""))
+		}
+		if ctx.Err() != nil || !buildxsetup.IsFull(err) {
+			return a, first
+		}
+		full := a.node.Name
+		left = nodesThat(left, func(n buildxsetup.Node) bool { return n.Name != full && a.runsOn(n) })
+		if len(left) == 0 {
+			return a, first
+		}
+		next, err := w.b.assignTo(ctx, left, a.wanted, w.key())
+		if err != nil || len(next) != 1 {
+			for _, n := range next {
+				n.end()
+			}
+			return a, first
+		}
+		w.b.log.WarnContext(ctx, "building on another node", "node", next[0].node.Name, "full", full)
+		a = next[0]
+	}
+}
+
+// runsOn reports whether n can build the share as well as its own node: natively what
+// that one runs natively.
+func (s share) runsOn(n buildxsetup.Node) bool {
+	if len(s.wanted) == 0 {
+		p, ok := own(s.node)
+		return ok && n.Native(p)
+	}
+	return !slices.ContainsFunc(s.wanted, func(p ocispecs.Platform) bool {
+		return !n.Native(p) && !(n.Offers(p) && slices.Contains(s.emulated, platforms.FormatAll(p)))
+	})
 }
 
 // fail closes the solver of a failed attempt and says what went wrong.
@@ -132,11 +192,6 @@ func (w *work) attempt(ctx context.Context, part, attempt int, share share) (*so
 	if err != nil {
 		return s, err
 	}
-	if gate := w.b.options.Gate; gate != nil {
-		if err := gate(ctx, s.node); err != nil {
-			return s, err
-		}
-	}
 	s.answers, err = s.known(ctx, slices.Concat(s.r.CacheFrom, s.r.cache().Imports(s.platform)))
 	if err != nil {
 		return s, err
@@ -146,7 +201,7 @@ func (w *work) attempt(ctx context.Context, part, attempt int, share share) (*so
 	}
 	watched, unwatch := w.b.options.watch(ctx, s.node)
 	defer unwatch()
-	s.response, err = s.solveImage(watched, s.id, s.answers.usable)
+	s.response, err = s.solveImage(watched, s.answers.usable)
 	if err != nil && ctx.Err() == nil && watched.Err() != nil {
 		err = context.Cause(watched)
 	}
@@ -166,11 +221,13 @@ func (s *solver) noticed(open func(map[string]string) (io.WriteCloser, error)) f
 }
 
 // solveImage solves with cache imports and, when fetching a layer from one of
-// their registries is what went wrong, once more without that registry's.
-func (s *solver) solveImage(ctx context.Context, id string, imports []buildcache.Entry) (map[string]string, error) {
+// their registries is what went wrong, once more without that registry's. Every
+// try has an id of its own, because BuildKit keeps that of a solve for a while
+// after its end; s.id is the last one.
+func (s *solver) solveImage(ctx context.Context, imports []buildcache.Entry) (map[string]string, error) {
 	for {
-		response, err := s.solveOnce(ctx, id, imports)
-		if err == nil || ctx.Err() != nil {
+		response, err := s.solveOnce(ctx, imports)
+		if err == nil || ctx.Err() != nil || s.streamed.Load() {
 			return response, err
 		}
 		blamed := blamedFor(err, imports)
@@ -179,15 +236,16 @@ func (s *solver) solveImage(ctx context.Context, id string, imports []buildcache
 		}
 		s.b.log.WarnContext(ctx, "building again without the caches of a registry", "registry", blamed, "error", oneLine(err))
 		imports = slices.DeleteFunc(slices.Clone(imports), func(e buildcache.Entry) bool { return registryOf(e) == blamed })
+		s.id = identity.NewID()
 	}
 }
 
-func (s *solver) solveOnce(ctx context.Context, id string, imports []buildcache.Entry) (map[string]string, error) {
+func (s *solver) solveOnce(ctx context.Context, imports []buildcache.Entry) (map[string]string, error) {
 	opt, err := s.options(imports)
 	if err != nil {
 		return nil, err
 	}
-	opt.Ref = id
+	opt.Ref = s.id
 	if opt.Exports, err = s.exports(); err != nil {
 		return nil, err
 	}

@@ -149,12 +149,8 @@ func (q *inquiry) registry() (explain.Registry, bool) {
 // when the build may write a cache, beside that.
 func (q *inquiry) keep(ctx context.Context, result *Result, record *explain.Record) {
 	policy := q.r.cache()
-	wanted := policy.Export(q.platforms())
-	switch {
-	case result.Export != nil && result.Export.Err == nil:
-		record.Export = result.Export.Ref
-	case result.Export == nil && wanted.Type != "":
-		record.Export = wanted.Attrs["ref"] // still on its way
+	if e := result.Export; e != nil && e.Err == nil && e.Skipped == "" {
+		record.Export = e.Ref
 	}
 	memory := q.b.records.in(q.b.options.StateDir)
 	_, k := q.scopes()

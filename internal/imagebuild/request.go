@@ -104,7 +104,7 @@ type Provenance struct {
 }
 
 // Secret is a value that steps can mount by its ID. Open is called once per
-// solve, before it starts; the value is in no log, layer or cache key.
+// build, before it starts; the value is in no log, layer or cache key.
 type Secret struct {
 	ID   string
 	Open func(context.Context) ([]byte, error)

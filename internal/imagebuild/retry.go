@@ -83,6 +83,9 @@ func (w *work) elsewhere(ctx context.Context, s share, cause error) (assigned, e
 	}
 	err := retry.Do(ctx, policy, func(ctx context.Context) error {
 		_, err := s.node.Ping(ctx)
+		if err == nil {
+			w.b.fleet.back(s.node.Name)
+		}
 		return err
 	})
 	if ctx.Err() != nil {

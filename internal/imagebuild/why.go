@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,7 +42,6 @@ type inquiry struct {
 	b      *Builder
 	r      *Request
 	cancel context.CancelCauseFunc
-	detach func() bool   // from the build's context
 	done   chan struct{} // closed when draft, err and last are set
 	draft  *explain.Draft
 	err    error
@@ -55,7 +53,7 @@ type inquiry struct {
 func (b *Builder) inquire(ctx context.Context, r *Request) *inquiry {
 	own, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	q := &inquiry{b: b, r: r, cancel: cancel, done: make(chan struct{})}
-	q.detach = context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	ctx = own
 	text, err := q.text() // now: a stream is the solve's from here on
 	var g sync.WaitGroup
@@ -77,7 +75,8 @@ func (b *Builder) inquire(ctx context.Context, r *Request) *inquiry {
 // also when the build failed and result is nil.
 //
 // When no step ran there is nothing to explain, and nobody waits: a description
-// that is not there yet is finished in the background, like the push of records.
+// that is not there yet is dropped, because the files may change from here on, and
+// the older record stays.
 func (q *inquiry) conclude(ctx context.Context, result *Result) {
 	if q == nil {
 		return
@@ -90,14 +89,9 @@ func (q *inquiry) conclude(ctx context.Context, result *Result) {
 	told(result, explain.Outcome{})
 	stop := time.AfterFunc(describeTimeout, func() { q.cancel(errDescribing) })
 	if !slices.ContainsFunc(result.Steps, func(s Step) bool { return s.Ran && !s.Base }) && !q.ended() {
-		q.detach()
-		ctx, copied := context.WithoutCancel(ctx), *result
-		copied.Metadata = maps.Clone(result.Metadata) // the caller's to change from here on
-		q.b.records.pushing.Go(func() {
-			defer q.cancel(errConcluded)
-			defer stop.Stop()
-			q.finish(ctx, &copied)
-		})
+		q.cancel(errConcluded)
+		stop.Stop()
+		_ = q.waitFor(ctx) // so that nothing reads the context any more
 		return
 	}
 	defer q.cancel(errConcluded)

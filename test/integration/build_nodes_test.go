@@ -32,6 +32,7 @@ import (
 // nodesHost is a builder of several nodes.
 type nodesHost struct {
 	*imagebuild.Builder
+	setup    *buildxsetup.Builder
 	daemons  []*rig.Buildkitd
 	nodes    []string // names, as the daemons
 	registry string
@@ -49,6 +50,7 @@ func needNodes(t *testing.T, queries ...string) *nodesHost {
 		h.daemons, hosts = append(h.daemons, d), append(hosts, d.Addr()+query)
 	}
 	setup := needBuilder(t, buildxsetup.Config{Hosts: strings.Join(hosts, ","), Name: "dockless", Timeout: 20 * time.Second, DockerConfig: t.TempDir()})
+	h.setup = setup
 	for _, n := range setup.Nodes {
 		h.nodes = append(h.nodes, n.Name)
 	}
