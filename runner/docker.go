@@ -149,12 +149,19 @@ func (d *dockerStep) build(ctx context.Context, arguments string) error {
 	d.built = result
 	d.report(result)
 	if d.imageID != "" {
-		if err := os.WriteFile(d.imageID, []byte(result.Digest.String()), 0o644); err != nil { //nolint:gosec // a digest is no secret
+		if err := d.write(d.imageID, []byte(result.Digest.String())); err != nil {
 			return fmt.Errorf("writing the file of --iidfile: %w", err)
 		}
 	}
-	if d.metadata != "" {
-		return result.WriteMetadata(d.metadata)
+	if d.metadata == "" {
+		return nil
+	}
+	data, err := result.MetadataJSON()
+	if err == nil {
+		err = d.write(d.metadata, data)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the file of --metadata-file: %w", err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 
 	"github.com/google/shlex"
 	"github.com/spf13/pflag"
@@ -51,6 +52,9 @@ func (d *dockerStep) buildFlags(r *imagebuild.Request, arguments string) error {
 		return fmt.Errorf("reading the input arguments: %w", err)
 	}
 	d.metadata, d.imageID = d.fileOf(f.MetadataFile), d.fileOf(f.ImageIDFile)
+	if err := d.mayWrite(asked); err != nil {
+		return err
+	}
 	d.merge(r, asked)
 	return nil
 }
@@ -61,6 +65,39 @@ func (d *dockerStep) fileOf(name string) string {
 		return ""
 	}
 	return d.x.path(name)
+}
+
+// mayWrite refuses places that the containers of the job could not write to, and
+// has archives made with create. BuildKit itself writes directories.
+func (d *dockerStep) mayWrite(asked imagebuild.Request) error {
+	places := []string{d.metadata, d.imageID}
+	for i, o := range asked.Outputs {
+		places = append(places, o.Dest)
+		asked.Outputs[i].Create = func(path string) (*os.File, error) { return d.x.create("arguments", path) }
+	}
+	for _, c := range asked.CacheTo {
+		if c.Type == "local" {
+			places = append(places, c.Attrs["dest"])
+		}
+	}
+	var errs []error
+	for _, place := range places {
+		if place != "" {
+			_, err := d.x.target("arguments", place)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// write writes a file that an argument names.
+func (d *dockerStep) write(path string, data []byte) error {
+	f, err := d.x.create("arguments", path)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
 }
 
 // merge lets what the arguments ask for join what the other inputs do.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/dockless-ci/dockless/internal/hint"
 )
@@ -20,9 +21,19 @@ func (x *execution) target(input, path string) (string, error) {
 	if len(x.sees) == 0 {
 		return path, nil
 	}
+	_, _, err := x.reach(input, path)
+	if err != nil {
+		return "", err
+	}
+	return path, nil
+}
+
+// reach returns the folder of the job's containers that a path leads into, and where
+// in it, with all links followed.
+func (x *execution) reach(input, path string) (folder, inside string, err error) {
 	real, err := landing(path)
 	if err != nil {
-		return "", fmt.Errorf("the input %s: finding out where %s leads: %w", input, path, err)
+		return "", "", fmt.Errorf("the input %s: finding out where %s leads: %w", input, path, err)
 	}
 	for _, m := range x.sees {
 		host, err := filepath.EvalSymlinks(m.Host)
@@ -30,11 +41,44 @@ func (x *execution) target(input, path string) (string, error) {
 			continue // it cannot be written to
 		}
 		if inside, err := filepath.Rel(host, real); err == nil && filepath.IsLocal(inside) {
-			return path, nil
+			return host, inside, nil
 		}
 	}
-	return "", hint.With(fmt.Errorf("the input %s: %s leads to %s, which is outside of the folders that the containers of the job see", input, path, real),
+	return "", "", hint.With(fmt.Errorf("the input %s: %s leads to %s, which is outside of the folders that the containers of the job see", input, path, real),
 		"name a folder of the job, such as one below $(Pipeline.Workspace) or $(Agent.TempDirectory)")
+}
+
+// create makes the file at a path that an input names, or empties it. In a job with
+// containers it is made below a handle of the folder that the path leads into, so that
+// no link that is put there meanwhile leads elsewhere.
+func (x *execution) create(input, path string) (file *os.File, err error) {
+	if len(x.sees) == 0 {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // as docker makes it
+			return nil, err
+		}
+		return os.Create(path)
+	}
+	folder, inside, err := x.reach(input, path)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	if err := root.MkdirAll(filepath.Dir(inside), 0o755); err != nil {
+		return nil, err
+	}
+	// Without the flag, opening a pipe that a step left here would wait for its reader.
+	file, err = root.OpenFile(inside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NONBLOCK, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(fmt.Errorf("the input %s: %s is no regular file", input, path), err, file.Close())
+	}
+	return file, nil
 }
 
 // landing returns where a path leads that may not be there yet: what is there of it,

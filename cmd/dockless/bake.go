@@ -61,8 +61,6 @@ docs/bake.md says what differs from buildx.`,
 	flags.StringVar(&f.cacheRepo, "cache-repo", "", "repository `PREFIX` of the branch caches (default DOCKLESS_CACHE_REPO)")
 	flags.StringVar(&f.progress, "progress", "auto", "`FORM`: auto, tty, plain, rawjson or quiet")
 	flags.StringVar(&f.builder, "builder", "", "`NAME` of the builder (default BUILDX_BUILDER)")
-	flags.Lookup("sbom").NoOptDefVal = "true"
-	flags.Lookup("provenance").NoOptDefVal = "true"
 	return cmd
 }
 

@@ -3,13 +3,16 @@ package bake
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/imagebuild"
 )
 
 // Entitlements that a build may need.
@@ -83,28 +86,20 @@ func granted(sets []string) Access {
 }
 
 // paths returns the files and directories on this machine that building t reads
-// and writes.
+// and writes. It takes every value apart with what the build takes it apart with:
+// where the two differed, a file could name one path here and another there.
 func (t *Target) paths() (read, write []string) {
-	local := func(where string) {
-		switch {
-		case strings.HasPrefix(where, linkPrefix) || strings.HasPrefix(where, "docker-image:") || remote(where) && !strings.HasPrefix(where, layoutPrefix):
-			return
-		case strings.HasPrefix(where, layoutPrefix):
-			where, _, _ = strings.Cut(strings.TrimPrefix(where, layoutPrefix), "@")
-			if i := strings.LastIndexByte(where, ':'); i > strings.LastIndexByte(where, '/') {
-				where = where[:i]
-			}
-		}
-		read = append(read, strings.TrimPrefix(where, "cwd://"))
+	if t.Context != nil && !remote(*t.Context) {
+		read = append(read, strings.TrimPrefix(*t.Context, "cwd://"))
 	}
-	if t.Context != nil {
-		local(*t.Context)
-	}
-	if file, inside := t.dockerfile(); file != "" && !inside && t.DockerfileInline == nil && !within(file, read) {
-		read = append(read, file) // else the context has it
-	}
+	read = append(read, t.dockerfiles(read)...)
 	for _, where := range t.Contexts {
-		local(where)
+		if strings.HasPrefix(where, linkPrefix) {
+			continue
+		}
+		if dir, local := imagebuild.LocalContext(strings.TrimPrefix(where, "cwd://")); local {
+			read = append(read, dir)
+		}
 	}
 	for _, e := range t.Secrets {
 		switch {
@@ -115,24 +110,61 @@ func (t *Target) paths() (read, write []string) {
 		}
 	}
 	for _, s := range t.SSH {
-		read = append(read, s.Paths...)
+		read = append(read, s.files()...)
 	}
 	for _, e := range t.CacheFrom {
-		if e["type"] == "local" && e["src"] != "" {
-			read = append(read, e["src"])
+		if c, err := buildflags.ParseCache(e.String()); err == nil && c.Attrs["src"] != "" && c.Type == "local" {
+			read = append(read, c.Attrs["src"])
 		}
 	}
 	for _, e := range t.CacheTo {
-		if e["type"] == "local" && e["dest"] != "" {
-			write = append(write, e["dest"])
+		if c, err := buildflags.ParseCache(e.String()); err == nil && c.Attrs["dest"] != "" && c.Type == "local" {
+			write = append(write, c.Attrs["dest"])
 		}
 	}
 	for _, e := range t.Outputs {
-		if e["dest"] != "" && e["dest"] != "-" {
-			write = append(write, e["dest"])
+		if o, err := e.output(); err == nil && o.Dest != "" && o.Dest != "-" {
+			write = append(write, o.Dest)
 		}
 	}
 	return read, write
+}
+
+// dockerfiles returns the Dockerfile of t and the files that a build looks for in
+// its place or beside it, unless they are in read.
+func (t *Target) dockerfiles(read []string) []string {
+	file, inside := t.dockerfile()
+	if file == "" || inside || t.DockerfileInline != nil {
+		return nil
+	}
+	var out []string
+	if !within(file, read) {
+		out = append(out, file)
+	}
+	others := []string{file + ".dockerignore"}
+	if dir, name := filepath.Split(file); name == "Dockerfile" {
+		others = append(others, dir+"dockerfile")
+	}
+	for _, name := range others {
+		if _, err := os.Lstat(name); err == nil && !within(name, read) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// files returns the sockets and keys of s; none is the agent of SSH_AUTH_SOCK.
+func (s SSH) files() []string {
+	agent, err := buildflags.ParseSSH(s.String(), buildflags.Surroundings{})
+	if err != nil {
+		return nil
+	}
+	return agent.Paths
+}
+
+// output reads an entry that is an output, wherever it writes.
+func (e Entry) output() (imagebuild.Output, error) {
+	return buildflags.ParseOutput(e.String(), buildflags.Surroundings{Stdout: io.Discard})
 }
 
 // Check reports everything that the plan needs and a does not allow, with the
@@ -150,14 +182,17 @@ func (p *Plan) Check(a Access) error {
 				flags = append(flags, e)
 			}
 		}
-		deletes := func(e Entry) bool { return e["type"] == "local" && e["mode"] == "delete" }
+		deletes := func(e Entry) bool {
+			o, err := e.output()
+			return err == nil && o.Type == "local" && o.Attrs["mode"] == "delete"
+		}
 		if slices.ContainsFunc(t.Outputs, deletes) && !slices.Contains(allowed, localDelete) {
 			flags = append(flags, localDelete)
 		}
 		if a.AnyFile {
 			continue
 		}
-		if !a.SSH && slices.ContainsFunc(t.SSH, func(s SSH) bool { return len(s.Paths) == 0 }) {
+		if !a.SSH && slices.ContainsFunc(t.SSH, func(s SSH) bool { return len(s.files()) == 0 }) {
 			flags = append(flags, "ssh")
 		}
 		read, write := t.paths()

@@ -113,8 +113,16 @@ func (f form) parse(in string) (Entry, error) {
 	return f.check(out)
 }
 
-// check completes an entry.
-func (f form) check(e Entry) (Entry, error) {
+// check completes an entry. Its keys are in any case, as those of flags are.
+func (f form) check(in Entry) (Entry, error) {
+	e := make(Entry, len(in))
+	for written, value := range in {
+		key := strings.ToLower(strings.TrimSpace(written))
+		if _, twice := e[key]; twice {
+			return nil, fmt.Errorf("the %s %q has %s twice", f.what, in.String(), key)
+		}
+		e[key] = value
+	}
 	for key := range e {
 		if len(f.keys) > 0 && !slices.Contains(f.keys, key) {
 			return nil, hint.With(fmt.Errorf("the %s %q has no setting %q", f.what, e.String(), key), "there are %s", strings.Join(f.keys, ", "))

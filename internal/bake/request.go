@@ -87,11 +87,11 @@ func (t *Target) dockerfile() (file string, inside bool) {
 	if here, ok := strings.CutPrefix(*t.Dockerfile, "cwd://"); ok {
 		return filepath.Clean(here), false
 	}
+	if filepath.IsAbs(*t.Dockerfile) {
+		return *t.Dockerfile, false // with whatever context
+	}
 	if remote(*t.Context) {
 		return path.Clean(*t.Dockerfile), true
-	}
-	if filepath.IsAbs(*t.Dockerfile) {
-		return *t.Dockerfile, false
 	}
 	return filepath.Join(strings.TrimPrefix(*t.Context, "cwd://"), *t.Dockerfile), false
 }
@@ -173,11 +173,11 @@ func (t *Target) entries(r *imagebuild.Request, o RequestOptions) []error {
 		r.SSH, errs = append(r.SSH, agent), append(errs, err)
 	}
 	for _, e := range t.CacheFrom {
-		entry, err := buildflags.ParseCache("type=" + e["type"] + rest(e))
+		entry, err := buildflags.ParseCache(e.String())
 		r.CacheFrom, errs = append(r.CacheFrom, entry), append(errs, err)
 	}
 	for _, e := range t.CacheTo {
-		entry, err := buildflags.ParseCache("type=" + e["type"] + rest(e))
+		entry, err := buildflags.ParseCache(e.String())
 		r.CacheTo, errs = append(r.CacheTo, entry), append(errs, err)
 	}
 	for _, e := range t.Outputs {
@@ -199,17 +199,6 @@ func (t *Target) entries(r *imagebuild.Request, o RequestOptions) []error {
 // pushes reports whether an output goes to a registry.
 func pushes(e Entry) bool {
 	return e["type"] == "registry" || e["type"] == "image" && e["push"] == "true"
-}
-
-// rest is an entry's settings but its type, each after a comma.
-func rest(e Entry) string {
-	var out strings.Builder
-	for _, key := range slices.Sorted(maps.Keys(e)) {
-		if key != "type" {
-			out.WriteString("," + quoted(key+"="+e[key]))
-		}
-	}
-	return out.String()
 }
 
 // cacheName names the caches of a target: targets of one file often make images

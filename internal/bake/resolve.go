@@ -9,6 +9,9 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/imagebuild"
 )
 
 // linkPrefix marks a named context that is another target.
@@ -193,12 +196,17 @@ func (r *resolver) resolve(name string, way []string) (*Target, error) {
 	if out.Dockerfile == nil || *out.Dockerfile == "" {
 		out.Dockerfile = set("Dockerfile")
 	}
+	for _, s := range out.SSH {
+		if strings.Contains(s.ID, "=") {
+			return nil, hint.With(fmt.Errorf("target %s: the id %q of an ssh agent has a \"=\" in it", name, s.ID), "list sockets or keys as its paths")
+		}
+	}
 	return &out, nil
 }
 
 // remote reports whether BuildKit fetches a context itself.
 func remote(where string) bool {
-	return !strings.HasPrefix(where, "cwd://") && (strings.Contains(where, "://") || strings.HasPrefix(where, "git@") || strings.HasPrefix(where, "github.com/"))
+	return !strings.HasPrefix(where, "cwd://") && imagebuild.IsRemote(where)
 }
 
 // inherit returns a target laid over those it inherits from, in their order.

@@ -23,11 +23,17 @@ func (f *Flags) results(c *collector, s Surroundings, r *imagebuild.Request) {
 		c.note("output", f.mayDelete(s, o))
 		switch {
 		case o.Type == "docker" && o.Dest == "":
+			if !f.named(o) {
+				c.note("output", hint.With(fmt.Errorf("the image would be loaded as %s, not as %s", strings.Join(f.tags, ", "), o.Attrs["name"]), "leave out the name, or give it with --tag"))
+				continue
+			}
 			f.Load = true
 			f.name(r, o)
 			if delete(o.Attrs, "name"); len(o.Attrs) > 0 {
 				c.note("output", hint.With(errors.New("an image that is loaded takes no settings"), "write it to a file with a dest, or leave the settings out"))
 			}
+		case o.Type == "image" && !f.named(o):
+			r.Outputs = append(r.Outputs, o) // beside what --push pushes
 		case o.Type == "image" && isTrue(o.Attrs["push"]) && !isTrue(o.Attrs["push-by-digest"]) && r.PushAttrs == nil:
 			r.Push = true
 			f.pushAs(r, o)
@@ -59,6 +65,15 @@ func (f *Flags) name(r *imagebuild.Request, o imagebuild.Output) {
 	if len(f.tags) == 0 && o.Attrs["name"] != "" {
 		r.Tags = append(r.Tags, strings.Split(o.Attrs["name"], ",")...)
 	}
+}
+
+// named reports whether an output has no other names than the tags.
+func (f *Flags) named(o imagebuild.Output) bool {
+	name := o.Attrs["name"]
+	if name == "" || len(f.tags) == 0 {
+		return true
+	}
+	return slices.Equal(slices.Sorted(slices.Values(strings.Split(name, ","))), slices.Sorted(slices.Values(f.tags)))
 }
 
 func isTrue(text string) bool {

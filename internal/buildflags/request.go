@@ -129,6 +129,10 @@ func (f *Flags) attestations(c *collector, r *imagebuild.Request) {
 	r.Attestations = make(map[string]string)
 	add := func(flag, kind, text string) {
 		settings, wanted, err := ParseAttestation(text)
+		if err != nil && flag == kind && !strings.Contains(text, "=") {
+			// A context that stands behind the flag became its value.
+			err = hint.With(errors.New(err.Error()), "write --%s=true, or --%s true before the context", flag, flag)
+		}
 		if err == nil && kind == "provenance" {
 			err = checkMode(settings)
 		}

@@ -38,6 +38,18 @@ func IsRemote(place string) bool {
 	return git
 }
 
+// LocalContext returns the directory on this machine that a named context is read
+// from, in whatever form it is written; local is false for one that BuildKit fetches.
+func LocalContext(place string) (dir string, local bool) {
+	if layout, ok := strings.CutPrefix(place, ociPrefix); ok {
+		if dir, _, _, err := cutLayout(layout); err == nil {
+			return dir, true
+		}
+		return layout, true // a build of it fails
+	}
+	return place, !strings.HasPrefix(place, imagePrefix) && !IsRemote(place)
+}
+
 // IsGitSSH reports whether place is a Git repository that is reached with ssh.
 func IsGitSSH(place string) bool {
 	if !IsRemote(place) {
@@ -135,7 +147,7 @@ func (s *solver) addNamed(opt *client.SolveOpt, caps map[string]bool, name, plac
 		opt.FrontendAttrs[key] = ociPrefix + store + "@" + descriptor.String()
 		return nil
 	}
-	if strings.HasPrefix(place, "docker-image://") || IsRemote(place) {
+	if _, local := LocalContext(place); !local {
 		opt.FrontendAttrs[key] = place
 		gitQuery(caps, place, capGitQuery+"+forward")
 		return nil

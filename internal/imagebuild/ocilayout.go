@@ -19,7 +19,8 @@ import (
 )
 
 const (
-	ociPrefix = "oci-layout://"
+	ociPrefix   = "oci-layout://"
+	imagePrefix = "docker-image://"
 	// annotationFull is where BuildKit and containerd keep an image's full name.
 	annotationFull = "io.containerd.image.name"
 )

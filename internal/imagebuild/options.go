@@ -255,6 +255,13 @@ func (o Output) open(map[string]string) (io.WriteCloser, error) {
 	if o.Dest == "-" {
 		return nopCloser{o.Stdout}, nil
 	}
+	if o.Create != nil {
+		f, err := o.Create(o.Dest)
+		if err != nil {
+			return nil, fmt.Errorf("writing the output: %w", err)
+		}
+		return f, nil
+	}
 	if err := os.MkdirAll(filepath.Dir(o.Dest), 0o755); err != nil { //nolint:gosec // as docker makes it
 		return nil, fmt.Errorf("writing %s: %w", o.Dest, err)
 	}

@@ -125,6 +125,9 @@ type Output struct {
 	Dest   string
 	Attrs  map[string]string
 	Stdout io.Writer
+	// Create makes the file Dest for an archive; nil is os.Create, below directories
+	// that are made, too.
+	Create func(path string) (*os.File, error)
 }
 
 // Validate reports everything in r that can be known to be wrong without

@@ -179,20 +179,16 @@ func metadata(response map[string]string, ref string) map[string]any {
 
 // WriteMetadata writes r's metadata to file as --metadata-file does.
 func (r *Result) WriteMetadata(file string) error {
-	data, err := json.MarshalIndent(r.Metadata, "", "  ")
+	data, err := r.MetadataJSON()
 	if err != nil {
-		return fmt.Errorf("writing the build's metadata: %w", err)
+		return err
 	}
-	// Steps are named by what a Dockerfile says, and people print this file in logs
-	// where "##" begins a command to the CI. In JSON it can be written otherwise, and
-	// stands in texts only.
-	data = bytes.ReplaceAll(data, []byte("##"), []byte(`\u0023\u0023`))
 	tmp, err := os.CreateTemp(filepath.Dir(file), ".metadata-*")
 	if err != nil {
 		return fmt.Errorf("writing the build's metadata: %w", err)
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }() // gone already when all went well
-	_, err = tmp.Write(append(data, '\n'))
+	_, err = tmp.Write(data)
 	if cerr := tmp.Close(); err == nil {
 		err = cerr
 	}
@@ -206,4 +202,17 @@ func (r *Result) WriteMetadata(file string) error {
 		return fmt.Errorf("writing the build's metadata: %w", err)
 	}
 	return nil
+}
+
+// MetadataJSON returns the file of --metadata-file.
+func (r *Result) MetadataJSON() ([]byte, error) {
+	data, err := json.MarshalIndent(r.Metadata, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("writing the build's metadata: %w", err)
+	}
+	// Steps are named by what a Dockerfile says, and people print this file in logs
+	// where "##" begins a command to the CI. In JSON it can be written otherwise, and
+	// stands in texts only.
+	data = bytes.ReplaceAll(data, []byte("##"), []byte(`\u0023\u0023`))
+	return append(data, '\n'), nil
 }
