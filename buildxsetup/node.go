@@ -17,6 +17,8 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/client"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/dockless-ci/dockless/internal/hint"
 )
@@ -25,6 +27,19 @@ import (
 // milliseconds; five seconds is room for a loaded machine, and one tenth of the
 // default wait.
 const answerTimeout = 5 * time.Second
+
+// A connection that carries a build is never quiet for long: buildkitd asks the
+// session of a build for its health every five seconds. One on which three of
+// these questions are missing is asked for a sign of life, and given up when there
+// is none; the kernel alone would wait for hours on a network that has vanished.
+//
+// buildkitd would close a connection that asks it more often than gRPC's servers
+// allow, every five minutes. That counts anew with everything it sends, hence
+// only for builds.
+const (
+	quietFor    = 15 * time.Second
+	signTimeout = 15 * time.Second // a loaded machine answers late; its kernel and gRPC do so even then
+)
 
 var errNoAnswer = fmt.Errorf("no answer within %s", answerTimeout)
 
@@ -100,12 +115,17 @@ func (t *tlsFiles) config() (*tls.Config, error) {
 	}, nil
 }
 
-// Client opens a client of the node's buildkitd; the caller closes it. Nothing
-// is sent before its first use, so an unreachable node shows there. When ctx has a
+// Client opens a client of the node's buildkitd for builds; the caller closes it.
+// Nothing is sent before its first use, so an unreachable node shows there, and one
+// that says nothing any more after half a minute. When ctx has a
 // span, the calls of the client are spans of the same trace, and so are those that a
 // buildkitd makes which has a collector: BuildKit's client looks for one.
 func (n Node) Client(ctx context.Context) (*client.Client, error) {
-	var opts []client.ClientOpt
+	return n.open(ctx, client.WithGRPCDialOption(grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: quietFor, Timeout: signTimeout})))
+}
+
+// open opens a client for questions, which the caller bounds in time.
+func (n Node) open(ctx context.Context, opts ...client.ClientOpt) (*client.Client, error) {
 	if n.tls != nil {
 		opts = append(opts, client.WithServerConfig(n.tls.serverName, n.tls.ca), client.WithCredentials(n.tls.cert, n.tls.key))
 	}
@@ -163,7 +183,7 @@ func (n Node) listWorkers(ctx context.Context) ([]Worker, error) {
 	if err := conn.Close(); err != nil {
 		return nil, err
 	}
-	c, err := n.Client(ctx)
+	c, err := n.open(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -81,7 +81,7 @@ func (n Node) Prune(ctx context.Context, o PruneOptions) (result Pruned, err err
 }
 
 func (n Node) prune(ctx context.Context, info client.PruneInfo, result *Pruned) (err error) {
-	c, err := n.Client(ctx)
+	c, err := n.open(ctx)
 	if err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ func (n Node) diskUsage(ctx context.Context, opts ...client.DiskUsageOption) (_ 
 	const usageTimeout = time.Minute
 	ctx, cancel := context.WithTimeoutCause(ctx, usageTimeout, fmt.Errorf("no disk usage within %s", usageTimeout))
 	defer cancel()
-	c, err := n.Client(ctx)
+	c, err := n.open(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -14,24 +14,40 @@ import (
 
 // registryOf returns the registry of a cache entry, host[:port], or "".
 func registryOf(e buildcache.Entry) string {
+	registry, _ := placeOf(e)
+	return registry
+}
+
+// repositoryOf returns the repository of a cache entry without its registry, or "".
+func repositoryOf(e buildcache.Entry) string {
+	_, repository := placeOf(e)
+	return repository
+}
+
+func placeOf(e buildcache.Entry) (registry, repository string) {
 	if e.Type != "registry" {
-		return ""
+		return "", ""
 	}
 	named, err := reference.ParseNormalizedNamed(e.Attrs["ref"])
 	if err != nil {
-		return ""
+		return "", ""
 	}
-	return reference.Domain(named)
+	return reference.Domain(named), reference.Path(named)
 }
 
 // blamedFor returns the registry of the cache import that a solve failed for, or
 // "". Layers that a cache promised are fetched when they are needed, and what
 // the registry says then reaches us as text, with the address that was asked. A
-// step that ran and failed is never the cache's fault, nor is a push: it may go
-// to the same registry.
+// step that ran and failed is never the cache's fault, and a push that failed only
+// when it could not read what the cache had promised: the image often goes to the
+// same registry.
 func blamedFor(err error, imports []buildcache.Entry) string {
 	text := err.Error()
-	if strings.Contains(text, "did not complete successfully") || strings.Contains(text, "failed to push") {
+	if strings.Contains(text, "did not complete successfully") {
+		return ""
+	}
+	pushing := strings.Contains(text, "failed to push")
+	if pushing && !strings.Contains(text, "GET request to ") && !strings.Contains(text, `Get "`) {
 		return ""
 	}
 	for _, e := range imports {

@@ -2,6 +2,7 @@ package imagebuild
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -100,6 +101,10 @@ func advise(err error, text string) error {
 		return hint.With(err, "name a stage of the Dockerfile with --target")
 	case has("x509: ", "server gave HTTP response to HTTPS client"):
 		return hint.With(err, "give buildkitd the registry's certificate, or name the registry as insecure")
+	case has("failed to push "):
+		return hint.With(err, "see to the registry, then build again: the builder keeps the steps that ran, and only the push is made again")
+	case has("failed to resolve source metadata") && (isUnreachable(errors.New(text)) || has(": 50", ": 429 ")):
+		return hint.With(err, "see to the registry of that image, and to the way there from buildkitd: its proxy, its DNS, the mirrors in buildkitd.toml")
 	case has("exec format error"):
 		return hint.With(err, "the node cannot run this platform: install an emulator (binfmt_misc) or add a node of the platform to BUILDKIT_HOST")
 	}

@@ -32,8 +32,9 @@ type merger struct {
 	names       []reference.Named
 	wanted      []ocispecs.Platform
 	annotations []annotation
-	here        bool   // the image comes to this machine
-	dir         string // for it and for archives; "" when there is nothing to put there, removed by close
+	here        bool      // the image comes to this machine
+	dir         string    // for it and for archives; "" when there is nothing to put there
+	parts       *partsDir // what dir is, removed by close
 }
 
 // newMerger returns the merger of a build with so many parts, and nil when its one
@@ -63,18 +64,19 @@ func newMerger(w *work, parts int) (*merger, error) {
 		}
 	}
 	var err error
-	if m.dir, err = os.MkdirTemp(store, ".parts-*"); err != nil {
-		return nil, fmt.Errorf("keeping the parts of the image: %w", err)
+	if m.parts, err = makePartsDir(store); err != nil {
+		return nil, err
 	}
+	m.dir = m.parts.path
 	return m, nil
 }
 
 // close removes what the parts left.
 func (m *merger) close() error {
-	if m == nil || m.dir == "" {
+	if m == nil || m.parts == nil {
 		return nil
 	}
-	return os.RemoveAll(m.dir)
+	return m.parts.remove()
 }
 
 // keeps reports whether anybody takes the image from this machine.

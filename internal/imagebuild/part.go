@@ -40,7 +40,7 @@ type solver struct {
 	streamed    atomic.Bool // something the caller reads from has been written to
 
 	// What became of it.
-	id       string // of the solve for the image
+	id       string // of the solve for the image, the last one
 	response map[string]string
 	answers  answers
 	retried  string // node that was lost while it built this part

@@ -214,7 +214,7 @@ func TestEachPlatformIsBuiltByItsOwnNodeAndTheImageIsOne(t *testing.T) {
 	if err := errors.Join(layout.Tag(t.Context(), tags[0], again), func() error { _, err := layout.Push(t.Context(), again, imagelayout.PushOptions{}); return err }()); err != nil {
 		t.Errorf("pushing from the layout: %v", err)
 	}
-	leftovers, err := filepath.Glob(filepath.Join(layout.Dir, ".parts-*"))
+	leftovers, err := filepath.Glob(filepath.Join(layout.Dir, ".dockless-parts-*"))
 	if err != nil || len(leftovers) > 0 {
 		t.Errorf("left in the layout: %q, %v", leftovers, err)
 	}
@@ -433,7 +433,7 @@ func TestCancellingLeavesNoSolveOnAnyNode(t *testing.T) {
 		t.Errorf("Build() returned %s after it was told to stop", took)
 	}
 	h.idle(t)
-	if left, err := filepath.Glob(filepath.Join(out, ".parts-*")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(out, ".dockless-parts-*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %q, %v", left, err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/internal/buildcache"
+	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/imagelayout"
 	"github.com/dockless-ci/dockless/internal/registryauth"
@@ -167,5 +168,30 @@ func TestAPushOutlivesTheTokensOfItsRegistry(t *testing.T) {
 	digest, err := l.Push(t.Context(), image, imagelayout.PushOptions{Auth: auth})
 	if _, late, _ := d.count(); err != nil || digest == "" || late == 0 {
 		t.Errorf("Push() = %s, %v, with %d late requests", digest, err, late)
+	}
+}
+
+func TestALoginThatEndsInTheMiddleOfABuildIsSaidSo(t *testing.T) {
+	d := &tokenDesk{}
+	h, auth := needTokenHost(t, d)
+	change := func(password string) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.password = password
+		clear(d.issued)
+	}
+	r := imagebuild.Request{
+		Context: sleepy(t), Secrets: []imagebuild.Secret{token()}, Tags: []string{h.registry + "/team/sleepy:1"}, Push: true, Auth: auth,
+		Cache: buildcache.Policy{Repo: h.registry + "/cache", Branch: "main"},
+	}
+	p, shown := when("now sleeping", func() { change("another") })
+	_, err := h.Build(t.Context(), r, p)
+	if err == nil || !strings.Contains(err.Error(), h.registry) || len(hint.All(err)) != 1 || !strings.Contains(hint.All(err)[0], "docker login") {
+		t.Errorf("Build() = %v with hints %q, want the registry and how to log in\n%s", err, hint.All(err), shown)
+	}
+	change("secret")
+	result, out := h.build(t, r)
+	if result.Stats.Cached != result.Stats.Steps || result.Export == nil || result.Export.Err != nil {
+		t.Errorf("stats = %+v, export = %+v, want the steps of the first build, and a cache\n%s", result.Stats, result.Export, out)
 	}
 }

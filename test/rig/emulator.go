@@ -36,32 +36,45 @@ func foreignArch() (platform string, f foreign) {
 	return "linux/arm64", foreign{"qemu-aarch64", "qemu-aarch64-static", `\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00`, strings.Replace(mask, `\xfe\xfe`, `\xff\xff`, 1)}
 }
 
-// NeedEmulator sees to it until the test ends that the kernel runs programs of
+// Platform is the machine's own, as the nodes of a builder name it.
+func Platform() string { return "linux/" + runtime.GOARCH }
+
+// StartEmulator sees to it until release is called that the kernel runs programs of
 // another architecture, also in containers, and returns its platform: linux/arm64
 // on amd64. Call it before buildkitd starts, which looks once. What was not there
-// before is taken away when the last test that needs it has ended.
-func NeedEmulator(tb testing.TB) string {
-	tb.Helper()
+// before is taken away when the last one that needs it has released it.
+func StartEmulator(ctx context.Context) (platform string, release func() error, err error) {
 	if err := needRoot("an emulator"); err != nil {
-		tb.Fatalf("%v", err)
+		return "", nil, err
 	}
 	platform, arch := foreignArch()
 	interpreter, err := Bin(arch.interpreter)
 	if err != nil {
-		tb.Fatalf("finding an emulator: %v", err)
+		return "", nil, fmt.Errorf("finding an emulator: %w", err)
 	}
 	lock, err := os.OpenFile(emulatorLock, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
-		tb.Fatalf("taking turns with others that need an emulator: %v", err)
+		return "", nil, fmt.Errorf("taking turns with others that need an emulator: %w", err)
+	}
+	release = func() error { return errors.Join(arch.release(lock), lock.Close()) }
+	if err := arch.await(ctx, lock, interpreter); err != nil {
+		return "", nil, errors.Join(fmt.Errorf("registering an emulator: %w", err), release())
+	}
+	return platform, release, nil
+}
+
+// NeedEmulator is [StartEmulator] until the test ends.
+func NeedEmulator(tb testing.TB) string {
+	tb.Helper()
+	platform, release, err := StartEmulator(tb.Context())
+	if err != nil {
+		tb.Fatalf("starting an emulator: %v", err)
 	}
 	tb.Cleanup(func() {
-		if err := errors.Join(arch.release(lock), lock.Close()); err != nil {
+		if err := release(); err != nil {
 			tb.Errorf("taking the emulator away: %v", err)
 		}
 	})
-	if err := arch.await(tb.Context(), lock, interpreter); err != nil {
-		tb.Fatalf("registering an emulator: %v", err)
-	}
 	return platform
 }
 
