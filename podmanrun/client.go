@@ -23,6 +23,9 @@ type Client struct {
 	api   *libpod.Client
 	child *child // the private service, nil when the service is somebody else's
 	log   *slog.Logger
+
+	warmDir  string // where fixtures are kept; empty is beside Podman's volumes
+	warmSize int64  // bytes; zero keeps nothing
 }
 
 // StatusError is a refusal by the Podman service.
@@ -45,6 +48,16 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	c, err := open(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	c.warmDir = cfg.WarmDir
+	c.warmSize, err = cfg.warmSize()
+	return c, err
+}
+
+func open(ctx context.Context, cfg Config, log *slog.Logger) (*Client, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout,
 		fmt.Errorf("the Podman service did not answer within %s", cfg.ConnectTimeout))
 	defer cancel()

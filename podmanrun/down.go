@@ -81,12 +81,12 @@ func (c *Client) removeLabelled(ctx context.Context, labels map[string]string, o
 		}
 		removed.Networks = append(removed.Networks, n.Name)
 	}
-	if !o.Volumes {
-		return removed, errors.Join(errs...)
-	}
 	volumes, err := c.api.ListVolumes(ctx, labels)
 	errs = append(errs, err)
 	for _, v := range volumes {
+		if !o.Volumes && v.Labels[labelPrivate] == "" {
+			continue
+		}
 		if err := c.api.RemoveVolume(ctx, v.Name); err != nil {
 			errs = append(errs, err)
 			continue

@@ -10,6 +10,8 @@ const (
 	EventWarning   EventKind = "warning"   // something was ignored; Service may be empty
 	EventPulling   EventKind = "pulling"   // Text is Podman's progress
 	EventPulled    EventKind = "pulled"    // the image is present
+	EventWarm      EventKind = "warm"      // its volumes have what an earlier start left in them
+	EventKeeping   EventKind = "keeping"   // the container is stopped and started again, so that its volumes can be kept
 	EventKept      EventKind = "kept"      // an unchanged container goes on running
 	EventCreated   EventKind = "created"   // the container exists
 	EventStarted   EventKind = "started"   // the container runs

@@ -72,7 +72,7 @@ func (u *up) slowest(timeout *waitTimeoutError) *ServiceError {
 		return nil
 	}
 	if e := blame("it was not healthy", func(n *unit) bool {
-		return passed(n.running) && n.health != nil && !passed(n.healthy) && !passed(n.completed)
+		return passed(n.launched) && n.health != nil && !passed(n.healthy) && !passed(n.completed)
 	}); e != nil {
 		return e
 	}

@@ -18,6 +18,9 @@ const (
 	// LabelReplica tells the containers of one service apart, counted from 1.
 	LabelReplica = "io.dockless.replica"
 
+	// labelPrivate marks a volume that lives as long as the container it was made for.
+	labelPrivate = "io.dockless.private"
+
 	labelHash    = "io.dockless.config-hash"  // what the container was made from
 	labelCheck   = "io.dockless.healthcheck"  // the check's timing, as JSON
 	labelGrace   = "io.dockless.stop-timeout" // seconds

@@ -119,6 +119,7 @@ func containerRequest(p *types.Project, s types.ServiceConfig, replica int, owne
 		func() error { return addVolumes(r, p, s) },
 		func() error { return addDevices(r, s) },
 		func() error { return r.addFiles(p, s) },
+		func() error { _, err := warmWishOf(s); return err },
 	} {
 		if err := set(); err != nil {
 			return nil, err

@@ -26,13 +26,15 @@ type unit struct {
 	replica   int    // which of its containers, counted from 1
 	service   types.ServiceConfig
 	request   *createRequest
-	completes bool // another service waits for this one to end well
+	completes bool    // another service waits for this one to end well
+	warm      *warmth // nil: its volumes begin as they always do
 
 	resolved  chan struct{} // closed when health is known
 	health    *healthConfig // nil is no healthcheck
 	created   chan struct{} // closed when id is known
 	id        string
-	running   chan struct{} // closed when the container has been started
+	launched  chan struct{} // closed when the container runs, for the first time when it is started twice
+	running   chan struct{} // closed when the container has been started, and stays so
 	healthy   chan struct{} // closed when its check has passed
 	completed chan struct{} // closed when it has ended with 0
 }
@@ -40,7 +42,7 @@ type unit struct {
 func newUnit(u *up, service types.ServiceConfig, replica int, request *createRequest) *unit {
 	return &unit{
 		up: u, name: service.Name, replica: replica, service: service, request: request,
-		resolved: make(chan struct{}), created: make(chan struct{}), running: make(chan struct{}),
+		resolved: make(chan struct{}), created: make(chan struct{}), launched: make(chan struct{}), running: make(chan struct{}),
 		healthy: make(chan struct{}), completed: make(chan struct{}),
 	}
 }
@@ -157,6 +159,10 @@ func (n *unit) start(ctx context.Context, image *future[*libpod.Image], ground *
 	if err := n.refer(ctx); err != nil {
 		return err
 	}
+	if err := n.warmUp(ctx, img); err != nil {
+		return err
+	}
+	defer n.warm.close()
 	n.request.seal(img.ID)
 	kept, err := n.create(ctx)
 	if err != nil {
@@ -166,17 +172,31 @@ func (n *unit) start(ctx context.Context, image *future[*libpod.Image], ground *
 	if err := n.dependencies(ctx); err != nil {
 		return err
 	}
-	if !kept {
-		if err := n.inSlot(ctx, func(ctx context.Context) error { return n.up.client.api.StartContainer(ctx, n.id, n.request.Name) }); err != nil {
-			return err
-		}
-		n.emit(EventStarted, "")
-		if err := n.postStart(ctx); err != nil {
-			return err
-		}
+	switch {
+	case kept:
+		close(n.launched)
+	case n.warm != nil:
+		err = n.warm.launch(ctx)
+	default:
+		err = n.launch(ctx)
+	}
+	if err != nil {
+		return err
 	}
 	close(n.running)
 	return nil
+}
+
+// launch starts the container.
+func (n *unit) launch(ctx context.Context) error {
+	if err := n.inSlot(ctx, func(ctx context.Context) error { return n.up.client.api.StartContainer(ctx, n.id, n.request.Name) }); err != nil {
+		return err
+	}
+	n.emit(EventStarted, "")
+	if !passed(n.launched) {
+		close(n.launched)
+	}
+	return n.postStart(ctx)
 }
 
 // refer fills in the containers of other services in whose namespaces this one
@@ -275,7 +295,17 @@ func (n *unit) create(ctx context.Context) (kept bool, err error) {
 		n.emit(EventKept, "")
 		return true, nil
 	}
-	err = n.inSlot(ctx, func(ctx context.Context) (err error) {
+	if n.warm != nil {
+		if err := n.warm.furnish(context.WithoutCancel(ctx)); err != nil {
+			return false, err
+		}
+	}
+	return false, n.make(ctx)
+}
+
+// make makes the container.
+func (n *unit) make(ctx context.Context) error {
+	err := n.inSlot(ctx, func(ctx context.Context) (err error) {
 		n.id, err = n.up.client.api.CreateContainer(ctx, &n.request.CreateRequest)
 		if err != nil || len(n.request.files) == 0 {
 			return err
@@ -285,7 +315,7 @@ func (n *unit) create(ctx context.Context) (kept bool, err error) {
 	if err == nil {
 		n.emit(EventCreated, "")
 	}
-	return false, err
+	return err
 }
 
 // inSlot runs op, one of few at a time. Op gets a context that does not end
@@ -331,7 +361,7 @@ func (n *unit) arrives(ctx context.Context, condition string) error {
 
 // becomeHealthy returns when the check has passed; at once without a check.
 func (n *unit) becomeHealthy(ctx context.Context) error {
-	if n.health == nil {
+	if n.health == nil || passed(n.healthy) {
 		return nil
 	}
 	var slow bool

@@ -34,6 +34,7 @@ type UpOptions struct {
 	WaitTimeout   time.Duration // longest time from the first container's start to all healthy; zero leaves it to ctx
 	DockerConfig  string        // directory of the Docker configuration with registry credentials; empty is none
 	RemoveOrphans bool          // remove containers of services the project no longer has, instead of a warning
+	Warm          WarmScopes    // of services that ask for a warm start
 	Progress      func(Event)   // told what happens, one event at a time; may be nil
 }
 

@@ -22,6 +22,9 @@ import (
 const (
 	environmentAgent = "DOCKLESS_AGENT"
 	environmentJob   = "DOCKLESS_JOB"
+	// environmentWarm names whose data a stack of the job may start from: first the
+	// job's own scope, which is the only one that it writes.
+	environmentWarm = "DOCKLESS_WARM_SCOPES"
 )
 
 // environment is a set of NAME → value.
@@ -63,6 +66,7 @@ func (x *execution) stepEnvironment(ctx context.Context, c *container, step map[
 	env[process.LookupVariable] = LookupID(x.cfg.AgentName, x.m.JobID)
 	env[environmentAgent] = x.cfg.AgentName
 	env[environmentJob] = string(x.m.JobID)
+	env[environmentWarm] = x.warmScopes()
 	if c != nil {
 		return env // what comes before its PATH is added to that of the image
 	}
@@ -72,6 +76,17 @@ func (x *execution) stepEnvironment(ctx context.Context, c *container, step map[
 	}
 	env["PATH"] = strings.Join(path, string(os.PathListSeparator))
 	return env
+}
+
+// warmScopes are those of the job's caches: a pull request reads what its target has
+// and writes for itself, and so does a fork.
+func (x *execution) warmScopes() string {
+	read, _ := x.cacheScopes().Scopes() // the first of which is written
+	names := make([]string, len(read))
+	for i, scope := range read {
+		names[i] = string(scope)
+	}
+	return strings.Join(names, ",")
 }
 
 // inherit adds what processes on the host have from the agent.

@@ -118,14 +118,33 @@ func TestStepsKnowWhereTheyAre(t *testing.T) {
 		`echo "$TF_BUILD $GIT_TERMINAL_PROMPT $SYSTEM_TASKINSTANCENAME $INHERITED ${PATH%%:*}"`,
 		`env | grep -E '^agent.jobstatus='; echo "$AGENT_JOBSTATUS $(INHERITED) $(agent.jobName)"`,
 		`echo "$DOCKLESS_AGENT ${#DOCKLESS_JOB} ${VSTS_PROCESS_LOOKUP_ID%%_*}"`,
+		`echo "${DOCKLESS_WARM_SCOPES%-*}"`,
 		`env | grep -cE '^(SECRET_|INPUT_|ENDPOINT_)'; true`,
 	}, "\n"))))
 	want := []string{
 		"1/s Linux 1 " + cfg.AgentName, "True 0 some.step yes /ours", "agent.jobstatus=Succeeded", "Succeeded yes The job",
-		cfg.AgentName + " 36 vsts", "0",
+		cfg.AgentName + " 36 vsts", "none", "0",
 	}
 	if diff := cmp.Diff(want, rec.output(t, "some.step")); diff != "" {
 		t.Errorf("output (-want +got):\n%s", diff)
+	}
+}
+
+func TestAStackReadsWhatTheTargetKeptAndWritesForItself(t *testing.T) {
+	var scopes [3]string
+	for i, m := range []*job.Message{
+		of("refs/heads/main", nil),
+		of("refs/pull/1/merge", map[string]string{"system.pullRequest.targetBranch": "refs/heads/main"}),
+		of("refs/pull/1/merge", map[string]string{"system.pullRequest.targetBranch": "refs/heads/main", "build.isFork": "True"}),
+	} {
+		m.Steps = append(m.Steps, script("show", `echo "$DOCKLESS_WARM_SCOPES"`))
+		rec, _ := run(t, config(t), m)
+		scopes[i] = strings.Join(rec.output(t, "show"), "\n")
+	}
+	pull, target, _ := strings.Cut(scopes[1], ",")
+	fork, again, _ := strings.Cut(scopes[2], ",")
+	if scopes[0] == "" || target != scopes[0] || again != scopes[0] || pull == fork || pull == target || fork == target {
+		t.Errorf("scopes are %q, want one; one's own and that; another one and that", scopes)
 	}
 }
 

@@ -47,7 +47,7 @@ Inside a job everything it makes belongs to the job and is removed with it.`,
 		RunE: showHelp,
 	}
 	f.register(cmd)
-	cmd.AddCommand(newStackUpCommand(f), newStackDownCommand(f), newStackPsCommand(f), newStackLogsCommand(f), newStackConfigCommand(f))
+	cmd.AddCommand(newStackUpCommand(f), newStackDownCommand(f), newStackPsCommand(f), newStackLogsCommand(f), newStackConfigCommand(f), newStackWarmCommand())
 	return cmd
 }
 
@@ -132,7 +132,7 @@ func newStackUpCommand(f *stackFlags) *cobra.Command {
 				}
 				start := time.Now()
 				stack, err := c.Up(ctx, p, podmanrun.UpOptions{
-					Owner: owner, WaitTimeout: wait, DockerConfig: dockerConfigDir(), RemoveOrphans: removeOrphans, Progress: events.event,
+					Owner: owner, WaitTimeout: wait, DockerConfig: dockerConfigDir(), RemoveOrphans: removeOrphans, Warm: warmScopes(owner), Progress: events.event,
 				})
 				if err := errors.Join(err, events.close()); err != nil {
 					printLastWords(cmd.ErrOrStderr(), err)

@@ -18,12 +18,6 @@ func registryOf(e buildcache.Entry) string {
 	return registry
 }
 
-// repositoryOf returns the repository of a cache entry without its registry, or "".
-func repositoryOf(e buildcache.Entry) string {
-	_, repository := placeOf(e)
-	return repository
-}
-
 func placeOf(e buildcache.Entry) (registry, repository string) {
 	if e.Type != "registry" {
 		return "", ""

@@ -224,8 +224,13 @@ type HealthConfig struct {
 
 // Image is an image in the storage.
 type Image struct {
-	ID          string        `json:"Id"`
-	Healthcheck *HealthConfig `json:"Healthcheck"`
+	ID           string        `json:"Id"`
+	Os           string        `json:"Os"`
+	Architecture string        `json:"Architecture"`
+	Healthcheck  *HealthConfig `json:"Healthcheck"`
+	Config       struct {
+		Volumes map[string]struct{} `json:"Volumes"` // by their place in a container
+	} `json:"Config"`
 }
 
 // Container is what inspecting a container tells.
