@@ -156,6 +156,9 @@ func (n *unit) start(ctx context.Context, image *future[*libpod.Image], ground *
 		}
 	}
 	n.request.addHealth(n.health, its)
+	if err := n.hostAddress(ctx); err != nil {
+		return err
+	}
 	if err := n.refer(ctx); err != nil {
 		return err
 	}

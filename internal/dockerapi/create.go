@@ -39,6 +39,11 @@ func (s *Server) label(body object, member string) error {
 	return nil
 }
 
+// stopTimeout is how many seconds a container has between being asked to end and
+// being killed when nobody says; Docker's. Podman's Docker API takes silence for
+// none, and a stop would kill databases at once.
+const stopTimeout = 10
+
 // createContainer answers /containers/create of both APIs.
 func (s *Server) createContainer(c *call) error {
 	body, err := c.body()
@@ -48,6 +53,8 @@ func (s *Server) createContainer(c *call) error {
 	check := s.dockerReferences
 	if c.libpod {
 		check = s.libpodReferences
+	} else if body.raw("StopTimeout") == nil {
+		body.set("StopTimeout", stopTimeout)
 	}
 	if err := check(c.r.Context(), body); err != nil {
 		return err

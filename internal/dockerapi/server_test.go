@@ -45,6 +45,35 @@ func TestWhatIsCreatedCarriesTheLabelsOfTheOwner(t *testing.T) {
 	}
 }
 
+func TestAContainerThatSaysNothingHasTenSecondsToEnd(t *testing.T) {
+	tests := map[string]struct {
+		path, body string
+		want       any
+	}{
+		"nothing":           {"/v1.41/containers/create", `{"Image":"x"}`, 10.0},
+		"null":              {"/v1.41/containers/create", `{"stopTimeout":null}`, 10.0},
+		"a time of its own": {"/v1.41/containers/create", `{"StopTimeout":0}`, 0.0},
+		"nothing to libpod": {"/v5.0.0/libpod/containers/create", `{"image":"x"}`, nil},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			u := newUpstream()
+			if code, answer := open(t, u).do(t, http.MethodPost, test.path, test.body); code != http.StatusOK {
+				t.Fatalf("status = %d: %s", code, answer)
+			}
+			var got any
+			for member, value := range u.body(t, "POST "+test.path) {
+				if strings.EqualFold(member, "StopTimeout") {
+					got = value
+				}
+			}
+			if got != test.want {
+				t.Errorf("StopTimeout = %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
 func TestAVolumeThatAContainerNamesIsMadeWithLabelsFirst(t *testing.T) {
 	u := newUpstream()
 	made := make(chan map[string]any, 4)

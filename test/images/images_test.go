@@ -93,6 +93,12 @@ func TestEveryImageAnswersAsThePublicOne(t *testing.T) {
 		url := "http://" + strings.TrimSpace(podman(t, engine, "port", "ng", "80/tcp"))
 		eventually(t, func() error { return status(t, url) })
 	})
+	t.Run("php", func(t *testing.T) {
+		podman(t, engine, "run", "-d", "--name=ph", "-e", "GREETING=hello", "php:8.2-fpm")
+		showLog(t, engine, "ph")
+		await(t, engine, "hello 0", "exec", "ph", "php", "-r", `$c = fsockopen("127.0.0.1", 9000, $e); echo getenv("GREETING"), " ", $e;`)
+		await(t, engine, "mysqli", "exec", "ph", "php", "-m")
+	})
 	t.Run("golang", func(t *testing.T) {
 		if got := podman(t, engine, "run", "--rm", "golang:1.26", "go", "version"); !strings.Contains(got, "go1.") {
 			t.Errorf("go version = %q", got)

@@ -40,6 +40,7 @@ func recipes() []recipe {
 		{name: "postgres", tags: []string{"library/postgres:15", "library/postgres:16", "library/postgres:latest"}},
 		{name: "redis", tags: []string{"library/redis:7", "library/redis:7-bookworm", "library/redis:latest"}},
 		{name: "nginx", tags: []string{"library/nginx:1.22", "library/nginx:1", "library/nginx:stable", "library/nginx:latest"}},
+		{name: "php", tags: []string{"library/php:8.2-fpm", "library/php:8-fpm", "library/php:fpm"}},
 	}
 }
 

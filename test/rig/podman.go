@@ -100,6 +100,11 @@ func (p *Podman) Socket() string { return p.dir.join("podman.sock") }
 // Log is the path of the service's output.
 func (p *Podman) Log() string { return p.dir.join("podman.log") }
 
+// Net is the first two numbers of the addresses of its containers, "10.161". Podman
+// itself hands out 10.161.0.0/24 and those from 10.161.128.0 on; the rest is for
+// networks that name their subnet.
+func (p *Podman) Net() string { return strings.TrimSuffix(p.subnet.prefix, ".") }
+
 // Pid is the process id of the service.
 func (p *Podman) Pid() int { return p.proc.pid }
 

@@ -55,6 +55,7 @@ func Load(ctx context.Context, o Options) (*Project, error) {
 	if err := addEnvFiles(&details, o.EnvFiles); err != nil {
 		return nil, err
 	}
+	knowRaw()
 	check := newKeyCheck()
 	for _, file := range files {
 		content, err := os.ReadFile(file)

@@ -39,7 +39,11 @@ func (c *Client) CopyFiles(ctx context.Context, id, name string, files []File) e
 	if err := w.Close(); err != nil {
 		return err
 	}
-	return c.PutArchive(ctx, id, name, "/", &archive)
+	// By default everything would belong to the container's user.
+	return c.call(ctx, request{
+		method: http.MethodPut, path: "/containers/" + id + "/archive", query: url.Values{"path": {"/"}, "rename": {"{}"}, "copyUIDGID": {"false"}}, body: &archive,
+		what: "copying files into container " + name, bound: loadTimeout,
+	}, nil)
 }
 
 // PutArchive unpacks a tar archive into a directory of a container, which exists.

@@ -22,6 +22,20 @@ func (c *Client) EnsureNetwork(ctx context.Context, r NetworkRequest) (made bool
 	return err == nil, err
 }
 
+// Gateway returns the address at which containers of a network reach the service's
+// machine; empty when they do not, because it is internal or not a bridge.
+func (c *Client) Gateway(ctx context.Context, name string) (string, error) {
+	var answer struct {
+		Internal bool     `json:"internal"`
+		Subnets  []Subnet `json:"subnets"`
+	}
+	err := c.call(ctx, request{method: http.MethodGet, path: "/networks/" + url.PathEscape(name) + "/json", what: "looking at network " + name}, &answer)
+	if err != nil || answer.Internal || len(answer.Subnets) == 0 {
+		return "", err
+	}
+	return answer.Subnets[0].Gateway, nil
+}
+
 // EnsureVolume makes a volume unless it exists, and reports whether it did.
 func (c *Client) EnsureVolume(ctx context.Context, r VolumeRequest) (made bool, err error) {
 	exists, err := c.Exists(ctx, "/volumes/"+url.PathEscape(r.Name)+"/exists", "looking for volume "+r.Name)

@@ -20,6 +20,7 @@ type CreateRequest struct {
 	Annotations      map[string]string `json:"annotations,omitempty"`
 	Groups           []string          `json:"groups,omitempty"`
 	WorkDir          string            `json:"work_dir,omitempty"`
+	CreateWorkingDir bool              `json:"create_working_dir,omitempty"` // when the image lacks it
 	User             string            `json:"user,omitempty"`
 	Hostname         string            `json:"hostname,omitempty"`
 	Terminal         bool              `json:"terminal,omitempty"`

@@ -1,0 +1,1 @@
+mariadb --protocol=socket -uroot shop -e "INSERT INTO fruit (name) VALUES ('plum')"

@@ -1,0 +1,2 @@
+<?php
+echo count(glob('/uploads/*')), "\n";

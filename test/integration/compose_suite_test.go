@@ -1,0 +1,412 @@
+package integration_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/dockless-ci/dockless/podmanrun"
+	"github.com/dockless-ci/dockless/test/rig"
+)
+
+var update = flag.Bool("update", false, "rewrite the tables of docs/compose.md")
+
+// composeDir holds one folder for each feature of compose files; README.md there
+// says how they are written.
+const composeDir = "../compose"
+
+// composeCase is one folder of test/compose, as its x-test says.
+type composeCase struct {
+	name string // of the folder
+	what string // the comment at the top of its file
+
+	Env      map[string]string // variables for interpolation
+	Profiles []string
+	Files    []string // empty is compose.yml
+	Volumes  []string // made before, as external ones
+	Networks []string
+	Warns    []string // what dockless tells on the way, all of it
+	Refused  []string // what dockless refuses, all of it, each with its place
+	Fails    string   // part of the error with which the start ends
+	Then     string   // profile of a second start, after the first was taken down with its volumes kept
+	Docker   string   // how docker compose differs: "passes: why" or "fails: why"
+	Podman   string   // the oldest release that can do it
+}
+
+// passes reports whether dockless brings the stack up.
+func (c composeCase) passes() bool { return c.Fails == "" && len(c.Refused) == 0 }
+
+// composeCases reads the folders.
+func composeCases(t *testing.T) []composeCase {
+	t.Helper()
+	folders, err := os.ReadDir(composeDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []composeCase
+	for _, folder := range folders {
+		if !folder.IsDir() {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(composeDir, folder.Name(), "compose.yml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file struct {
+			Test composeCase `yaml:"x-test"`
+		}
+		if err := yaml.Unmarshal(text, &file); err != nil {
+			t.Fatalf("%s: %v", folder.Name(), err)
+		}
+		c := file.Test
+		c.name = folder.Name()
+		for line := range strings.Lines(string(text)) {
+			comment, ok := strings.CutPrefix(line, "# ")
+			if !ok {
+				break
+			}
+			c.what = strings.TrimSpace(c.what + " " + strings.TrimSpace(comment))
+		}
+		cases = append(cases, c)
+	}
+	return cases
+}
+
+// composeRun is one folder on its way through one program.
+type composeRun struct {
+	composeCase
+	engine *rig.Podman
+	client *podmanrun.Client
+	dir    string // a copy of the folder
+	env    map[string]string
+}
+
+// newComposeRun copies the folder and makes what has to be there before, with labels.
+func newComposeRun(t *testing.T, c composeCase, engine *rig.Podman, client *podmanrun.Client, labels map[string]string) *composeRun {
+	t.Helper()
+	r := &composeRun{composeCase: c, engine: engine, client: client, dir: filepath.Join(t.TempDir(), c.name)}
+	if err := copyReadable(r.dir, os.DirFS(filepath.Join(composeDir, c.name))); err != nil {
+		t.Fatal(err)
+	}
+	ports := freePorts(t, 5)
+	r.env = map[string]string{
+		"NET": engine.Net(), "PODMAN_SOCKET": engine.Socket(),
+		"PORTS": fmt.Sprintf("%d-%d", ports, ports+2), "PORT": strconv.Itoa(ports + 3), "PORT2": strconv.Itoa(ports + 4),
+	}
+	for name, value := range c.Env {
+		r.env[name] = strings.ReplaceAll(value, "@arch", runtime.GOARCH)
+	}
+	var labelled []string
+	for name, value := range labels {
+		labelled = append(labelled, "--label="+name+"="+value)
+	}
+	for _, name := range c.Volumes {
+		r.podman(t, append([]string{"volume", "create", name}, labelled...)...)
+	}
+	for _, name := range c.Networks {
+		r.podman(t, append([]string{"network", "create", name}, labelled...)...)
+	}
+	return r
+}
+
+// done removes what newComposeRun has made, which no program may have removed.
+func (r *composeRun) done(t *testing.T) {
+	t.Helper()
+	for _, name := range r.Volumes {
+		r.podman(t, "volume", "rm", name)
+	}
+	for _, name := range r.Networks {
+		r.podman(t, "network", "rm", name)
+	}
+}
+
+func (r *composeRun) podman(t *testing.T, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+	defer cancel()
+	if out, err := r.engine.Command(ctx, args...).CombinedOutput(); err != nil {
+		t.Fatalf("podman %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// copyReadable copies a tree so that every user of a container can read it, which
+// the mode of a checkout does not promise.
+func copyReadable(to string, from fs.FS) error {
+	return fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(to, name)
+		if entry.IsDir() {
+			return os.MkdirAll(path, 0o755)
+		}
+		text, err := fs.ReadFile(from, name)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, text, 0o644)
+	})
+}
+
+// freePorts finds n ports in a row that nobody listens on.
+func freePorts(t *testing.T, n int) int {
+	t.Helper()
+	for range 100 {
+		first, err := net.Listen("tcp", "0.0.0.0:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := first.Addr().(*net.TCPAddr).Port
+		held := []net.Listener{first}
+		for i := 1; i < n; i++ {
+			next, err := net.Listen("tcp", "0.0.0.0:"+strconv.Itoa(port+i))
+			if err != nil {
+				break
+			}
+			held = append(held, next)
+		}
+		for _, l := range held {
+			_ = l.Close()
+		}
+		if len(held) == n {
+			return port
+		}
+	}
+	t.Fatalf("found no %d free ports in a row", n)
+	return 0
+}
+
+// load reads the project; what is behind profile is active too.
+func (r *composeRun) load(t *testing.T, profile string) (*podmanrun.Project, error) {
+	t.Helper()
+	o := podmanrun.LoadOptions{WorkingDir: r.dir, Files: r.files(), Environment: maps.Clone(r.env), Profiles: slices.Clone(r.Profiles)}
+	if profile != "" {
+		o.Profiles = append(o.Profiles, profile)
+	}
+	return podmanrun.Load(t.Context(), o)
+}
+
+func (r *composeRun) files() []string {
+	if len(r.Files) > 0 {
+		return r.Files
+	}
+	return []string{"compose.yml"}
+}
+
+// build makes the images of services with a build section, as "docker compose build" does.
+func (r *composeRun) build(t *testing.T, project *podmanrun.Project) {
+	t.Helper()
+	text, err := project.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Services map[string]struct {
+			Image string
+			Build *struct {
+				Context, Dockerfile, Target string
+				Inline                      string `yaml:"dockerfile_inline"`
+				Args                        map[string]string
+			}
+		}
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	for name, service := range file.Services {
+		b := service.Build
+		if b == nil {
+			continue
+		}
+		dockerfile := filepath.Join(b.Context, cmp.Or(b.Dockerfile, "Dockerfile"))
+		if b.Inline != "" {
+			dockerfile = filepath.Join(t.TempDir(), "Dockerfile")
+			if err := os.WriteFile(dockerfile, []byte(b.Inline), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		image := cmp.Or(service.Image, project.Name()+"-"+name)
+		if !strings.Contains(image, "/") {
+			image = "library/" + image
+		}
+		args := []string{"build", "--quiet", "--format=docker", "--isolation=chroot", "--tag=docker.io/" + image, "--file=" + dockerfile, "--target=" + b.Target}
+		for key, value := range b.Args {
+			args = append(args, "--build-arg="+key+"="+value)
+		}
+		r.podman(t, append(args, b.Context)...)
+	}
+}
+
+// isCheck reports whether a service says by its end whether the stack is right.
+func isCheck(service string) bool { return service == "check" || strings.HasSuffix(service, "-check") }
+
+// openSuite starts Podman for the suite.
+func openSuite(t *testing.T) (*rig.Podman, *podmanrun.Client) {
+	t.Helper()
+	mirror := rig.NeedImages(t)
+	engine := rig.NeedPodman(t, rig.PodmanOptions{Mirror: mirror.Addr()})
+	client, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: engine.Addr(), Program: "podman", ConnectTimeout: 10 * time.Second}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Errorf("closing the client: %v", err)
+		}
+	})
+	return engine, client
+}
+
+// TestTheStacksOfTheSuiteHoldInside runs every folder of test/compose. What a folder
+// promises is asserted by its own services, in their containers.
+func TestTheStacksOfTheSuiteHoldInside(t *testing.T) {
+	engine, client := openSuite(t)
+	for _, c := range composeCases(t) {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if c.Podman != "" && engineIsOlder(t, engine, c.Podman) {
+				t.Skipf("needs Podman %s", c.Podman)
+			}
+			r := newComposeRun(t, c, engine, client, nil)
+			defer r.done(t)
+			owner := podmanrun.Owner{Agent: "integration", Job: c.name}
+			defer func() {
+				left, err := client.RemoveOwned(context.WithoutCancel(t.Context()), owner)
+				if err != nil || !left.Empty() {
+					t.Errorf("left behind: %+v, %v", left, err)
+				}
+			}()
+			err := r.up(t, owner, "")
+			r.judge(t, err)
+			if c.passes() && c.Then != "" && !t.Failed() {
+				if err := r.up(t, owner, c.Then); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// judge compares how the start ended with what the folder promises.
+func (r *composeRun) judge(t *testing.T, err error) {
+	t.Helper()
+	switch {
+	case err == nil && !r.passes():
+		t.Errorf("the stack came up, want %q", cmp.Or(r.Fails, strings.Join(r.Refused, "; ")))
+	case err == nil:
+	case r.passes():
+		t.Error(err)
+	case r.Fails != "":
+		if !strings.Contains(err.Error(), r.Fails) {
+			t.Errorf("error = %v, want it to contain %q", err, r.Fails)
+		}
+	default:
+		got := strings.ReplaceAll(err.Error(), r.dir+"/", "")
+		if want := strings.Join(r.Refused, "\n"); got != want {
+			t.Errorf("refused:\n%s\nwant:\n%s", got, want)
+		}
+	}
+}
+
+// up brings the stack up, waits for its checks, and takes it down.
+func (r *composeRun) up(t *testing.T, owner podmanrun.Owner, profile string) error {
+	t.Helper()
+	project, err := r.load(t, profile)
+	if err != nil {
+		return err
+	}
+	r.warned(t, project)
+	if !slices.ContainsFunc(project.ServiceNames(), isCheck) {
+		t.Fatal("no service checks anything")
+	}
+	r.build(t, project)
+	_, err = r.client.Up(t.Context(), project, podmanrun.UpOptions{Owner: owner, WaitTimeout: 4 * time.Minute})
+	if failed, ok := errors.AsType[*podmanrun.ServiceError](err); ok {
+		return fmt.Errorf("%w\n%s", err, failed.Details())
+	}
+	if err != nil {
+		return err
+	}
+	r.checked(t, project.Name())
+	return r.client.Down(t.Context(), project.Name(), podmanrun.DownOptions{Owner: owner, Volumes: r.Then == "" || profile != ""})
+}
+
+func (r *composeRun) warned(t *testing.T, project *podmanrun.Project) {
+	t.Helper()
+	got := strings.ReplaceAll(strings.Join(project.Warnings(), "\n"), r.dir+"/", "")
+	if want := strings.Join(r.Warns, "\n"); got != want {
+		t.Errorf("warnings:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// checked waits until the services that check have ended, and shows the output of
+// those that found something wrong.
+func (r *composeRun) checked(t *testing.T, project string) {
+	t.Helper()
+	deadline, wrongSince := time.Now().Add(time.Minute), time.Now()
+	for ; ; time.Sleep(100 * time.Millisecond) {
+		list, err := r.client.Ps(t.Context(), project)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var waiting, wrong []string
+		for _, c := range list {
+			switch {
+			case !isCheck(c.Service):
+			case c.State != "exited":
+				waiting = append(waiting, c.Service)
+			case c.ExitCode != 0:
+				wrong = append(wrong, c.Service)
+			}
+		}
+		if len(wrong) == 0 {
+			wrongSince = time.Now()
+		}
+		// What has failed may be between two tries of its restart policy.
+		if time.Now().Before(deadline) && (len(waiting) > 0 || len(wrong) > 0) && time.Since(wrongSince) < 2*time.Second {
+			continue
+		}
+		for _, service := range append(waiting, wrong...) {
+			var lines []string
+			err := r.client.Logs(t.Context(), project, podmanrun.LogsOptions{Services: []string{service}}, func(_, line string) { lines = append(lines, line) })
+			t.Errorf("service %s has not ended with 0: %v\n%s", service, err, strings.Join(lines, "\n"))
+		}
+		return
+	}
+}
+
+// engineIsOlder reports whether Podman is of a release before version, major.minor.
+func engineIsOlder(t *testing.T, engine *rig.Podman, version string) bool {
+	t.Helper()
+	out, err := engine.Command(t.Context(), "version", "--format={{.Client.Version}}").Output()
+	if err != nil {
+		t.Fatalf("asking Podman for its version: %v", err)
+	}
+	number := func(text string) (n int) {
+		for i, part := range strings.SplitN(text+".0", ".", 3)[:2] {
+			v, err := strconv.Atoi(part)
+			if err != nil {
+				t.Fatalf("version %q: %v", text, err)
+			}
+			n += v * []int{1000, 1}[i]
+		}
+		return n
+	}
+	return number(strings.TrimSpace(string(out))) < number(version)
+}
