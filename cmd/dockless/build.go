@@ -16,6 +16,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/logging"
+	"github.com/dockless-ci/dockless/internal/telemetry"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -72,8 +73,11 @@ archive, or "-" for an archive or a Dockerfile on standard input.`,
 }
 
 func runBuild(cmd *cobra.Command, f *buildFlags, dir string) error {
-	var settings jobSettings
-	if err := loadSettings(&settings); err != nil {
+	var (
+		settings jobSettings
+		spans    telemetry.Config // looked at here too, so that a bad one is told at once
+	)
+	if err := loadSettings(&settings, &spans); err != nil {
 		return err
 	}
 	progress, err := f.progress(cmd)
