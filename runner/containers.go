@@ -116,7 +116,7 @@ func (x *execution) prospects(ctx context.Context, taken map[string]podmanrun.Se
 		if !ok {
 			return nil, fmt.Errorf("the job runs in container %s, which it does not describe", alias)
 		}
-		p, err := x.prospect(c, strconv.Itoa(i))
+		p, err := x.prospect(ctx, c, strconv.Itoa(i))
 		if err != nil {
 			return nil, fmt.Errorf("container %s: %w", alias, err)
 		}
@@ -142,8 +142,8 @@ func dnsName(alias string) string {
 // prospect describes one of them. The environment that the pipeline gives it is
 // kept for its steps: in the configuration of the container everybody could read
 // the secrets in it.
-func (x *execution) prospect(c job.Container, number string) (*prospect, error) {
-	service, err := x.service(c)
+func (x *execution) prospect(ctx context.Context, c job.Container, number string) (*prospect, error) {
+	service, err := x.service(ctx, c)
 	if err != nil {
 		return nil, err
 	}

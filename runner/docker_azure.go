@@ -2,6 +2,7 @@ package runner
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -50,7 +51,7 @@ func (x *execution) keylessRegistry(e job.Endpoint, host string) (*registry, err
 	switch strings.ToLower(e.Authorization.Scheme) {
 	case "managedserviceidentity":
 		if registryauth.IsAzure(host) && x.cfg.Registries.Allows(host) {
-			return &registry{host: host}, nil // builds ask the agent, which keeps its tokens
+			return &registry{host: host, keyless: true}, nil // builds ask the agent, which keeps its tokens
 		}
 		advice = fmt.Sprintf("name %s in DOCKLESS_REGISTRY_IDENTITY, so that builds enter it with the identity of the agent, or %s", host, advice)
 	case "workloadidentityfederation":
@@ -61,18 +62,37 @@ func (x *execution) keylessRegistry(e job.Endpoint, host string) (*registry, err
 
 // enter gets the password of a registry for a service principal. It lives for
 // some hours, and the log never shows it.
-func (a *attempt) enter(r *registry) error {
+func (x *execution) enter(ctx context.Context, r *registry) error {
 	if r.principal == nil {
 		return nil
 	}
-	if a.x.cfg.Registries == nil {
+	if x.cfg.Registries == nil {
 		return errors.New("this agent cannot sign in to Azure")
 	}
-	password, err := a.x.cfg.Registries.Login(a.ctx, r.host, *r.principal)
+	password, err := x.cfg.Registries.Login(ctx, r.host, *r.principal)
 	if err != nil {
 		return hint.With(fmt.Errorf("logging in to %s: %w", r.host, err), "check the service principal of the connection: its key may have expired")
 	}
-	a.addSecret(password.Reveal())
+	x.masks.Add(password.Reveal())
 	r.user, r.password = registryauth.TokenUser, password.Reveal()
+	return nil
+}
+
+// identify gets the password of a registry that the identity of the agent opens, for
+// Podman, which cannot ask the agent as builds do.
+func (x *execution) identify(ctx context.Context, r *registry) error {
+	auth, err := (*registryauth.Auth)(nil).With(x.cfg.Registries)
+	if err != nil {
+		return err
+	}
+	user, password, err := auth.Basic(ctx, r.host)
+	if err == nil && password.Reveal() == "" {
+		err = errors.New("the agent has no identity for it")
+	}
+	if err != nil {
+		return hint.With(fmt.Errorf("logging in to %s: %w", r.host, err), "check that the identity of the agent may pull from it")
+	}
+	x.masks.Add(password.Reveal())
+	r.user, r.password = user, password.Reveal()
 	return nil
 }

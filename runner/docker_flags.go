@@ -55,8 +55,21 @@ func (d *dockerStep) buildFlags(r *imagebuild.Request, arguments string) error {
 	if err := d.mayWrite(asked); err != nil {
 		return err
 	}
+	d.tellDropped(set, f.Load)
 	d.merge(r, asked)
 	return nil
+}
+
+// tellDropped says which flags have no effect in a job.
+func (d *dockerStep) tellDropped(set *pflag.FlagSet, load bool) {
+	if load {
+		d.node.print("--load and an output of type docker without a dest have no effect: the image stays within the job.")
+	}
+	for _, name := range []string{"progress", "quiet"} {
+		if set.Changed(name) {
+			d.node.print("--" + name + " has no effect: the log of a step is always plain.")
+		}
+	}
 }
 
 // fileOf is where a file that an argument names is; empty names none.

@@ -31,6 +31,7 @@ type registry struct {
 	insecure       bool
 	user, password string
 	principal      *registryauth.Principal // gets user and password; nil: they are there
+	keyless        bool                    // the identity of the agent opens it
 }
 
 // registryOf reads the connection that an input of the step names; nil when it
@@ -44,7 +45,7 @@ func (a *attempt) registryOf(input, address string) (*registry, error) {
 	if err != nil {
 		return nil, hint.With(err, "name an existing connection of type Docker Registry in %s", input)
 	}
-	return r, a.enter(r)
+	return r, a.x.enter(a.ctx, r)
 }
 
 // registryAt reads a service connection. An address that is not empty replaces its

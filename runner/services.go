@@ -38,7 +38,7 @@ func (x *execution) startContainers(ctx context.Context, a *attempt) error {
 		return hint.With(errors.New("the job has containers, and this agent has no Podman service to run them"),
 			"set CONTAINER_HOST to the address of a Podman service")
 	}
-	services, err := x.services()
+	services, err := x.services(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,14 +76,14 @@ func (x *execution) startContainers(ctx context.Context, a *attempt) error {
 }
 
 // services describes the containers that run beside the steps.
-func (x *execution) services() (map[string]podmanrun.Service, error) {
+func (x *execution) services(ctx context.Context) (map[string]podmanrun.Service, error) {
 	services := make(map[string]podmanrun.Service, len(x.m.JobSidecarContainers))
 	for _, name := range slices.Sorted(maps.Keys(x.m.JobSidecarContainers)) {
 		c, ok := x.m.Container(x.m.JobSidecarContainers[name])
 		if !ok {
 			return nil, fmt.Errorf("service %s: the job has no container %s", name, x.m.JobSidecarContainers[name])
 		}
-		s, err := x.service(c)
+		s, err := x.service(ctx, c)
 		if err != nil {
 			return nil, fmt.Errorf("service %s: %w", name, err)
 		}
@@ -121,7 +121,7 @@ func (x *execution) watchServices(stack *podmanrun.Stack) {
 }
 
 // service returns the container c as podmanrun takes it, with macros expanded.
-func (x *execution) service(c job.Container) (podmanrun.Service, error) {
+func (x *execution) service(ctx context.Context, c job.Container) (podmanrun.Service, error) {
 	expand := func(texts []string) []string {
 		out := make([]string, len(texts))
 		for i, text := range texts {
@@ -141,6 +141,12 @@ func (x *execution) service(c job.Container) (podmanrun.Service, error) {
 	}
 	if c.Endpoint != nil {
 		r, err := x.registryAt(cmp.Or(c.Endpoint.ID, c.Endpoint.Name), "")
+		if err == nil {
+			err = x.enter(ctx, r)
+		}
+		if err == nil && r.keyless {
+			err = x.identify(ctx, r)
+		}
 		if err != nil {
 			return s, err
 		}

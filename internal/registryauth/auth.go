@@ -27,6 +27,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/internal/mask"
 )
 
 // Auth finds credentials for registries as the docker CLI does: in the
@@ -145,6 +146,19 @@ func (a *Auth) Resolve(target authn.Resource) (authn.Authenticator, error) {
 		return authn.Anonymous, nil
 	}
 	return &resolved{auth: a, registry: target.RegistryStr()}, nil
+}
+
+// Basic returns the user and password for a registry, for programs that take no
+// other credentials; both are empty when there are none.
+func (a *Auth) Basic(ctx context.Context, registry string) (user string, password mask.Secret, err error) {
+	found, err := a.lookup(ctx, registry)
+	if err != nil {
+		return "", mask.Secret{}, err
+	}
+	if c := found.conf; c.IdentityToken != "" {
+		return TokenUser, mask.NewSecret(c.IdentityToken), nil
+	}
+	return found.conf.Username, mask.NewSecret(found.conf.Password), nil
 }
 
 // resolved are the credentials for one registry.
