@@ -175,7 +175,7 @@ func (s share) runsOn(n buildxsetup.Node) bool {
 		return ok && n.Native(p)
 	}
 	return !slices.ContainsFunc(s.wanted, func(p ocispecs.Platform) bool {
-		return !n.Native(p) && !(n.Offers(p) && slices.Contains(s.emulated, platforms.FormatAll(p)))
+		return !n.Native(p) && (!n.Offers(p) || !slices.Contains(s.emulated, platforms.FormatAll(p)))
 	})
 }
 
