@@ -12,7 +12,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # Podman and buildkitd of the tests run as root; everybody else uses sudo for them.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
-INTEGRATION = go test -race -count=1 -timeout 30m $(if $(AS_ROOT),-exec '$(AS_ROOT)')
+INTEGRATION = go test -race -count=1 -timeout 55m $(if $(AS_ROOT),-exec '$(AS_ROOT)')
 # The tests whose outcome can depend on the generation of Podman.
 ON_PODMAN = Stack|Service|Images|Owner|Container|DockerCommand|DockerCompose
 # The packages that need nothing but Go; test/ needs the real components.
