@@ -56,7 +56,9 @@ func TestRecordsBelowAStepGoIntoATimelineOfTheirOwn(t *testing.T) {
 					}
 				}
 			}
-			if n := len(slices.DeleteFunc(slices.Clone(order), func(o string) bool { return o != "POST /timelines" })); n != 1 {
+			// The end of the job hurries an attempt that is under way, which is then made
+			// once more.
+			if n := len(slices.DeleteFunc(slices.Clone(order), func(o string) bool { return o != "POST /timelines" })); n < 1 || n > 2 {
 				t.Errorf("the timeline was made %d times: %q", n, order)
 			}
 			if post, patch := slices.Index(order, "POST /timelines"), slices.Index(order, "PATCH /timelines/D/records"); post < 0 || patch < post {
