@@ -38,6 +38,7 @@ func TestABuildDoesNotWriteThroughLinksOfContainers(t *testing.T) {
 		}
 	}
 
+	d.metadata, d.imageID = "", ""
 	asked := output("oci", s.Path("new/a.tar"))
 	if err := d.mayWrite(asked); err != nil {
 		t.Fatal(err)
