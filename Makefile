@@ -14,7 +14,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
 INTEGRATION = go test -race -count=1 -timeout 55m $(if $(AS_ROOT),-exec '$(AS_ROOT)')
 # The tests whose outcome can depend on the generation of Podman.
-ON_PODMAN = Stack|Service|Images|Owner|Container|DockerCommand|DockerCompose
+ON_PODMAN = Stack|Service|Images|Owner|Container|DockerCommand|DockerComposeTask
 # The packages that need nothing but Go; test/ needs the real components.
 UNIT = $(shell go list ./... 2>/dev/null | grep -v '/test/')
 
