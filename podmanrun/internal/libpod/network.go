@@ -5,8 +5,26 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
+	"time"
+
+	"github.com/dockless-ci/dockless/internal/retry"
+)
+
+// networkAgain bounds how often a network is asked for again. What is in the way is
+// gone in the next moment: it was there for one look only.
+var networkAgain = retry.Policy{Attempts: 5, First: 100 * time.Millisecond, Max: time.Second}
+
+// Podman's words for what passes when it makes a network.
+var (
+	// It looks for a free subnet and a free name of a bridge first, and takes them
+	// then: another Podman of the machine may have done so in between.
+	takenWords = regexp.MustCompile(`already (?:used|in use|being used|exists)`)
+	// It lists the machine's interfaces and then their addresses, and a bridge of
+	// another job goes in between. Seen once in 700 networks on a busy machine.
+	goneWords = regexp.MustCompile(`no such network interface`)
 )
 
 // EnsureNetwork makes a network unless it exists, and reports whether it did.
@@ -15,11 +33,20 @@ func (c *Client) EnsureNetwork(ctx context.Context, r NetworkRequest) (made bool
 	if err != nil || exists {
 		return false, err
 	}
-	err = c.call(ctx, request{method: http.MethodPost, path: "/networks/create", body: r, what: "creating network " + r.Name}, nil)
-	if HasStatus(err, http.StatusConflict) {
-		return false, nil // somebody was faster
+	chosen := len(r.Subnets) > 0 || r.NetworkInterface != "" // what is taken then stays so
+	again := networkAgain
+	again.Retryable = func(err error) bool {
+		status, ok := errors.AsType[*StatusError](err)
+		return ok && (goneWords.MatchString(status.Message) || !chosen && takenWords.MatchString(status.Message))
 	}
-	return err == nil, err
+	err = retry.Do(ctx, again, func(ctx context.Context) error {
+		err := c.call(ctx, request{method: http.MethodPost, path: "/networks/create", body: r, what: "creating network " + r.Name}, nil)
+		if made = err == nil; HasStatus(err, http.StatusConflict) {
+			return nil // somebody was faster
+		}
+		return err
+	})
+	return made, err
 }
 
 // Gateway returns the address at which containers of a network reach the service's
