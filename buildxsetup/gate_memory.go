@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/dockless-ci/dockless/internal/wholefile"
 )
 
 // keptGrowths is how many of the last builds count as recent: with one for
@@ -124,31 +126,12 @@ func (g *Gate) keep(n Node, d *disk) {
 	content, err := json.Marshal(d.memory)
 	d.mu.Unlock()
 	if err == nil {
-		err = writeWhole(g.file(n), content)
+		file := g.file(n)
+		if err = os.MkdirAll(filepath.Dir(file), 0o700); err == nil {
+			err = wholefile.Write(file, 0o600, content)
+		}
 	}
 	if err != nil {
 		g.log.Debug("what was learnt of a builder's disk is not kept", "builder", n.Name, "error", err)
 	}
-}
-
-// writeWhole writes a file that readers see whole or not at all.
-func writeWhole(file string, content []byte) error {
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".disk-*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(content)
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), file)
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name()) // the error that counts is the first
-	}
-	return err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/moby/buildkit/util/appdefaults"
 
 	"github.com/dockless-ci/dockless/internal/buildkitconf"
+	"github.com/dockless-ci/dockless/internal/wholefile"
 )
 
 // ownConfig writes the configuration of a buildkitd of our own, whose state is in
@@ -41,7 +42,10 @@ func ownConfig(ctx context.Context, dir string, rootless bool, log *slog.Logger)
 		return ""
 	}
 	file := filepath.Join(dir, "buildkitd.toml")
-	if err := writeWhole(file, []byte(text)); err != nil {
+	if err = os.MkdirAll(dir, 0o700); err == nil {
+		err = wholefile.Write(file, 0o600, []byte(text))
+	}
+	if err != nil {
 		log.WarnContext(ctx, "buildkitd starts without limits for this disk", "error", err)
 		return ""
 	}

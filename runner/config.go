@@ -80,7 +80,8 @@ type Config struct {
 	Launcher string `ignored:"true"`
 	// Builder builds images; nil: a step that builds one fails.
 	Builder *imagebuild.Builder `ignored:"true"`
-	// Insecure names registries, host[:port], that are spoken to without TLS.
+	// Insecure names registries, host[:port], that are spoken to without TLS or
+	// with an unchecked certificate.
 	// Those on localhost and those of connections with http:// need no mention.
 	Insecure []string `ignored:"true"`
 	// CacheRepo is the repository prefix of build caches; empty is no cache.

@@ -62,18 +62,18 @@ func workspace(t *testing.T) (s linked, agents string) {
 	t.Helper()
 	dir := t.TempDir()
 	agents = filepath.Join(dir, "home", ".docker")
-	x := &execution{folders: folders{pipeline: filepath.Join(dir, "work", "1"), temp: filepath.Join(dir, "work", "_temp")}}
-	for _, d := range []string{agents, filepath.Join(x.folders.pipeline, "s"), filepath.Join(x.folders.pipeline, "real"), x.folders.temp, filepath.Join(dir, "work", "externals")} {
+	x := &execution{folders: folders{pipeline: filepath.Join(dir, "jobs", "1"), temp: filepath.Join(dir, "jobs", "_temp")}}
+	for _, d := range []string{agents, filepath.Join(x.folders.pipeline, "s"), filepath.Join(x.folders.pipeline, "real"), x.folders.temp, filepath.Join(dir, "jobs", "externals")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// The work folder itself may be a link of the operator's.
-	if err := os.Symlink("work", filepath.Join(dir, "w")); err != nil {
+	if err := os.Symlink("jobs", filepath.Join(dir, "w")); err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range []*string{&x.folders.pipeline, &x.folders.temp} {
-		*f = strings.Replace(*f, "/work/", "/w/", 1)
+		*f = strings.Replace(*f, "/jobs/", "/w/", 1)
 	}
 	x.sees = mounts.Table{
 		{Host: x.folders.pipeline, Inside: "/__w/1"},

@@ -194,9 +194,7 @@ func (f *bakeFlags) build(cmd *cobra.Command, plan *bake.Plan) error {
 		for i := range builds {
 			r := &builds[i].Request
 			r.Insecure, r.Auth, r.Cache.Mode = settings.Insecure, images.auth, settings.CacheExport
-			if _, attested := r.Attestations["provenance"]; attested {
-				r.Provenance = provenanceOf(ctx, r.Context)
-			}
+			r.Provenance = originOf(ctx, *r)
 		}
 		shown, err := newBakeDisplay(cmd.ErrOrStderr(), f.progress, len(builds) > 1)
 		if err != nil {

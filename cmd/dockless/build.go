@@ -95,9 +95,7 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) error {
 	if err := request.Validate(); err != nil {
 		return usageError{err}
 	}
-	if _, attested := request.Attestations["provenance"]; attested {
-		request.Provenance = provenanceOf(ctx, request.Context)
-	}
+	request.Provenance = originOf(ctx, request)
 	return withImages(cmd, func(ctx context.Context, images imageWorks) error {
 		request.Auth = images.auth
 		if f.Query.Method != "" {

@@ -37,6 +37,15 @@ func cacheOf(ctx context.Context, repo, dir string) buildcache.Policy {
 	return p
 }
 
+// originOf says where a build comes from. Git is asked only where others learn of
+// it: an attestation, and the record beside a cache.
+func originOf(ctx context.Context, r imagebuild.Request) imagebuild.Provenance {
+	if _, attested := r.Attestations["provenance"]; attested || r.Cache.Repo != "" {
+		return provenanceOf(ctx, r.Context)
+	}
+	return provenanceOf(ctx, "")
+}
+
 // provenanceOf says where the build of a context comes from: in a job, what its
 // variables tell, and else the repository around a directory.
 func provenanceOf(ctx context.Context, dir string) imagebuild.Provenance {

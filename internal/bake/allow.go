@@ -13,6 +13,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
+	"github.com/dockless-ci/dockless/internal/truepath"
 )
 
 // Entitlements that a build may need.
@@ -229,35 +230,9 @@ func shellWord(s string) string {
 
 // within reports whether path is one of places or below one, links followed.
 func within(path string, places []string) bool {
-	real := truePath(path)
 	return slices.ContainsFunc(places, func(place string) bool {
-		if place == "*" {
-			return true
-		}
-		rel, err := filepath.Rel(truePath(place), real)
-		return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+		return place == "*" || truepath.Within(path, place)
 	})
-}
-
-// truePath follows the links in as much of path as exists.
-func truePath(path string) string {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return path
-	}
-	rest := ""
-	for dir := path; ; dir = filepath.Dir(dir) {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			return filepath.Join(real, rest)
-		}
-		if _, err := os.Lstat(dir); err == nil {
-			return path // a link to nowhere: nobody knows where it will lead
-		}
-		if dir == filepath.Dir(dir) {
-			return path
-		}
-		rest = filepath.Join(filepath.Base(dir), rest)
-	}
 }
 
 // CheckOff reports whether a value of BUILDX_BAKE_ENTITLEMENTS_FS turns the check

@@ -53,9 +53,10 @@ func (h *History) Exported(took, longest time.Duration) {
 
 // Skip returns why the export of a build is not worth it, and "" when it is or
 // may be: nothing is known yet, it is time to try again, or a step ran for longer
-// than any that was exported before, which importing would spare the next build.
+// than any that was exported before, and for longer than an export takes:
+// importing it would repay the next build.
 func (h *History) Skip(longest time.Duration) string {
-	if len(h.Yields) < evidence || h.Skipped >= retryAfter || longest > h.Longest {
+	if len(h.Yields) < evidence || h.Skipped >= retryAfter {
 		return ""
 	}
 	var took, spared time.Duration
@@ -63,7 +64,7 @@ func (h *History) Skip(longest time.Duration) string {
 		took += y.Took
 		spared += y.Spared
 	}
-	if took <= spared {
+	if took <= spared || longest > max(h.Longest, took/time.Duration(len(h.Yields))) {
 		return ""
 	}
 	return fmt.Sprintf("the last %d exports took %s and spared %s", len(h.Yields), inWords(took), inWords(max(0, spared)))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
+	"github.com/dockless-ci/dockless/internal/truepath"
 )
 
 // results reads where the result goes. What stands for --push and --load becomes
@@ -87,7 +88,7 @@ func (f *Flags) mayDelete(s Surroundings, o imagebuild.Output) error {
 	if o.Type != "local" || o.Attrs["mode"] != "delete" || slices.Contains(f.allow, allowDelete) {
 		return nil
 	}
-	if base := s.path("."); !beneath(o.Dest, base) {
+	if base := s.path("."); !truepath.Within(o.Dest, base) || truepath.Of(o.Dest) == truepath.Of(base) {
 		return hint.With(fmt.Errorf("mode=delete would delete what else is in %s", o.Dest), "write to a directory below the working directory, or add --allow %s", allowDelete)
 	}
 	return nil

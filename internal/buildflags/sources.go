@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -137,29 +136,4 @@ func spool(in io.Reader) (*io.SectionReader, error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	return io.NewSectionReader(file, 0, size), nil
-}
-
-// beneath reports whether path lies below dir, links followed. Neither needs to
-// exist as a whole.
-func beneath(path, dir string) bool {
-	rel, err := filepath.Rel(resolved(dir), resolved(path))
-	return err == nil && rel != "." && filepath.IsLocal(rel)
-}
-
-// resolved follows the links of what exists of path.
-func resolved(path string) string {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return path
-	}
-	rest := ""
-	for dir := path; ; dir = filepath.Dir(dir) {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			return filepath.Join(real, rest)
-		}
-		if dir == filepath.Dir(dir) {
-			return path
-		}
-		rest = filepath.Join(filepath.Base(dir), rest)
-	}
 }

@@ -20,6 +20,7 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dockless-ci/dockless/internal/registryauth"
+	"github.com/dockless-ci/dockless/internal/registryhttp"
 )
 
 // ArtifactType is the type of a record as an OCI artifact.
@@ -59,7 +60,10 @@ func (r Registry) ref(k Key) (name.Tag, error) {
 }
 
 func (r Registry) options(ctx context.Context) []remote.Option {
-	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(r.Auth), remote.WithRetryPredicate(func(error) bool { return false })}
+	return []remote.Option{
+		remote.WithContext(ctx), remote.WithAuthFromKeychain(r.Auth), remote.WithTransport(registryhttp.Shared(r.Insecure)),
+		remote.WithRetryPredicate(func(error) bool { return false }),
+	}
 }
 
 // Load returns the record of k when there is one that is younger than after,

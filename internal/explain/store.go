@@ -3,7 +3,6 @@ package explain
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -13,11 +12,14 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/dockless-ci/dockless/internal/wholefile"
 )
 
 // Key says which builds are compared with each other.
 type Key struct {
-	Name       string // of the cache repository, else of the context
+	Origin     string // URL of the repository or place of the context; empty is unknown
+	Name       string // of the cache repository, else of the image
 	Dockerfile string // its path, below the context where it is
 	Target     string
 	Platforms  string
@@ -25,7 +27,7 @@ type Key struct {
 }
 
 func (k Key) id() string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{k.Name, k.Dockerfile, k.Target, k.Platforms, k.Scope}, "\x00")))
+	sum := sha256.Sum256([]byte(strings.Join([]string{k.Origin, k.Name, k.Dockerfile, k.Target, k.Platforms, k.Scope}, "\x00")))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -89,31 +91,14 @@ func (s *Store) Save(k Key, r *Record) error {
 	if err != nil {
 		return err
 	}
-	err = writeFile(filepath.Join(s.Dir, k.id()+recordSuffix), func(w io.Writer) error {
-		_, err := w.Write(packed)
-		return err
-	})
+	if err = os.MkdirAll(s.Dir, 0o700); err == nil {
+		err = wholefile.Write(filepath.Join(s.Dir, k.id()+recordSuffix), 0o600, packed)
+	}
 	if err != nil {
 		return fmt.Errorf("keeping the build's record: %w", err)
 	}
 	prune(s.Dir, maxRecords, maxStored)
 	return nil
-}
-
-// writeFile writes a file that is seen whole or not at all, and makes its folder.
-func writeFile(name string, write func(io.Writer) error) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(tmp.Name()) }() // gone already when all went well
-	if err := errors.Join(write(tmp), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), name)
 }
 
 // leftAfter is when a file that nobody finished writing is taken for left over.
@@ -131,7 +116,7 @@ func prune(dir string, number int, size int64) {
 		if err != nil || !info.Mode().IsRegular() {
 			continue
 		}
-		if strings.HasPrefix(info.Name(), ".new-") {
+		if strings.HasPrefix(info.Name(), wholefile.Unfinished) {
 			if time.Since(info.ModTime()) > leftAfter {
 				_ = os.Remove(filepath.Join(dir, info.Name()))
 			}

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/dockless-ci/dockless/internal/wholefile"
 )
 
 // Sums remembers the hashes of files that did not change, so that a large
@@ -81,7 +83,10 @@ func (s *Sums) keep(k *knownSums) {
 			k.now[name] = sum
 		}
 	}
-	err := writeFile(k.path, func(w io.Writer) error { return gob.NewEncoder(w).Encode(k.now) })
+	err := os.MkdirAll(filepath.Dir(k.path), 0o700)
+	if err == nil {
+		err = wholefile.WriteFrom(k.path, 0o600, func(w io.Writer) error { return gob.NewEncoder(w).Encode(k.now) })
+	}
 	if err == nil {
 		prune(s.Dir, maxContexts, maxStored)
 	}

@@ -55,15 +55,17 @@ func (m *memory) wait(ctx context.Context) {
 func (q *inquiry) key() explain.Key {
 	k := explain.Key{Target: q.r.Target, Dockerfile: "-", Platforms: q.platforms()}
 	policy := q.r.cache()
-	switch {
-	case policy.Repo != "":
-		k.Name = policy.Repository()
-	case q.r.Cache.Name != "" || len(q.r.Tags) > 0:
+	if k.Name = policy.Repository(); k.Name == "" {
 		k.Name = policy.Name
+	}
+	// Two projects may give their images one name.
+	switch k.Origin = q.r.Provenance.Source; {
+	case k.Origin != "" && (policy.Repo != "" || q.r.Cache.Name != "" || len(q.r.Tags) > 0):
+	case policy.Repo != "": // other machines build it in other places
 	case q.r.remote():
-		k.Name, _, _ = strings.Cut(q.r.Context, "#") // without the branch
+		k.Origin, _, _ = strings.Cut(q.r.Context, "#") // without the branch
 	default:
-		k.Name, _ = filepath.Abs(q.r.Context) // the build itself fails where this does
+		k.Origin, _ = filepath.Abs(q.r.Context) // the build itself fails where this does
 	}
 	if q.r.DockerfileText == nil && q.r.Dockerfile != "" {
 		k.Dockerfile = q.r.Dockerfile

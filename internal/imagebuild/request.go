@@ -94,7 +94,8 @@ type Request struct {
 }
 
 // Provenance says where a build comes from. It is told to BuildKit only when the
-// provenance is attested; empty fields are left out.
+// provenance is attested; empty fields are left out. A build is compared with the
+// last one of the same Source.
 type Provenance struct {
 	Builder  string // URL of the run that builds, for the SLSA builder ID
 	Source   string // URL of the repository, without credentials

@@ -6,8 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +17,7 @@ import (
 
 	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/explain"
+	"github.com/dockless-ci/dockless/internal/wholefile"
 )
 
 // Result is what became of a build that succeeded.
@@ -183,22 +182,8 @@ func (r *Result) WriteMetadata(file string) error {
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".metadata-*")
-	if err != nil {
-		return fmt.Errorf("writing the build's metadata: %w", err)
-	}
-	defer func() { _ = os.Remove(tmp.Name()) }() // gone already when all went well
-	_, err = tmp.Write(data)
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Chmod(tmp.Name(), 0o644) //nolint:gosec // as docker writes it: other steps and users read it
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), file)
-	}
-	if err != nil {
+	// As docker writes it: other steps and users read it.
+	if err := wholefile.Write(file, 0o644, data); err != nil {
 		return fmt.Errorf("writing the build's metadata: %w", err)
 	}
 	return nil

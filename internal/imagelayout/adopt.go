@@ -1,7 +1,6 @@
 package imagelayout
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/dockless-ci/dockless/internal/wholefile"
 )
 
 // Adopt moves the blobs of another layout into l, which it makes. The other one
@@ -49,7 +50,11 @@ func move(from, to string) error {
 		return err
 	}
 	defer func() { _ = in.Close() }() // only read
-	if err := place(to, in); err != nil {
+	err = wholefile.WriteFrom(to, 0o644, func(w io.Writer) error {
+		_, err := io.Copy(w, in)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return os.Remove(from)
@@ -63,29 +68,10 @@ func (l Layout) PutBlob(d digest.Digest, content []byte) error {
 	to := l.blob(d)
 	err := os.MkdirAll(filepath.Dir(to), 0o755) //nolint:gosec // image content is no secret, and other users load it
 	if err == nil {
-		err = place(to, bytes.NewReader(content))
+		err = wholefile.Write(to, 0o644, content)
 	}
 	if err != nil {
 		return fmt.Errorf("keeping %s in %s: %w", d, l.Dir, err)
 	}
 	return nil
-}
-
-// place writes a file beside its place and moves it there, so that nobody ever
-// reads half of it.
-func place(to string, from io.Reader) error {
-	tmp, err := os.CreateTemp(filepath.Dir(to), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(tmp.Name()) }() // gone already when all went well
-	_, err = io.Copy(tmp, from)
-	err = errors.Join(err, tmp.Close())
-	if err == nil {
-		err = os.Chmod(tmp.Name(), 0o644) //nolint:gosec // as above
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), to)
-	}
-	return err
 }

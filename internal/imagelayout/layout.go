@@ -27,6 +27,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagename"
 	"github.com/dockless-ci/dockless/internal/registryauth"
+	"github.com/dockless-ci/dockless/internal/registryhttp"
 )
 
 // ErrNotFound says that a [Layout] holds no image of a name.
@@ -174,8 +175,12 @@ func (l Layout) PushAs(ctx context.Context, d ocispecs.Descriptor, named referen
 // holds what it refers to.
 func PutManifest(ctx context.Context, manifest remote.Taggable, named reference.Named, o PushOptions) error {
 	return pushing(ctx, named, o, func(ref name.Reference) error {
-		return remote.Put(ref, manifest, remote.WithContext(ctx), remote.WithAuthFromKeychain(o.Auth))
+		return remote.Put(ref, manifest, o.remote(ctx)...)
 	})
+}
+
+func (o PushOptions) remote(ctx context.Context) []remote.Option {
+	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(o.Auth), remote.WithTransport(registryhttp.Shared(o.Insecure))}
 }
 
 // pushing lets push send to a registry and says what went wrong there.
@@ -210,7 +215,7 @@ func (l Layout) push(ctx context.Context, d ocispecs.Descriptor, ref name.Refere
 	if err != nil {
 		return err
 	}
-	opts := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(o.Auth)}
+	opts := o.remote(ctx)
 	if o.Progress != nil {
 		updates := make(chan v1.Update)
 		told := make(chan struct{})

@@ -25,6 +25,7 @@ import (
 
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/registryauth"
+	"github.com/dockless-ci/dockless/internal/registryhttp"
 )
 
 // newLayout makes a layout with one image for one platform under a name and an
@@ -203,5 +204,21 @@ func TestAnArchiveIsWhatDockerLoadReads(t *testing.T) {
 	err = l.WriteArchive(t.Context(), "reg.example/two:1", "linux/riscv64", io.Discard)
 	if err == nil || len(hint.All(err)) == 0 {
 		t.Errorf("WriteArchive for another platform = %v, want an error with a hint", err)
+	}
+}
+
+func TestOnlyARegistryThatIsNamedNeedsNoGoodCertificate(t *testing.T) {
+	server := httptest.NewTLSServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	addr := strings.TrimPrefix(server.URL, "https://")
+	t.Cleanup(registryhttp.Shared(nil).CloseIdleConnections)
+	l, _, _ := newLayout(t, addr+"/one:1", addr+"/two:1")
+	if _, err := l.Push(t.Context(), addr+"/one:1", PushOptions{}); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("Push() = %v, want that the certificate is not known", err)
+	}
+	for _, image := range []string{"/one:1", "/two:1"} {
+		if _, err := l.Push(t.Context(), addr+image, PushOptions{Insecure: []string{addr}}); err != nil {
+			t.Errorf("Push() to a registry that is named = %v", err)
+		}
 	}
 }

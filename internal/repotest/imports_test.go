@@ -9,10 +9,10 @@ import (
 )
 
 // everyone may use these, except packages of layer 0.
-var everyone = []string{"internal/mask", "internal/retry", "internal/hint", "internal/span"}
+var everyone = []string{"internal/mask", "internal/retry", "internal/hint", "internal/span", "internal/wholefile", "internal/truepath"}
 
 // layer0 imports nothing of ours.
-var layer0 = []string{"probe", "internal/mask", "internal/retry", "internal/hint", "internal/logging", "internal/span"}
+var layer0 = []string{"probe", "internal/mask", "internal/retry", "internal/hint", "internal/logging", "internal/span", "internal/wholefile", "internal/truepath"}
 
 // arrows says what each folder may import besides everyone's. A folder's own
 // internal packages belong to it. A new arrow needs a decision record first.
@@ -21,14 +21,14 @@ var arrows = map[string][]string{
 	"cmd/dockless-probe":    {"probe"},
 	"internal/emulator":     {"internal/ado", "internal/job", "internal/pipeline"},
 	"agent":                 {"internal/ado", "internal/job", "probe"},
-	"runner":                {"internal/job", "internal/expr", "internal/imagebuild", "internal/explain", "internal/buildflags", "internal/buildcache", "internal/imagelayout", "internal/registryauth", "internal/capsule", "internal/dockerapi", "internal/launch", "podmanrun", "probe"},
+	"runner":                {"internal/job", "internal/expr", "internal/imagebuild", "internal/explain", "internal/buildflags", "internal/buildcache", "internal/imagelayout", "internal/registryauth", "internal/capsule", "internal/dockerapi", "internal/launch", "podmanrun", "probe", "internal/registryhttp"},
 	"internal/ado":          {"internal/job"},
 	"internal/pipeline":     {"internal/job", "internal/expr"},
 	"internal/buildflags":   {"internal/imagebuild", "internal/buildcache"},
 	"internal/imagebuild":   {"buildxsetup", "internal/explain", "internal/buildcache", "internal/imagelayout", "internal/imagename", "internal/registryauth"},
 	"internal/bake":         {"internal/imagebuild", "internal/buildflags", "internal/buildcache"},
-	"internal/explain":      {"internal/buildcache", "internal/registryauth"},
-	"internal/imagelayout":  {"internal/imagename", "internal/registryauth"},
+	"internal/explain":      {"internal/buildcache", "internal/registryauth", "internal/registryhttp"},
+	"internal/imagelayout":  {"internal/imagename", "internal/registryauth", "internal/registryhttp"},
 	"internal/registryauth": {"internal/entra"},
 	"internal/buildcache":   nil,
 	"internal/imagename":    nil,
@@ -53,6 +53,9 @@ var arrows = map[string][]string{
 	"internal/mask":         nil,
 	"internal/retry":        nil,
 	"internal/hint":         nil,
+	"internal/wholefile":    nil,
+	"internal/truepath":     nil,
+	"internal/registryhttp": nil,
 	"internal/logging":      nil,
 	"internal/repotest":     nil,
 	"test":                  {"*"}, // the rig and the programs that drive it

@@ -159,7 +159,8 @@ func residentMB(pid int) float64 {
 }
 
 // exportsSeen counts the caches that are on their way to a registry: from the
-// first request that writes until the manifest is there.
+// first request of BuildKit that writes until the manifest is there. The record of
+// a build, some kilobytes beside its cache, is ours to send and waits for nobody.
 type exportsSeen struct {
 	mu         sync.Mutex
 	going      map[string]bool
@@ -168,6 +169,10 @@ type exportsSeen struct {
 
 func (e *exportsSeen) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.UserAgent(), "buildkit/") {
+			next.ServeHTTP(w, r)
+			return
+		}
 		name, _, blob := strings.Cut(r.URL.Path, "/blobs/")
 		if blob && r.Method != http.MethodGet {
 			e.mu.Lock()

@@ -21,7 +21,7 @@ func (b *bench) platformsContext(name string, cross bool) (string, error) {
 		from = "FROM --platform=$BUILDPLATFORM busybox AS build\n"
 	}
 	file := from + "ARG TARGETARCH\nCOPY data /data\n" +
-		"RUN for i in $(seq 10); do sha512sum /data; done > /$TARGETARCH\nRUN gzip -9 < /data > /packed\n" +
+		"RUN for i in $(seq 60); do sha512sum /data; done > /$TARGETARCH\nRUN gzip -9 < /data > /packed\n" +
 		"FROM busybox\nCOPY --from=build /packed /\n"
 	data := make([]byte, 8<<20)
 	for i := range data {

@@ -16,6 +16,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/wholefile"
 	"github.com/dockless-ci/dockless/test/rig"
 	"github.com/dockless-ci/dockless/test/stage"
 )
@@ -35,7 +36,7 @@ func wantUnlocked(t *testing.T, dir string) {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		if strings.HasPrefix(d.Name(), ".state-") {
+		if strings.HasPrefix(d.Name(), wholefile.Unfinished) {
 			t.Errorf("left behind: %s", path)
 		}
 		lock := flock.New(path, flock.SetFlag(os.O_RDONLY))

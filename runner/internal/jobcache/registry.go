@@ -24,6 +24,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/dockless-ci/dockless/internal/registryhttp"
 )
 
 // Registry keeps entries as OCI artifacts with one layer, tar and zstd. An entry
@@ -36,8 +38,8 @@ type Registry struct {
 	Auth     authn.Keychain
 
 	mu    sync.Mutex
-	dead  error           // why it is not asked any more; it lives as long as one step
-	conns *http.Transport // made when they are needed
+	dead  error                   // why it is not asked any more; it lives as long as one step
+	conns *registryhttp.Transport // made when they are needed
 }
 
 // Close ends the connections.
@@ -57,11 +59,7 @@ func (r *Registry) connections() http.RoundTripper {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.conns == nil {
-		shared, ok := remote.DefaultTransport.(*http.Transport)
-		if !ok {
-			return remote.DefaultTransport
-		}
-		r.conns = shared.Clone()
+		r.conns = registryhttp.Own(r.Insecure)
 	}
 	return r.conns
 }
