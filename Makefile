@@ -14,7 +14,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
 INTEGRATION = go test -race -count=1 -timeout 55m $(if $(AS_ROOT),-exec '$(AS_ROOT)')
 # The tests whose outcome can depend on the generation of Podman.
-ON_PODMAN = Stack|Service|Images|Owner|Container|DockerCommand|DockerComposeTask
+ON_PODMAN = Stack|Service|Images|Owner|Container|DockerCommand|DockerComposeTask|APull|ARefusal|AMirror|Depend|AVolume|TenJobs|ADeadAgent
 # The packages that need nothing but Go; test/ needs the real components.
 UNIT = $(shell go list ./... 2>/dev/null | grep -v '/test/')
 
@@ -100,6 +100,10 @@ bench: setup build ## measure the budgets against their peers, write docs/benchm
 soak: setup build ## 500 jobs through 20 agents while every tenth request fails, and a server that goes away for a minute
 	go build -o .build/bin/soak ./test/soak/cmd
 	$(AS_ROOT) .build/bin/soak
+
+.PHONY: stack-soak
+stack-soak: setup ## 50 times ten stacks at once on one Podman, after which nothing may be left
+	DOCKLESS_TEST_STACK_ROUNDS=50 go test -count=1 -timeout 2h -v $(if $(AS_ROOT),-exec '$(AS_ROOT)') -run TestTenJobs ./test/integration
 
 .PHONY: images
 images: setup ## build the base images of the tests

@@ -122,6 +122,9 @@ func (c *Client) Close() error {
 // goes there whatever host a request names, and belongs to c.
 func (c *Client) Transport() http.RoundTripper { return c.api.Transport() }
 
+// Log is where c logs, for what works beside it.
+func (c *Client) Log() *slog.Logger { return c.log }
+
 // PublishedHost returns the host under which the steps reach published ports.
 func (c *Client) PublishedHost() string {
 	if c.api.URI.Scheme != "unix" && c.api.URI.Hostname() != "" {

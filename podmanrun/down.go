@@ -76,7 +76,7 @@ func (c *Client) removeLabelled(ctx context.Context, labels map[string]string, o
 	errs = append(errs, err)
 	for _, n := range networks {
 		if err := c.api.RemoveNetwork(ctx, n.Name, o.force); err != nil {
-			errs = append(errs, err)
+			errs = append(errs, c.inUse(ctx, "network "+n.Name, err, func(l libpod.Listed) bool { return slices.Contains(l.Networks, n.Name) }))
 			continue
 		}
 		removed.Networks = append(removed.Networks, n.Name)
@@ -88,7 +88,7 @@ func (c *Client) removeLabelled(ctx context.Context, labels map[string]string, o
 			continue
 		}
 		if err := c.api.RemoveVolume(ctx, v.Name); err != nil {
-			errs = append(errs, err)
+			errs = append(errs, c.inUse(ctx, "volume "+v.Name, err, func(l libpod.Listed) bool { return strings.Contains(err.Error(), l.ID) }))
 			continue
 		}
 		removed.Volumes = append(removed.Volumes, v.Name)

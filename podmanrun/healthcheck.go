@@ -116,11 +116,15 @@ func (h *healthConfig) deadline() time.Duration {
 // untilHealthy runs check until it passes. It looks often, so that a start is
 // noticed soon, but counts failures as the healthcheck is written: none within
 // the start period of a service started at started, then one per interval.
-// After Retries of them it returns errUnhealthy. An error of check ends it.
+// After Retries of them it returns errUnhealthy. A start interval that is shorter
+// than our own pauses is kept to. An error of check ends it.
 func (h *healthConfig) untilHealthy(ctx context.Context, started time.Time, check func(context.Context) (bool, error)) error {
 	failures, counted := 0, started
 	pause := min(firstPause, h.Interval)
-	for {
+	if own := h.StartInterval; own > 0 {
+		pause = min(pause, own)
+	}
+	for checks := 1; ; checks++ {
 		began := time.Now()
 		healthy, err := check(ctx)
 		if err != nil || healthy {
@@ -130,13 +134,16 @@ func (h *healthConfig) untilHealthy(ctx context.Context, started time.Time, chec
 			failures, counted = failures+1, began
 		}
 		if failures >= h.Retries {
-			return fmt.Errorf("%w: the healthcheck failed for %s", errUnhealthy, began.Sub(started).Round(time.Second))
+			return fmt.Errorf("%w: the healthcheck failed for %s, %d times in a row", errUnhealthy, began.Sub(started).Round(time.Second), checks)
 		}
 		// A check that is slow itself must not keep a core busy.
 		if err := retry.Wait(ctx, max(pause, min(time.Since(began), h.Interval))); err != nil {
 			return err
 		}
 		longest := max(startPause, time.Since(started)/patience)
+		if own := h.StartInterval; own > 0 {
+			longest = min(longest, own)
+		}
 		pause = min(pause*3/2, longest, h.Interval)
 	}
 }

@@ -141,3 +141,31 @@ func TestTheTimingOfACheckSurvivesInTheLabels(t *testing.T) {
 		t.Errorf("Podman gets the interval %s, want none, so that it starts no timer", r.HealthConfig.Interval)
 	}
 }
+
+func TestAStartIntervalBelowOurPauseIsKeptTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := healthConfig{Interval: 30 * time.Second, Retries: 1, StartInterval: 20 * time.Millisecond}
+		checks, last, longest := 0, time.Now(), time.Duration(0)
+		err := h.untilHealthy(t.Context(), time.Now(), func(context.Context) (bool, error) {
+			longest = max(longest, time.Since(last))
+			last = time.Now()
+			checks++
+			return checks == 100, nil
+		})
+		if err != nil || longest > h.StartInterval {
+			t.Errorf("untilHealthy = %v with pauses of up to %s, want at most %s", err, longest, h.StartInterval)
+		}
+	})
+}
+
+func TestTheFirstCheckIsRunAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		_ = healthConfig{Interval: time.Hour}.withDefaults().untilHealthy(t.Context(), start, func(context.Context) (bool, error) {
+			if waited := time.Since(start); waited != 0 {
+				t.Errorf("the first check came after %s", waited)
+			}
+			return true, nil
+		})
+	})
+}

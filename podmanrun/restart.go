@@ -30,7 +30,7 @@ func (n *unit) lastEnd(ctx context.Context) (*libpod.Container, error) {
 			return answer, err
 		}
 		if ends == maxEnds {
-			return nil, fmt.Errorf("the container ended %d times while the stack came up, the last time with exit code %d", ends, answer.State.ExitCode)
+			return nil, n.endedWith(answer.State.ExitCode, fmt.Errorf("%s, %d times while the stack came up", endText(answer.State.ExitCode), ends))
 		}
 		again, err := n.started(ctx, answer.State.StartedAt)
 		if err != nil || !again {

@@ -37,12 +37,15 @@ func (u *up) finish(ctx context.Context) (*Stack, error) {
 		s.containers[name] = make([]*libpod.Container, len(units))
 	}
 	for unit := range u.all() {
+		if passed(unit.lost) && !passed(unit.created) {
+			continue
+		}
 		g.Go(func() error {
 			answer, err := u.client.api.InspectContainer(gctx, unit.id)
 			if err != nil {
 				return unit.fail(err)
 			}
-			if !answer.State.Running && !passed(unit.completed) && !unit.startsAgain(answer) {
+			if !unit.optional && !answer.State.Running && !passed(unit.completed) && !unit.startsAgain(answer) {
 				if err := unit.ended(answer.State.ExitCode); err != nil {
 					return err
 				}
@@ -55,6 +58,9 @@ func (u *up) finish(ctx context.Context) (*Stack, error) {
 	}
 	if err := g.Wait(); err != nil {
 		return nil, u.explain(ctx, err)
+	}
+	for name, list := range s.containers {
+		s.containers[name] = slices.DeleteFunc(list, func(c *libpod.Container) bool { return c == nil })
 	}
 	return s, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,27 +29,35 @@ type unit struct {
 	request   *createRequest
 	completes bool    // another service waits for this one to end well
 	warm      *warmth // nil: its volumes begin as they always do
+	optional  bool    // others wait for this one, and all of them can do without
 
-	resolved  chan struct{} // closed when health is known
+	resolved  chan struct{} // closed when image and health are known
+	image     *libpod.Image
 	health    *healthConfig // nil is no healthcheck
-	created   chan struct{} // closed when id is known
+	grounded  chan struct{} // closed when its networks and volumes are there
+	created   chan struct{} // closed when id and kept are known
 	id        string
-	launched  chan struct{} // closed when the container runs, for the first time when it is started twice
-	running   chan struct{} // closed when the container has been started, and stays so
+	kept      bool          // it was there before
+	launched  chan struct{} // closed when Podman has started it, for the first time when it is started twice
+	running   chan struct{} // closed when its hooks have run as well, and it stays so
 	healthy   chan struct{} // closed when its check has passed
 	completed chan struct{} // closed when it has ended with 0
+	lost      chan struct{} // closed when it failed and nobody needs it
 }
 
 func newUnit(u *up, service types.ServiceConfig, replica int, request *createRequest) *unit {
 	return &unit{
 		up: u, name: service.Name, replica: replica, service: service, request: request,
-		resolved: make(chan struct{}), created: make(chan struct{}), launched: make(chan struct{}), running: make(chan struct{}),
-		healthy: make(chan struct{}), completed: make(chan struct{}),
+		resolved: make(chan struct{}), grounded: make(chan struct{}), created: make(chan struct{}), launched: make(chan struct{}),
+		running: make(chan struct{}), healthy: make(chan struct{}), completed: make(chan struct{}), lost: make(chan struct{}),
 	}
 }
 
 // fail makes err the error of this service.
 func (n *unit) fail(err error) error {
+	if failed, ok := errors.AsType[*ServiceError](err); ok {
+		return failed
+	}
 	return &ServiceError{Project: n.up.project.Name, Service: n.name, Replica: n.number(), Err: err}
 }
 
@@ -71,8 +80,23 @@ func (n *unit) is(l libpod.Listed) bool {
 }
 
 // run takes the service to its goal, calls reachedGoal, and watches it until
-// ctx ends. What ends with ctx is no failure of this service.
+// ctx ends. What ends with ctx is no failure of this service, and one that nobody
+// needs fails nothing else.
 func (n *unit) run(ctx context.Context, image *future[*libpod.Image], ground *future[struct{}], reachedGoal func()) error {
+	err := n.live(ctx, image, ground, reachedGoal)
+	if err == nil || ctx.Err() != nil || !n.optional {
+		return err
+	}
+	if failed, ok := errors.AsType[*ServiceError](err); ok {
+		n.up.detail(ctx, failed)
+	}
+	n.emit(EventWarning, err.Error()+"; no service requires it")
+	close(n.lost)
+	reachedGoal()
+	return nil
+}
+
+func (n *unit) live(ctx context.Context, image *future[*libpod.Image], ground *future[struct{}], reachedGoal func()) error {
 	if err := n.start(ctx, image, ground); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -125,11 +149,18 @@ func (n *unit) ended(code int) error {
 		close(n.completed)
 		return nil
 	}
-	err := fmt.Errorf("the container ended with exit code %d", code)
+	err := errors.New(endText(code))
 	if !passed(n.healthy) && n.health != nil {
 		err = fmt.Errorf("%w before it was healthy", err)
 	}
-	return &ServiceError{Project: n.up.project.Name, Service: n.name, Replica: n.number(), Err: err, Exited: true, Code: code}
+	return n.endedWith(code, err)
+}
+
+// endedWith is the failure of a container that has ended.
+func (n *unit) endedWith(code int, err error) error {
+	return &ServiceError{
+		Project: n.up.project.Name, Service: n.name, Replica: n.number(), Kind: FailureExited, Err: err, Exited: true, Code: code,
+	}
 }
 
 // start creates the container while its dependencies are still on their way,
@@ -140,12 +171,16 @@ func (n *unit) start(ctx context.Context, image *future[*libpod.Image], ground *
 		return err
 	}
 	its := (*healthConfig)(img.Healthcheck)
-	n.health = healthOf(n.service, its)
+	n.image, n.health = img, healthOf(n.service, its)
 	close(n.resolved)
+	if err := n.fits(ctx); err != nil {
+		return err
+	}
 	n.emit(EventPulled, "")
 	if _, err := ground.wait(ctx); err != nil {
 		return err
 	}
+	close(n.grounded)
 	if slices.ContainsFunc(n.request.Volumes, func(v libpod.NamedVolume) bool { return v.SubPath != "" }) {
 		// The directory has to be there, and a dependency may be what makes it.
 		if err := n.dependencies(ctx); err != nil {
@@ -167,8 +202,7 @@ func (n *unit) start(ctx context.Context, image *future[*libpod.Image], ground *
 	}
 	defer n.warm.close()
 	n.request.seal(img.ID)
-	kept, err := n.create(ctx)
-	if err != nil {
+	if err := n.create(ctx); err != nil {
 		return err
 	}
 	close(n.created)
@@ -176,8 +210,8 @@ func (n *unit) start(ctx context.Context, image *future[*libpod.Image], ground *
 		return err
 	}
 	switch {
-	case kept:
-		close(n.launched)
+	case n.kept:
+		err = n.relaunch(ctx)
 	case n.warm != nil:
 		err = n.warm.launch(ctx)
 	default:
@@ -187,6 +221,56 @@ func (n *unit) start(ctx context.Context, image *future[*libpod.Image], ground *
 		return err
 	}
 	close(n.running)
+	return nil
+}
+
+// relaunch starts a container that was kept again when a dependency was made anew
+// that it is restarted with.
+func (n *unit) relaunch(ctx context.Context) error {
+	anew := n.restartsFor()
+	if anew == "" {
+		close(n.launched)
+		return nil
+	}
+	err := n.inSlot(ctx, func(ctx context.Context) error {
+		return n.up.client.api.RestartContainer(ctx, n.id, n.request.Name, grace(n.service))
+	})
+	if err != nil {
+		return err
+	}
+	close(n.launched)
+	n.emit(EventStarted, "again, because "+anew+" was made anew")
+	return n.postStart(ctx)
+}
+
+// restartsFor names a dependency with restart: true that this start has made anew.
+func (n *unit) restartsFor() string {
+	for _, dep := range dependencies(n.up.project, n.name) {
+		made := func(other *unit) bool { return passed(other.created) && !other.kept }
+		if n.service.DependsOn[dep.Service].Restart && slices.ContainsFunc(n.up.units[dep.Service], made) {
+			return dep.Service
+		}
+	}
+	return ""
+}
+
+// fits holds the image against the platform that is asked for, and warns of one that
+// only an emulator runs here.
+func (n *unit) fits(ctx context.Context) error {
+	its := n.image.Platform()
+	if !n.image.Runs(n.service.Platform) {
+		return because(errPlatform, "image %s is %s, not %s, which is asked for", imageName(n.up.project, n.service), its, n.service.Platform)
+	}
+	if n.service.Platform != "" {
+		// Another service may pull another platform under the same name meanwhile.
+		n.request.RawImageName, n.request.Image = n.request.Image, n.image.ID
+	}
+	if n.image.Runs(runtime.GOOS + "/" + runtime.GOARCH) {
+		return nil // which spares a question in nearly every case; a failure asks it
+	}
+	if here := n.up.client.api.Machine(ctx).Platform; here != "" && !n.image.Runs(here) {
+		n.emit(EventWarning, fmt.Sprintf("image %s is %s, this Podman runs %s: it needs an emulator there", imageName(n.up.project, n.service), its, here))
+	}
 	return nil
 }
 
@@ -211,10 +295,11 @@ func (n *unit) refer(ctx context.Context) error {
 		if len(others) == 0 {
 			return "", fmt.Errorf("it needs the container of service %s, which has none", name)
 		}
-		if err := reached(ctx, others[0].created); err != nil {
-			return "", err
+		lost, err := others[0].reaches(ctx, others[0].created)
+		if lost {
+			err = because(errDependency, "it needs the container of service %s, which failed", name)
 		}
-		return others[0].id, nil
+		return others[0].id, err
 	}
 	for _, space := range []*libpod.Namespace{n.request.NetNS, n.request.PidNS, n.request.IpcNS, n.request.UtsNS} {
 		if space == nil || !strings.HasPrefix(space.Value, ofService) {
@@ -280,7 +365,7 @@ func (n *unit) postStart(ctx context.Context) error {
 
 // create keeps the running container that is what it should be, or replaces
 // what is there by a new one.
-func (n *unit) create(ctx context.Context) (kept bool, err error) {
+func (n *unit) create(ctx context.Context) error {
 	for _, l := range n.up.before {
 		if !n.is(l) {
 			continue
@@ -290,20 +375,21 @@ func (n *unit) create(ctx context.Context) (kept bool, err error) {
 			continue
 		}
 		if err := n.up.client.api.RemoveContainer(ctx, l.ID, l.Name(), graceOf(l)); err != nil {
-			return false, err
+			return err
 		}
 		n.emit(EventRemoved, "")
 	}
 	if n.id != "" {
+		n.kept = true
 		n.emit(EventKept, "")
-		return true, nil
+		return nil
 	}
 	if n.warm != nil {
 		if err := n.warm.furnish(context.WithoutCancel(ctx)); err != nil {
-			return false, err
+			return err
 		}
 	}
-	return false, n.make(ctx)
+	return n.make(ctx)
 }
 
 // make makes the container.
@@ -345,21 +431,39 @@ func (n *unit) dependencies(ctx context.Context) error {
 	return nil
 }
 
-// arrives waits until the unit is as another one wants it.
+// errDependency means that what a service waits for can never be as it wants it.
+var errDependency = errors.New("a dependency cannot be met")
+
+// arrives waits until the unit is as another one wants it, or is lost, which nobody
+// who waits for it minds.
 func (n *unit) arrives(ctx context.Context, condition string) error {
+	milestone := n.running
 	switch condition {
 	case ServiceCompleted:
-		return reached(ctx, n.completed)
+		milestone = n.completed
 	case ServiceHealthy:
-		if err := reached(ctx, n.resolved); err != nil {
+		if lost, err := n.reaches(ctx, n.resolved); err != nil || lost {
 			return err
 		}
 		if n.health == nil {
-			return fmt.Errorf("it waits for %s to be healthy, but %s has no healthcheck", n.name, n.name)
+			return because(errDependency, "it waits for %s to be healthy, but %s has no healthcheck", n.name, n.name)
 		}
-		return reached(ctx, n.healthy)
+		milestone = n.healthy
 	}
-	return reached(ctx, n.running)
+	_, err := n.reaches(ctx, milestone)
+	return err
+}
+
+// reaches waits for a milestone of the unit and reports whether it got lost on the way.
+func (n *unit) reaches(ctx context.Context, milestone <-chan struct{}) (lost bool, err error) {
+	select {
+	case <-milestone:
+		return false, nil
+	case <-n.lost:
+		return !passed(milestone), nil
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
 }
 
 // becomeHealthy returns when the check has passed; at once without a check.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -24,6 +25,9 @@ const (
 	// parallel is how many containers Podman creates or starts at once for us.
 	// They share one lock on the storage, so more only wait there.
 	parallel = 8
+	// parallelPulls is how many images come at once: Podman fetches several layers of
+	// each at the same time, and registries count requests.
+	parallelPulls = 4
 )
 
 var errCleanupTimeout = fmt.Errorf("removing a failed stack took longer than %s", cleanupTimeout)
@@ -33,9 +37,26 @@ type UpOptions struct {
 	Owner         Owner         // of what is made; what another owner has in a project of the same name is left alone
 	WaitTimeout   time.Duration // longest time from the first container's start to all healthy; zero leaves it to ctx
 	DockerConfig  string        // directory of the Docker configuration with registry credentials; empty is none
+	Credentials   Credentials   // asked for each registry instead of DockerConfig; nil asks that
 	RemoveOrphans bool          // remove containers of services the project no longer has, instead of a warning
 	Warm          WarmScopes    // of services that ask for a warm start
 	Progress      func(Event)   // told what happens, one event at a time; may be nil
+}
+
+// Credentials find who pulls from a registry, as it stands in front of an image's name;
+// docker.io is Docker's own. Nothing at all is nobody. A token is an identity token,
+// which stands for the password.
+type Credentials func(ctx context.Context, registry string) (user, password, identityToken string, err error)
+
+// logins are the credentials of this call.
+func (o *UpOptions) logins() libpod.Credentials {
+	if o.Credentials == nil {
+		return libpod.DockerConfig(o.DockerConfig)
+	}
+	return func(ctx context.Context, registry string) (Login, error) {
+		user, password, token, err := o.Credentials(ctx, registry)
+		return Login{User: user, Password: password, Token: token}, err
+	}
 }
 
 // Up brings the project up and returns when every service is as ready as it can
@@ -48,11 +69,14 @@ type UpOptions struct {
 // unhealthy ends Up with a [*ServiceError]. Then, and when ctx ends, everything
 // this call has made is removed before it returns.
 func (c *Client) Up(ctx context.Context, p *Project, o UpOptions) (*Stack, error) {
-	u := &up{client: c, project: p.compose, logins: p.logins, options: o, units: make(map[string][]*unit), slots: make(chan struct{}, parallel), exits: newExits(c.api)}
+	u := &up{client: c, project: p.compose, logins: p.logins, options: o, units: make(map[string][]*unit), slots: make(chan struct{}, parallel), pulls: make(chan struct{}, parallelPulls), exits: newExits(c.api)}
 	for _, warning := range p.warnings {
 		u.emit(Event{Kind: EventWarning, Text: warning})
 	}
 	if err := u.prepare(ctx); err != nil {
+		if failed, ok := errors.AsType[*ServiceError](err); ok {
+			failed.Kind, failed.Chain = kindOf(failed), []string{failed.Service}
+		}
 		return nil, err
 	}
 	stack, err := u.run(ctx)
@@ -70,6 +94,7 @@ type up struct {
 	options UpOptions
 	units   map[string][]*unit // by service, in the order of their replicas
 	slots   chan struct{}      // bounds how many containers are created or started at once
+	pulls   chan struct{}      // bounds how many images are pulled at once
 	before  []libpod.Listed    // of the project, before this call
 	exits   *exits
 
@@ -105,14 +130,35 @@ func (u *up) prepare(ctx context.Context) (err error) {
 			u.units[name] = append(u.units[name], newUnit(u, service, replica+1, request))
 		}
 	}
+	if err := u.supported(ctx); err != nil {
+		return err
+	}
+	needed := make(map[string]bool) // by a service that cannot do without
 	for name := range u.units {
 		for _, dep := range dependencies(u.project, name) {
+			needed[dep.Service] = needed[dep.Service] || u.project.Services[name].DependsOn[dep.Service].Required
 			for _, unit := range u.units[dep.Service] {
 				unit.completes = unit.completes || dep.Condition == ServiceCompleted
+				unit.optional = !needed[dep.Service]
 			}
 		}
 	}
 	return u.hostPaths()
+}
+
+// supported refuses what this Podman would ignore.
+func (u *up) supported(ctx context.Context) error {
+	for unit := range u.all() {
+		err := u.client.api.Check(&unit.request.CreateRequest)
+		if runtime := unit.request.OCIRuntime; err == nil && runtime != "" && runtime != u.client.api.Machine(ctx).Runtime {
+			// No release's pkg/specgen/generate looks at the field.
+			err = &libpod.UnsupportedError{Feature: "runtime: " + runtime, Has: u.client.Version()}
+		}
+		if err != nil {
+			return unit.fail(err)
+		}
+	}
+	return nil
 }
 
 // hostPaths makes the directories that bind mounts expect, as compose does,
@@ -193,11 +239,12 @@ func (u *up) all() iter.Seq[*unit] {
 	}
 }
 
-// pullAll fetches every image once, all at the same time, and returns each
+// pullAll fetches every image once, several at the same time, and returns each
 // service's.
 func (u *up) pullAll(ctx context.Context, g *errgroup.Group) map[string]*future[*libpod.Image] {
 	byRequest := make(map[libpod.Pull]*future[*libpod.Image])
 	byService := make(map[string]*future[*libpod.Image], len(u.units))
+	who := u.options.logins()
 	for name, service := range u.project.Services {
 		pull := libpod.Pull{
 			Image: imageName(u.project, service), Platform: service.Platform,
@@ -205,7 +252,13 @@ func (u *up) pullAll(ctx context.Context, g *errgroup.Group) map[string]*future[
 		}
 		if byRequest[pull] == nil {
 			byRequest[pull] = newFuture(g, func() (*libpod.Image, error) {
-				return u.client.api.EnsureImage(ctx, pull, u.options.DockerConfig, func(text string) {
+				select {
+				case u.pulls <- struct{}{}:
+					defer func() { <-u.pulls }()
+				case <-ctx.Done():
+					return nil, context.Cause(ctx)
+				}
+				return u.client.api.EnsureImage(ctx, pull, who, func(text string) {
 					u.emit(Event{Service: name, Kind: EventPulling, Text: text})
 				})
 			})
@@ -244,12 +297,44 @@ func (u *up) ground(ctx context.Context) error {
 		if !u.usesNetwork(key) {
 			continue
 		}
-		g.Go(func() error { return u.network(ctx, key, network) })
+		g.Go(func() error { return groundOf("network", key, u.network(ctx, key, network)) })
 	}
 	for key, volume := range u.project.Volumes {
-		g.Go(func() error { return u.volume(ctx, key, volume) })
+		g.Go(func() error { return groundOf("volume", key, u.volume(ctx, key, volume)) })
 	}
 	return g.Wait()
+}
+
+// groundError is a failure of what services share.
+type groundError struct {
+	what, key string // network or volume, and its key in the project
+	err       error
+}
+
+func groundOf(what, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &groundError{what: what, key: key, err: err}
+}
+
+func (e *groundError) Error() string { return e.what + " " + e.key + ": " + e.err.Error() }
+func (e *groundError) Unwrap() error { return e.err }
+
+// firstOn names the first of the services that use what is not there.
+func (u *up) firstOn(shared *groundError, otherwise string) string {
+	for _, name := range slices.Sorted(maps.Keys(u.units)) {
+		service := u.project.Services[name]
+		_, uses := service.Networks[shared.key]
+		uses = uses && onNetworks(service)
+		if shared.what == "volume" {
+			uses = slices.ContainsFunc(service.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Source == shared.key })
+		}
+		if uses {
+			return name
+		}
+	}
+	return otherwise
 }
 
 func (u *up) usesNetwork(key string) bool {
@@ -268,7 +353,7 @@ func (u *up) network(ctx context.Context, key string, network types.NetworkConfi
 	}
 	request, err := networkRequestOf(name, network, ownedBy(u.options.Owner, u.project.Name, network.Labels))
 	if err != nil {
-		return fmt.Errorf("network %s: %w", key, err)
+		return err
 	}
 	made, err := u.client.api.EnsureNetwork(ctx, request)
 	if made {

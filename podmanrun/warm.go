@@ -222,7 +222,7 @@ func (n *unit) volumeKey(name string) string {
 // the first time: everything that it starts from.
 func (n *unit) warmKey(ctx context.Context, volumes []warmVolume, img *libpod.Image) (string, error) {
 	r, k := n.request, warm.NewKey()
-	k.Add("image", []string{img.ID, img.Os, img.Architecture})
+	k.Add("image", []string{img.ID, img.OS, img.Architecture})
 	k.Add("entrypoint", r.Entrypoint)
 	k.Add("command", r.Command)
 	k.Add("environment", r.Env)

@@ -36,7 +36,7 @@ func warmUnit(t *testing.T, dir, services string) *unit {
 }
 
 func image(id string, volumes ...string) *libpod.Image {
-	img := &libpod.Image{ID: id, Os: "linux", Architecture: "amd64"}
+	img := &libpod.Image{ID: id, OS: "linux", Architecture: "amd64"}
 	img.Config.Volumes = make(map[string]struct{})
 	for _, v := range volumes {
 		img.Config.Volumes[v] = struct{}{}
@@ -95,7 +95,7 @@ configs: {conf: {file: DIR/conf}}
 		}
 		seen[k] = name
 	}
-	for name, img := range map[string]*libpod.Image{"image": image("2"), "volume of the image": image("1", "/more"), "architecture": {ID: "1", Os: "linux", Architecture: "arm64"}} {
+	for name, img := range map[string]*libpod.Image{"image": image("2"), "volume of the image": image("1", "/more"), "architecture": {ID: "1", OS: "linux", Architecture: "arm64"}} {
 		if k := key(plain, img); k == first {
 			t.Errorf("another %s makes the same key", name)
 		}

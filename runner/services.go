@@ -56,8 +56,12 @@ func (x *execution) startContainers(ctx context.Context, a *attempt) error {
 	for _, w := range project.Warnings() {
 		a.node.warning(w)
 	}
+	auth, err := x.credentials(x.cfg.DockerConfig)
+	if err != nil {
+		return err
+	}
 	stack, err := x.cfg.Podman.Up(ctx, project, podmanrun.UpOptions{
-		Owner: x.owner(), DockerConfig: x.cfg.DockerConfig,
+		Owner: x.owner(), Credentials: auth.Login,
 		Progress: func(e podmanrun.Event) { a.event(e) },
 	})
 	if err != nil {

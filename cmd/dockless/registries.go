@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/registryauth"
+	"github.com/dockless-ci/dockless/podmanrun"
 )
 
 // openRegistries prepares what enters registries with an identity of this machine
@@ -27,6 +30,29 @@ func openRegistries(log *slog.Logger) (*registryauth.Cloud, error) {
 		}
 	}
 	return newCloud(registries, identity, http.DefaultTransport, log)
+}
+
+// pullCredentials are those of the Docker configuration and of this machine, for what
+// Podman pulls. They are opened when the first registry is asked for.
+func pullCredentials(log *slog.Logger) podmanrun.Credentials {
+	open := sync.OnceValues(func() (*registryauth.Auth, error) {
+		auth, err := registryauth.Load(dockerConfigDir())
+		if err != nil {
+			return nil, err
+		}
+		cloud, err := openRegistries(log)
+		if err != nil {
+			return nil, err
+		}
+		return auth.With(cloud)
+	})
+	return func(ctx context.Context, registry string) (user, password, identityToken string, err error) {
+		auth, err := open()
+		if err != nil {
+			return "", "", "", err
+		}
+		return auth.Login(ctx, registry)
+	}
 }
 
 // newCloud is [registryauth.NewCloud] with connections of its own to Google's

@@ -132,10 +132,13 @@ func newStackUpCommand(f *stackFlags) *cobra.Command {
 				}
 				start := time.Now()
 				stack, err := c.Up(ctx, p, podmanrun.UpOptions{
-					Owner: owner, WaitTimeout: wait, DockerConfig: dockerConfigDir(), RemoveOrphans: removeOrphans, Warm: warmScopes(owner), Progress: events.event,
+					Owner: owner, WaitTimeout: wait, Credentials: pullCredentials(c.Log()), RemoveOrphans: removeOrphans, Warm: warmScopes(owner), Progress: events.event,
 				})
 				if err := errors.Join(err, events.close()); err != nil {
 					printLastWords(cmd.ErrOrStderr(), err)
+					if failed, ok := errors.AsType[*podmanrun.ServiceError](err); ok && output == "json" {
+						err = errors.Join(err, printJSON(cmd.OutOrStdout(), map[string]any{"error": failed}))
+					}
 					return err
 				}
 				env := stack.Environment()

@@ -1,12 +1,12 @@
 // Package registryauth finds credentials for registries: for BuildKit during a
-// solve, and for our own requests to a registry. It talks to the credential
+// solve, for our own requests to a registry, and for what Podman pulls. It talks to the credential
 // helpers of Docker, to the registries of Azure and to Google's metadata
 // service.
 //
 // One use flows like this: [Load] or [Read] takes a Docker configuration,
 // [Auth.With] adds the identities of a cloud, and BuildKit ([Auth.Attachable])
-// and go-containerregistry ([Auth.Resolve]) ask it whenever they need a token.
-// Both get the same answer: the first of a login, a credential helper and, for
+// and go-containerregistry ([Auth.Resolve]) ask it whenever they need a token,
+// Podman's pulls once each ([Auth.Login]). All get the same answer: the first of a login, a credential helper and, for
 // the registries that the operator named, an identity of the machine.
 package registryauth
 
@@ -159,6 +159,14 @@ func (a *Auth) Basic(ctx context.Context, registry string) (user string, passwor
 		return TokenUser, mask.NewSecret(c.IdentityToken), nil
 	}
 	return found.conf.Username, mask.NewSecret(found.conf.Password), nil
+}
+
+// Login returns the credentials for a registry as Podman takes them: a user with a
+// password or with an identity token; empty when there are none. It may wait for a
+// credential helper or a cloud.
+func (a *Auth) Login(ctx context.Context, registry string) (user, password, identityToken string, err error) {
+	found, err := a.lookup(ctx, registry)
+	return found.conf.Username, found.conf.Password, found.conf.IdentityToken, err
 }
 
 // resolved are the credentials for one registry.

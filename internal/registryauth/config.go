@@ -13,7 +13,7 @@ import (
 // Config says which registries may be entered with an identity of the agent or
 // of its machine. The zero Config is none.
 type Config struct {
-	Identity []string `envconfig:"DOCKLESS_REGISTRY_IDENTITY" desc:"registries of Azure, Google Cloud and AWS that builds enter as the agent, or as its machine, when nothing else has credentials for them: hosts, where * stands for any text, for example team.azurecr.io,*-docker.pkg.dev; any job may then read and push there what that identity may; empty is none"`
+	Identity []string `envconfig:"DOCKLESS_REGISTRY_IDENTITY" desc:"registries of Azure, Google Cloud and AWS that builds and the pulls of containers enter as the agent, or as its machine, when nothing else has credentials for them: hosts, where * stands for any text, for example team.azurecr.io,*-docker.pkg.dev; any job may then read and push there what that identity may; empty is none"`
 }
 
 // cloudKind is whose registry a host is.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -35,6 +36,9 @@ type PodmanOptions struct {
 	// Mirror is the host:port of a registry that stands for docker.io, spoken to
 	// over plain HTTP. Empty leaves docker.io alone.
 	Mirror string
+	// Mirrors are the mirrors of further registries, each host:port and spoken to over
+	// plain HTTP like the registry itself.
+	Mirrors map[string]string
 	// Insecure lists further registries (host:port) to speak plain HTTP to.
 	Insecure []string
 	// Binary is the podman program; empty is the one that DOCKLESS_TEST_PODMAN names,
@@ -169,6 +173,9 @@ func registries(opts PodmanOptions) string {
 	b.WriteString("unqualified-search-registries = [\"docker.io\"]\nshort-name-mode = \"permissive\"\n")
 	if opts.Mirror != "" {
 		fmt.Fprintf(&b, "\n[[registry]]\nlocation = \"docker.io\"\n\n[[registry.mirror]]\nlocation = %q\ninsecure = true\n", opts.Mirror)
+	}
+	for _, host := range slices.Sorted(maps.Keys(opts.Mirrors)) {
+		fmt.Fprintf(&b, "\n[[registry]]\nlocation = %q\ninsecure = true\n\n[[registry.mirror]]\nlocation = %q\ninsecure = true\n", host, opts.Mirrors[host])
 	}
 	for _, host := range opts.Insecure {
 		fmt.Fprintf(&b, "\n[[registry]]\nlocation = %q\ninsecure = true\n", host)

@@ -10,8 +10,11 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/containers/podman/v4/pkg/bindings"
+
+	"github.com/dockless-ci/dockless/internal/retry"
 )
 
 // Client speaks to one Podman service. Its methods may be called concurrently.
@@ -19,16 +22,26 @@ type Client struct {
 	URI     *url.URL // address of the service
 	Version string   // of the service, as it was when [Connect] reached it
 
-	http *http.Client
-	log  *slog.Logger
+	http  *http.Client
+	log   *slog.Logger
+	again retry.Policy // for pulls
+
+	asked   sync.Mutex
+	machine Machine // zero until the service has told
 }
 
 // Connect opens a connection to host and checks that the service there speaks
-// an API this package knows.
+// an API this package knows. One that is too old is named with what it has and
+// what is needed.
 func Connect(ctx context.Context, host string, log *slog.Logger) (*Client, error) {
 	if path, isUnix := strings.CutPrefix(host, "unix://"); isUnix {
 		// The bindings try a missing socket three times; a look is enough.
 		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("connecting to Podman at %s: %w", host, err)
+		}
+	}
+	if address, err := url.Parse(host); err == nil {
+		if err := negotiate(ctx, address); err != nil {
 			return nil, fmt.Errorf("connecting to Podman at %s: %w", host, err)
 		}
 	}
@@ -49,7 +62,7 @@ func Connect(ctx context.Context, host string, log *slog.Logger) (*Client, error
 	}
 	version := bindings.ServiceVersion(connCtx).String()
 	log.DebugContext(ctx, "podman service reached", "host", host, "version", version)
-	return &Client{http: conn.Client, URI: conn.URI, Version: version, log: log}, nil
+	return &Client{http: conn.Client, URI: conn.URI, Version: version, log: log, again: pullAgain}, nil
 }
 
 // Close releases the connections.

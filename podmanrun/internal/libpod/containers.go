@@ -64,7 +64,8 @@ func (c *Client) ListContainers(ctx context.Context, labels map[string]string) (
 
 // CheckContainer runs the container's healthcheck once. Podman does not bound
 // the command's time, so a check that exceeds timeout is given up: it is slow
-// and not healthy. A container that does not run is an error with status 409.
+// and not healthy, and its command goes on by itself. A container that does not
+// run is an error with status 409.
 func (c *Client) CheckContainer(ctx context.Context, id, name string, timeout time.Duration) (healthy, slow bool, err error) {
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -79,4 +80,13 @@ func (c *Client) CheckContainer(ctx context.Context, id, name string, timeout ti
 		return false, false, nil // the command could not be run
 	}
 	return false, false, err
+}
+
+// RestartContainer stops a container, within its grace period, and starts it again.
+func (c *Client) RestartContainer(ctx context.Context, id, name string, grace time.Duration) error {
+	seconds := strconv.Itoa(int((grace + time.Second - 1) / time.Second))
+	return c.call(ctx, request{
+		method: http.MethodPost, path: "/containers/" + id + "/restart", query: url.Values{"t": {seconds}},
+		what: "restarting container " + name, bound: grace + requestTimeout,
+	}, nil)
 }

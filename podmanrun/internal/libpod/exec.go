@@ -45,3 +45,17 @@ func (c *Client) Exec(ctx context.Context, id, name string, r ExecRequest, line 
 	err = c.call(ctx, request{method: http.MethodGet, path: "/exec/" + session.ID + "/json", what: what}, &state)
 	return state.ExitCode, err
 }
+
+// Launch starts a command in a container and does not wait for it, nor for its output.
+// Unlike [Client.Exec] it returns Podman's words when the command cannot be started.
+func (c *Client) Launch(ctx context.Context, id, name string, r ExecRequest) error {
+	var session struct {
+		ID string `json:"Id"`
+	}
+	what := "starting a command in container " + name
+	err := c.call(ctx, request{method: http.MethodPost, path: "/containers/" + id + "/exec", body: r, what: what}, &session)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, request{method: http.MethodPost, path: "/exec/" + session.ID + "/start", body: map[string]bool{"Detach": true}, what: what}, nil)
+}

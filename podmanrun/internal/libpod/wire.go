@@ -1,6 +1,10 @@
 package libpod
 
-import "time"
+import (
+	"cmp"
+	"strings"
+	"time"
+)
 
 // These are the parts of libpod's requests and answers that this module uses.
 // The field names are Podman's.
@@ -125,7 +129,7 @@ type ImageVolume struct {
 	Source      string `json:"Source"`
 	Destination string `json:"Destination"`
 	ReadWrite   bool   `json:"ReadWrite,omitempty"`
-	SubPath     string `json:"subPath,omitempty"` // known to Podman 5.3 and later
+	SubPath     string `json:"subPath,omitempty"` // known to Podman 5.1 and later
 }
 
 // Secret is a secret that Podman keeps, as a file in a container.
@@ -226,12 +230,33 @@ type HealthConfig struct {
 // Image is an image in the storage.
 type Image struct {
 	ID           string        `json:"Id"`
-	Os           string        `json:"Os"`
+	OS           string        `json:"Os"`
 	Architecture string        `json:"Architecture"`
+	Variant      string        `json:"Variant"`
+	Size         int64         `json:"Size"` // bytes in the storage
 	Healthcheck  *HealthConfig `json:"Healthcheck"`
 	Config       struct {
 		Volumes map[string]struct{} `json:"Volumes"` // by their place in a container
 	} `json:"Config"`
+}
+
+// Platform is what the image is for, os/arch; empty when it does not say.
+func (i *Image) Platform() string {
+	if i.Architecture == "" {
+		return ""
+	}
+	return cmp.Or(i.OS, "linux") + "/" + i.Architecture
+}
+
+// Runs reports whether the image is for a platform, os/arch[/variant]. An empty one
+// is any; variants, which images often leave out, are not compared.
+func (i *Image) Runs(platform string) bool {
+	parts := append(strings.Split(strings.ToLower(platform), "/"), "")
+	arch, known := map[string]string{"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "armel": "arm"}[parts[1]]
+	if !known {
+		arch = parts[1]
+	}
+	return arch == "" || i.Architecture == "" || i.Architecture == arch && (i.OS == "" || i.OS == parts[0])
 }
 
 // Container is what inspecting a container tells.
@@ -278,6 +303,9 @@ type Listed struct {
 	Names  []string          `json:"Names"`
 	State  string            `json:"State"`
 	Labels map[string]string `json:"Labels"`
+	Ports  []PortMapping     `json:"Ports"`
+
+	Networks []string `json:"Networks"` // names
 }
 
 // NetworkRequest asks for a network.
@@ -310,8 +338,9 @@ type LeaseRange struct {
 
 // Network is a network in a list.
 type Network struct {
-	Name   string            `json:"name"`
-	Labels map[string]string `json:"labels"`
+	Name    string            `json:"name"`
+	Labels  map[string]string `json:"labels"`
+	Subnets []Subnet          `json:"subnets"`
 }
 
 // VolumeRequest asks for a volume.

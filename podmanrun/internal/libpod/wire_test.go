@@ -68,19 +68,48 @@ func FuzzLogFrames(f *testing.F) {
 }
 
 func TestAPullIsDoneWhenItSaysSo(t *testing.T) {
-	for name, c := range map[string]struct{ report, want string }{
-		"done":       {`{"stream":"Trying\n"}` + "\n" + `{"images":["1"],"id":"1"}` + "\n", ""},
-		"refused":    {`{"stream":"Trying\n"}` + "\n" + `{"error":"no such image"}` + "\n", "no such image"},
-		"broken off": {`{"stream":"Trying\n"}` + "\n", io.ErrUnexpectedEOF.Error()},
-		"no report":  {"<html>", "decoding"},
+	for name, c := range map[string]struct{ report, id, refused, fails string }{
+		"done":       {`{"stream":"Trying\n"}` + "\n" + `{"images":["1"],"id":"1"}` + "\n", "1", "", ""},
+		"refused":    {`{"stream":"Trying\n"}` + "\n" + `{"error":"no such image"}` + "\n", "", "no such image", ""},
+		"broken off": {`{"stream":"Trying\n"}` + "\n", "", "", io.ErrUnexpectedEOF.Error()},
+		"no report":  {"<html>", "", "", "decoding"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := readPull(strings.NewReader(c.report), func(string) {})
-			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-				t.Errorf("readPull = %v, want %q", err, c.want)
+			id, refused, err := readPull(strings.NewReader(c.report), func(string) {})
+			if id != c.id || refused != c.refused || (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
+				t.Errorf("readPull = %q, %q, %v, want %q, %q and %q", id, refused, err, c.id, c.refused, c.fails)
 			}
 		})
 	}
+}
+
+func TestThePullOfAnImageCountsItsLayers(t *testing.T) {
+	report := `{"stream":"Getting image source signatures\n"}
+{"stream":"Copying blob sha256:aa\nCopying blob sha256:bb\n"}
+{"stream":"Copying blob sha256:aa done\n"}
+{"id":"1"}`
+	var got []string
+	if _, _, err := readPull(strings.NewReader(report), func(text string) { got = append(got, text) }); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"Getting image source signatures", "layer 1: sha256:aa", "layer 2: sha256:bb"}, got); diff != "" {
+		t.Errorf("the progress differs (-want +got):\n%s", diff)
+	}
+}
+
+func FuzzReadPull(f *testing.F) {
+	f.Add([]byte(`{"stream":"Copying blob sha256:aa\n"}` + "\n" + `{"id":"1"}`))
+	f.Add([]byte(`{"error":"x"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		id, refused, err := readPull(bytes.NewReader(data), func(text string) {
+			if strings.Contains(text, "\n") {
+				t.Errorf("progress %q has several lines", text)
+			}
+		})
+		if err == nil && id == "" && refused == "" {
+			t.Error("a pull ended with neither an image nor an error")
+		}
+	})
 }
 
 func TestCredentialsAreSentForTheirRegistryOnly(t *testing.T) {
@@ -95,7 +124,11 @@ func TestCredentialsAreSentForTheirRegistryOnly(t *testing.T) {
 		"docker.io":        {"docker.io": {"username": "me", "password": "secret", "identitytoken": ""}},
 		"ghcr.io":          nil,
 	} {
-		header, err := credentials(dir, registry)
+		login, err := DockerConfig(dir)(t.Context(), registry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		header, err := login.header(registry)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,8 +146,8 @@ func TestCredentialsAreSentForTheirRegistryOnly(t *testing.T) {
 			t.Errorf("credentials(%s) differ (-want +got):\n%s", registry, diff)
 		}
 	}
-	if header, err := credentials("", "docker.io"); header != nil || err != nil {
-		t.Errorf("credentials without a Docker configuration = %v, %v; want none", header, err)
+	if login, err := DockerConfig("")(t.Context(), "docker.io"); login != (Login{}) || err != nil {
+		t.Errorf("the login without a Docker configuration is %v, %v; want none", login, err)
 	}
 }
 
