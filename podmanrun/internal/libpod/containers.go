@@ -38,6 +38,44 @@ func (c *Client) InspectContainer(ctx context.Context, id string) (*Container, e
 // "stopped" is one that nobody has cleaned up after yet.
 func Ended(state string) bool { return state == "exited" || state == "stopped" }
 
+// StopSignal is the signal that asks the container to end.
+func (c *Container) StopSignal() string {
+	switch signal := c.Config.StopSignal.(type) {
+	case string:
+		if signal != "" {
+			return signal
+		}
+	case float64:
+		if signal > 0 {
+			return strconv.Itoa(int(signal))
+		}
+	}
+	return "SIGTERM"
+}
+
+// OutputSince is a time before the first output of the container's last run, and
+// after that of the one before; zero when there was none. It is not the start: that
+// is noted when the process already writes.
+func (c *Container) OutputSince() time.Time {
+	if c.State.Finished.Before(c.State.StartedAt) && c.State.Finished.Unix() > 0 {
+		return c.State.Finished
+	}
+	return time.Time{}
+}
+
+// StartsAgain reports whether the restart policy of a container that has ended wants
+// it to be started again. Before Podman 5 nobody tells that it was stopped on purpose.
+func (c *Container) StartsAgain() bool {
+	policy := c.HostConfig.RestartPolicy
+	switch policy.Name {
+	case "always", "unless-stopped":
+		return !c.State.Stopped
+	case "on-failure":
+		return !c.State.Stopped && c.State.ExitCode != 0 && (policy.MaximumRetryCount == 0 || c.Restarts < policy.MaximumRetryCount)
+	}
+	return false
+}
+
 // RemoveContainer stops and removes a container with its anonymous volumes.
 // One that is gone already is no error.
 func (c *Client) RemoveContainer(ctx context.Context, id, name string, grace time.Duration) error {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // LogsOptions says which lines [Client.Logs] delivers.
@@ -18,6 +19,8 @@ type LogsOptions struct {
 	Follow     bool // go on until the container ends or ctx does
 	Tail       int  // only the last lines; zero is all of them
 	Timestamps bool // each line starts with its RFC 3339 time
+
+	Since time.Time // only lines from then on; zero is all of them
 }
 
 // Logs delivers the lines of one container.
@@ -28,6 +31,9 @@ func (c *Client) Logs(ctx context.Context, id, name string, o LogsOptions, line 
 	}
 	if o.Timestamps {
 		query.Set("timestamps", "true")
+	}
+	if !o.Since.IsZero() {
+		query.Set("since", o.Since.Format(time.RFC3339Nano))
 	}
 	if o.Tail > 0 {
 		query.Set("tail", strconv.Itoa(o.Tail))

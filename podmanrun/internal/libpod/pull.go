@@ -64,8 +64,8 @@ func (c *Client) EnsureImage(ctx context.Context, p Pull, who Credentials, progr
 		case err != nil && !HasStatus(err, http.StatusNotFound):
 			return nil, err
 		case p.Built:
-			err = &absentError{"image " + p.Image + " is not in Podman's storage and stacks do not build"}
-			return nil, hint.With(err, "build it first with \"dockless build --load -t %s\"", p.Image)
+			err = &absentError{"image " + p.Image + " is not in Podman's storage and was not built"}
+			return nil, hint.With(err, "build it with \"dockless stack build\" or \"dockless build --load -t %s\"", p.Image)
 		case p.Policy == "never":
 			err = &absentError{"image " + p.Image + " is not in Podman's storage and must not be pulled"}
 			return nil, hint.With(err, "load the image first, or change pull_policy")

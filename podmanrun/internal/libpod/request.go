@@ -74,9 +74,18 @@ func (c *Client) call(ctx context.Context, r request, result any) error {
 }
 
 // stream sends r and returns the body of the answer, which the caller closes.
+func (c *Client) stream(ctx context.Context, r request) (io.ReadCloser, error) {
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// send sends r and returns the answer, whose body the caller closes.
 // The bindings' own DoRequest is not used because it sends a body again after
 // an error and sleeps without looking at the context.
-func (c *Client) stream(ctx context.Context, r request) (io.ReadCloser, error) {
+func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	var body io.Reader
 	contentType := "application/json"
 	switch b := r.body.(type) {
@@ -103,8 +112,9 @@ func (c *Client) stream(ctx context.Context, r request) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.what, withCause(ctx, err))
 	}
-	if resp.StatusCode/100 == 2 || resp.StatusCode == http.StatusNotModified {
-		return resp.Body, nil
+	switch {
+	case resp.StatusCode/100 == 2, resp.StatusCode == http.StatusNotModified, resp.StatusCode == http.StatusSwitchingProtocols:
+		return resp, nil
 	}
 	defer func() { _ = resp.Body.Close() }() // the refusal has been read as far as it matters
 	return nil, fmt.Errorf("%s: %w", r.what, &StatusError{

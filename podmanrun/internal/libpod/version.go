@@ -110,8 +110,7 @@ func (e *UnsupportedError) Error() string {
 }
 
 // features are the fields of requests that some releases since [oldest] ignore. The
-// releases were found in Podman's pkg/specgen and, for host-gateway, in the vendored
-// libnetwork/etchosts of its tags.
+// releases were found in Podman's pkg/specgen of its tags.
 var features = []struct {
 	name  string
 	since string
@@ -120,15 +119,6 @@ var features = []struct {
 	{"a volume of type image with a subpath", "5.1", func(r *CreateRequest) bool {
 		for _, v := range r.ImageVolumes {
 			if v.SubPath != "" {
-				return true
-			}
-		}
-		return false
-	}},
-	// Before, the word itself is written into /etc/hosts.
-	{"extra_hosts with host-gateway", "4.7", func(r *CreateRequest) bool {
-		for _, host := range r.HostAdd {
-			if strings.HasSuffix(host, ":host-gateway") {
 				return true
 			}
 		}

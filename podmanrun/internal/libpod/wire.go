@@ -272,14 +272,23 @@ type Container struct {
 		OOMKilled bool        `json:"OOMKilled"`
 		ExitCode  int         `json:"ExitCode"`
 		StartedAt time.Time   `json:"StartedAt"`
+		Finished  time.Time   `json:"FinishedAt"`    // of the run before, while one goes on
+		Stopped   bool        `json:"StoppedByUser"` // told by Podman 5 and later
 		Error     string      `json:"Error"`
 		Health    HealthState `json:"Health"`
 	} `json:"State"`
 	Config struct {
 		Labels      map[string]string `json:"Labels"`
 		Tty         bool              `json:"Tty"`
+		StopSignal  any               `json:"StopSignal"` // a number, and since Podman 5 a name
 		Healthcheck *HealthConfig     `json:"Healthcheck"`
 	} `json:"Config"`
+	HostConfig struct {
+		RestartPolicy struct {
+			Name              string `json:"Name"`
+			MaximumRetryCount int    `json:"MaximumRetryCount"` // zero is no maximum
+		} `json:"RestartPolicy"`
+	} `json:"HostConfig"`
 	NetworkSettings struct {
 		Ports map[string][]struct {
 			HostIP   string `json:"HostIp"`
