@@ -11,6 +11,10 @@
 // agent left behind: every container, network and volume carries the labels
 // [LabelAgent], [LabelJob] and [LabelProject].
 //
+// [Client.Run] runs a single command in a container made like a service's, and
+// [Client.Exec] one in a container that runs. They, [Client.Logs], [Client.Stop] and
+// their like find containers by label, and need no more than the project's name.
+//
 // A service with a [Keeper] is kept up for others to work in, in place of what its
 // image would run; [Client.Users] says who they can be there.
 //

@@ -8,6 +8,8 @@ type EventKind string
 // Kinds of events, in the order in which a service usually goes through them.
 const (
 	EventWarning   EventKind = "warning"   // something was ignored; Service may be empty
+	EventBuilding  EventKind = "building"  // Text is a line of the builder, or empty
+	EventBuilt     EventKind = "built"     // the image is in Podman's storage
 	EventPulling   EventKind = "pulling"   // Text is Podman's progress
 	EventPulled    EventKind = "pulled"    // the image is present
 	EventWarm      EventKind = "warm"      // its volumes have what an earlier start left in them
@@ -15,9 +17,14 @@ const (
 	EventKept      EventKind = "kept"      // an unchanged container goes on running
 	EventCreated   EventKind = "created"   // the container exists
 	EventStarted   EventKind = "started"   // the container runs
+	EventRestarted EventKind = "restarted" // it runs anew
 	EventHealthy   EventKind = "healthy"   // the healthcheck passed
 	EventUnhealthy EventKind = "unhealthy" // the healthcheck failed too often
 	EventExited    EventKind = "exited"    // the container ended; Text has the exit code
+	EventStopped   EventKind = "stopped"   // somebody asked for its end
+	EventKilled    EventKind = "killed"    // it was sent a signal
+	EventPaused    EventKind = "paused"    // its processes are frozen
+	EventUnpaused  EventKind = "unpaused"  // its processes go on
 	EventRemoved   EventKind = "removed"   // the container is gone
 )
 

@@ -27,6 +27,22 @@ func ExampleLoad() {
 	// 2 web shop [{cache service_started} {migrate service_completed_successfully}]
 }
 
+// A part of a project is started with what it depends on.
+func ExampleProject_Only() {
+	p, err := podmanrun.Load(context.Background(), podmanrun.LoadOptions{Files: []string{"testdata/shop/compose.yml"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	part, err := p.Only([]string{"migrate"}, true)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(part.ServiceNames())
+	// Output: [db migrate]
+}
+
 // The services of a job take the options of "docker create".
 func ExampleServices() {
 	p, err := podmanrun.Services("job-7", map[string]podmanrun.Service{

@@ -273,6 +273,10 @@ func TestThePlanFollowsDependencies(t *testing.T) {
 			{Service: "cache", Condition: podmanrun.ServiceStarted}, {Service: "migrate", Condition: podmanrun.ServiceCompleted},
 		}},
 	}
+	for i := range want {
+		want[i].Replicas, want[i].Networks = 1, []string{"shop_default"}
+	}
+	want[0].Build = true
 	if diff := cmp.Diff(want, podmanrun.Plan(p)); diff != "" {
 		t.Errorf("the plan differs (-want +got):\n%s", diff)
 	}

@@ -26,20 +26,25 @@ const (
 	labelGrace   = "io.dockless.stop-timeout" // seconds
 	labelAfter   = "io.dockless.after"        // services that it depends on, comma-separated
 	labelPreStop = "io.dockless.pre-stop"     // hooks, as JSON
+	labelFollows = "io.dockless.restart-with" // services whose restart restarts it, comma-separated
+	labelOneOff  = "io.dockless.one-off"      // "true" on what [Client.Run] made
 )
 
 // replicaIn returns the number of a container when its service has others in list,
 // else zero.
 func replicaIn(l libpod.Listed, list []libpod.Listed) int {
 	others := slices.ContainsFunc(list, func(o libpod.Listed) bool {
-		return o.ID != l.ID && o.Labels[LabelService] == l.Labels[LabelService] && o.Labels[LabelProject] == l.Labels[LabelProject]
+		return o.ID != l.ID && !isOneOff(o) && o.Labels[LabelService] == l.Labels[LabelService] && o.Labels[LabelProject] == l.Labels[LabelProject]
 	})
 	replica, err := strconv.Atoi(l.Labels[LabelReplica])
-	if err != nil || !others {
+	if err != nil || !others || isOneOff(l) {
 		return 0
 	}
 	return replica
 }
+
+// isOneOff reports whether a container runs one command beside its service.
+func isOneOff(l libpod.Listed) bool { return l.Labels[labelOneOff] != "" }
 
 // Owner says for whom containers are made, so that leftovers of a crash are
 // found. Empty fields set no label.

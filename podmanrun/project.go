@@ -76,6 +76,11 @@ type Step struct {
 	Image   string       `json:"image"`
 	Wave    int          `json:"wave"` // services of one wave may start together; the first wave is 0
 	After   []Dependency `json:"after,omitempty"`
+
+	Replicas int      `json:"replicas"`           // containers
+	Build    bool     `json:"build,omitempty"`    // the image is built here
+	Networks []string `json:"networks,omitempty"` // names
+	Volumes  []string `json:"volumes,omitempty"`  // names of named ones
 }
 
 // Plan returns the services of p in the order in which they may start:
@@ -96,11 +101,17 @@ func Plan(p *Project) []Step {
 	}
 	steps := make([]Step, 0, len(p.compose.Services))
 	for _, name := range p.ServiceNames() {
+		s := p.compose.Services[name]
 		steps = append(steps, Step{
 			Service: name,
-			Image:   imageName(p.compose, p.compose.Services[name]),
+			Image:   imageName(p.compose, s),
 			Wave:    wave(name),
 			After:   dependencies(p.compose, name),
+
+			Replicas: s.GetScale(),
+			Build:    s.Build != nil,
+			Networks: networksOf(p.compose, s),
+			Volumes:  volumesOf(p.compose, s),
 		})
 	}
 	slices.SortStableFunc(steps, func(a, b Step) int { return a.Wave - b.Wave })

@@ -25,6 +25,20 @@ type ContainerStatus struct {
 	Health   string `json:"health,omitempty"` // healthy, unhealthy or starting; empty without a healthcheck
 	Ports    []Port `json:"ports,omitempty"`
 	ExitCode int    `json:"exitCode"`
+	OneOff   bool   `json:"oneOff,omitempty"` // of a single command, see [Client.Run]
+}
+
+// Subject is what the container is of, for people: the service, and which of its
+// containers when others in list are, too.
+func (s ContainerStatus) Subject(list []ContainerStatus) string {
+	if s.OneOff {
+		return s.Name
+	}
+	others := slices.ContainsFunc(list, func(o ContainerStatus) bool { return o.Service == s.Service && o.ID != s.ID && !o.OneOff })
+	if !others {
+		return s.Service
+	}
+	return subject(s.Service, s.Replica)
 }
 
 // Port is one published port.
@@ -98,7 +112,8 @@ func (c *Client) status(ctx context.Context, l libpod.Listed) (ContainerStatus, 
 	}
 	status := ContainerStatus{
 		Service: l.Labels[LabelService], Replica: replica, Name: strings.TrimPrefix(answer.Name, "/"), ID: answer.ID,
-		Image: answer.ImageName, State: answer.State.Status, ExitCode: answer.State.ExitCode, Ports: ports(answer),
+		OneOff: isOneOff(l),
+		Image:  answer.ImageName, State: answer.State.Status, ExitCode: answer.State.ExitCode, Ports: ports(answer),
 	}
 	if libpod.Ended(status.State) {
 		status.State = "exited"

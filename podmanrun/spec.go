@@ -97,6 +97,9 @@ func containerRequest(p *types.Project, s types.ServiceConfig, replica int, owne
 	if after := slices.Sorted(maps.Keys(s.DependsOn)); len(after) > 0 {
 		r.Labels[labelAfter] = strings.Join(after, ",")
 	}
+	if follows := restartsWith(s); len(follows) > 0 {
+		r.Labels[labelFollows] = strings.Join(follows, ",")
+	}
 	r.Labels[labelGrace] = strconv.Itoa(int(r.StopTimeout))
 	if s.OomScoreAdj != 0 {
 		adjust := int(s.OomScoreAdj)

@@ -109,7 +109,7 @@ func addNetworks(r *createRequest, p *types.Project, s types.ServiceConfig) erro
 // links. On a network of Podman's everybody hears them, not the linking one alone.
 func linkNames(p *types.Project, name string) []string {
 	var names []string
-	for _, other := range p.Services {
+	for _, other := range p.AllServices() { // whether it takes part now or not: the container shall be the same
 		for _, link := range other.Links {
 			if service, alias, ok := strings.Cut(link, ":"); ok && service == name {
 				names = append(names, alias)

@@ -22,12 +22,13 @@ type Stack struct {
 	project    string
 	network    string
 	containers map[string][]*libpod.Container // by service, in the order of their replicas
+	kept       map[string]bool                // IDs of containers that this start did not start
 }
 
 // finish looks at every container once more: for its ports, and for one that
 // ended right after its start.
 func (u *up) finish(ctx context.Context) (*Stack, error) {
-	s := &Stack{client: u.client, project: u.project.Name, containers: make(map[string][]*libpod.Container)}
+	s := &Stack{client: u.client, project: u.project.Name, containers: make(map[string][]*libpod.Container), kept: make(map[string]bool)}
 	if _, ok := u.project.Networks["default"]; ok && u.usesNetwork("default") {
 		s.network = networkName(u.project, "default")
 	}
@@ -45,7 +46,7 @@ func (u *up) finish(ctx context.Context) (*Stack, error) {
 			if err != nil {
 				return unit.fail(err)
 			}
-			if !unit.optional && !answer.State.Running && !passed(unit.completed) && !unit.startsAgain(answer) {
+			if !unit.optional && !unit.leftAlone() && !u.options.NoWait && !answer.State.Running && !passed(unit.completed) && !unit.startsAgain(answer) {
 				if err := unit.ended(answer.State.ExitCode); err != nil {
 					return err
 				}
@@ -53,6 +54,7 @@ func (u *up) finish(ctx context.Context) (*Stack, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			s.containers[unit.name][unit.replica-1] = answer
+			s.kept[answer.ID] = unit.kept
 			return nil
 		})
 	}

@@ -30,6 +30,7 @@ type unit struct {
 	completes bool    // another service waits for this one to end well
 	warm      *warmth // nil: its volumes begin as they always do
 	optional  bool    // others wait for this one, and all of them can do without
+	awaited   bool    // another service waits for more than its start
 
 	resolved  chan struct{} // closed when image and health are known
 	image     *libpod.Image
@@ -37,7 +38,8 @@ type unit struct {
 	grounded  chan struct{} // closed when its networks and volumes are there
 	created   chan struct{} // closed when id and kept are known
 	id        string
-	kept      bool          // it was there before
+	kept      bool          // it was there before, and ran
+	again     bool          // it was there before, and did not run
 	launched  chan struct{} // closed when Podman has started it, for the first time when it is started twice
 	running   chan struct{} // closed when its hooks have run as well, and it stays so
 	healthy   chan struct{} // closed when its check has passed
@@ -102,6 +104,13 @@ func (n *unit) live(ctx context.Context, image *future[*libpod.Image], ground *f
 			return context.Cause(ctx)
 		}
 		return n.fail(err)
+	}
+	if n.leftAlone() {
+		reachedGoal()
+		return nil
+	}
+	if n.up.options.NoWait {
+		reachedGoal()
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.watchEnd(gctx, reachedGoal) })
@@ -239,16 +248,17 @@ func (n *unit) relaunch(ctx context.Context) error {
 		return err
 	}
 	close(n.launched)
-	n.emit(EventStarted, "again, because "+anew+" was made anew")
+	n.emit(EventRestarted, "because "+anew+" was started anew")
 	return n.postStart(ctx)
 }
 
-// restartsFor names a dependency with restart: true that this start has made anew.
+// restartsFor names a dependency whose restart the service follows and that runs
+// because of this start.
 func (n *unit) restartsFor() string {
-	for _, dep := range dependencies(n.up.project, n.name) {
-		made := func(other *unit) bool { return passed(other.created) && !other.kept }
-		if n.service.DependsOn[dep.Service].Restart && slices.ContainsFunc(n.up.units[dep.Service], made) {
-			return dep.Service
+	for _, name := range restartsWith(n.service) {
+		anew := func(other *unit) bool { return passed(other.created) && !other.kept }
+		if slices.ContainsFunc(n.up.units[name], anew) {
+			return name
 		}
 	}
 	return ""
@@ -276,7 +286,13 @@ func (n *unit) fits(ctx context.Context) error {
 
 // launch starts the container.
 func (n *unit) launch(ctx context.Context) error {
-	if err := n.inSlot(ctx, func(ctx context.Context) error { return n.up.client.api.StartContainer(ctx, n.id, n.request.Name) }); err != nil {
+	err := n.inSlot(ctx, func(ctx context.Context) error {
+		if n.isOneOff() {
+			return n.up.options.oneOff.launch(ctx, n)
+		}
+		return n.up.client.api.StartContainer(ctx, n.id, n.request.Name)
+	})
+	if err != nil {
 		return err
 	}
 	n.emit(EventStarted, "")
@@ -293,6 +309,9 @@ func (n *unit) refer(ctx context.Context) error {
 		name, _, _ := strings.Cut(strings.TrimPrefix(ref, ofService), ":")
 		others := n.up.units[name]
 		if len(others) == 0 {
+			if there := n.up.find(name); there != "" {
+				return there, nil
+			}
 			return "", fmt.Errorf("it needs the container of service %s, which has none", name)
 		}
 		lost, err := others[0].reaches(ctx, others[0].created)
@@ -370,14 +389,17 @@ func (n *unit) create(ctx context.Context) error {
 		if !n.is(l) {
 			continue
 		}
-		if l.State == "running" && l.Labels[labelHash] == n.request.Labels[labelHash] && n.id == "" {
-			n.id = l.ID
+		if n.id == "" && n.keeps(l) {
+			n.id, n.again = l.ID, l.State != "running"
 			continue
 		}
 		if err := n.up.client.api.RemoveContainer(ctx, l.ID, l.Name(), graceOf(l)); err != nil {
 			return err
 		}
 		n.emit(EventRemoved, "")
+	}
+	if n.again {
+		return nil
 	}
 	if n.id != "" {
 		n.kept = true

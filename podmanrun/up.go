@@ -41,6 +41,21 @@ type UpOptions struct {
 	RemoveOrphans bool          // remove containers of services the project no longer has, instead of a warning
 	Warm          WarmScopes    // of services that ask for a warm start
 	Progress      func(Event)   // told what happens, one event at a time; may be nil
+
+	// NoWait returns as soon as everything is started: conditions of dependencies
+	// are waited for, and nothing else.
+	NoWait bool
+	// Recreate says which containers that are there are replaced.
+	Recreate Recreate
+	// RecreateOnly names the services that Recreate is for, the others having
+	// [RecreateChanged]; nil is all of them.
+	RecreateOnly []string
+	// Build builds the image of a service and puts it under its name into Podman's
+	// storage; nil builds nothing. It may be called concurrently.
+	Build   func(context.Context, BuildRequest) error
+	Rebuild bool // build also what is there already
+
+	oneOff *oneOff // see [Client.Run]
 }
 
 // Credentials find who pulls from a registry, as it stands in front of an image's name;
@@ -63,7 +78,7 @@ func (o *UpOptions) logins() libpod.Credentials {
 // say: healthy if it has a healthcheck, ended with 0 if another service waits
 // for that, running otherwise. Services start in parallel as their dependencies
 // allow. Containers that already run from the same configuration are kept,
-// others of the project are made anew.
+// others of the project are made anew; those that were stopped are started.
 //
 // The first service that cannot be started, ends with a failure or turns
 // unhealthy ends Up with a [*ServiceError]. Then, and when ctx ends, everything
@@ -96,6 +111,7 @@ type up struct {
 	slots   chan struct{}      // bounds how many containers are created or started at once
 	pulls   chan struct{}      // bounds how many images are pulled at once
 	before  []libpod.Listed    // of the project, before this call
+	aside   []libpod.Listed    // likewise, but not this call's business
 	exits   *exits
 
 	events sync.Mutex // serialises Progress
@@ -120,6 +136,7 @@ func (u *up) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	u.setAside()
 	for name, service := range u.project.Services {
 		u.units[name] = nil // also when it is scaled to nothing
 		for replica := range service.GetScale() {
@@ -127,7 +144,7 @@ func (u *up) prepare(ctx context.Context) (err error) {
 			if err != nil {
 				return fmt.Errorf("service %s: %w", name, err)
 			}
-			u.units[name] = append(u.units[name], newUnit(u, service, replica+1, request))
+			u.units[name] = append(u.units[name], newUnit(u, service, replica+1, u.oneOffRequest(name, request)))
 		}
 	}
 	if err := u.supported(ctx); err != nil {
@@ -140,6 +157,7 @@ func (u *up) prepare(ctx context.Context) (err error) {
 			for _, unit := range u.units[dep.Service] {
 				unit.completes = unit.completes || dep.Condition == ServiceCompleted
 				unit.optional = !needed[dep.Service]
+				unit.awaited = unit.awaited || dep.Condition != ServiceStarted
 			}
 		}
 	}
@@ -242,16 +260,28 @@ func (u *up) all() iter.Seq[*unit] {
 // pullAll fetches every image once, several at the same time, and returns each
 // service's.
 func (u *up) pullAll(ctx context.Context, g *errgroup.Group) map[string]*future[*libpod.Image] {
+	builds := u.buildAll(ctx, g)
 	byRequest := make(map[libpod.Pull]*future[*libpod.Image])
 	byService := make(map[string]*future[*libpod.Image], len(u.units))
 	who := u.options.logins()
 	for name, service := range u.project.Services {
+		build := builds[imageName(u.project, service)]
 		pull := libpod.Pull{
 			Image: imageName(u.project, service), Platform: service.Platform,
-			Policy: service.PullPolicy, Built: service.Build != nil, Login: u.logins[name],
+			Policy: service.PullPolicy, Built: build != nil, Login: u.logins[name],
 		}
 		if byRequest[pull] == nil {
 			byRequest[pull] = newFuture(g, func() (*libpod.Image, error) {
+				pull := pull
+				if build != nil {
+					built, err := build.wait(ctx)
+					if err != nil {
+						return nil, err
+					}
+					if built {
+						pull.Policy = "" // no registry has a better one
+					}
+				}
 				select {
 				case u.pulls <- struct{}{}:
 					defer func() { <-u.pulls }()
@@ -277,6 +307,7 @@ func (u *up) orphans(ctx context.Context) error {
 		units, active := u.units[service]
 		switch {
 		case active && slices.ContainsFunc(units, func(n *unit) bool { return n.is(l) }):
+		case !active && u.knows(service): // it is not part of this start, but of the project
 		case active || u.options.RemoveOrphans:
 			surplus = append(surplus, l)
 		default:
@@ -399,9 +430,10 @@ func (u *up) undo(ctx context.Context) error {
 		return err
 	}
 	list = slices.DeleteFunc(list, func(l libpod.Listed) bool {
-		return slices.ContainsFunc(u.before, func(b libpod.Listed) bool { return b.ID == l.ID })
+		same := func(b libpod.Listed) bool { return b.ID == l.ID }
+		return slices.ContainsFunc(u.before, same) || slices.ContainsFunc(u.aside, same)
 	})
-	errs := []error{u.client.removeAll(ctx, list, new(time.Duration), func(l libpod.Listed) {
+	errs := []error{u.stopAgain(ctx), u.client.removeAll(ctx, list, new(time.Duration), func(l libpod.Listed) {
 		u.emit(Event{Service: l.Labels[LabelService], Replica: replicaIn(l, list), Kind: EventRemoved})
 	})}
 	for _, name := range u.networks {

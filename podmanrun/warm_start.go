@@ -39,7 +39,7 @@ type warmth struct {
 // stands against it is a warning: the service then starts as any other.
 func (n *unit) warmUp(ctx context.Context, img *libpod.Image) error {
 	wish, err := warmWishOf(n.service)
-	if err != nil || !wish.on || n.up.client.warmSize == 0 {
+	if err != nil || !wish.on || n.up.client.warmSize == 0 || n.isOneOff() {
 		return err
 	}
 	w, err := n.warmthOf(ctx, wish, img)

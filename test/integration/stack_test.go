@@ -220,7 +220,7 @@ func TestAFailedStackSaysWhichServiceAndWhyAndLeavesNothing(t *testing.T) {
 			`image: "nobody/has-this:1"`, "service db: pulling docker.io/nobody/has-this:1: ", 0, nil, "",
 		},
 		"is not built": {
-			`build: .`, "service db: image lost-db is not in Podman's storage and stacks do not build", 0, nil, "",
+			`build: .`, "service db: image lost-db is not in Podman's storage and was not built", 0, nil, "",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

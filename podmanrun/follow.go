@@ -1,0 +1,143 @@
+package podmanrun
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dockless-ci/dockless/internal/retry"
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
+)
+
+// drainTimeout is how long the logs of containers that have all ended may still
+// be delivered.
+const drainTimeout = 5 * time.Second
+
+// FollowOptions say what [Stack.Follow] tells.
+type FollowOptions struct {
+	Quiet   []string                   // services whose lines are left out
+	Line    func(service, line string) // takes lines, one at a time
+	Changed func(Event)                // told when a service turns healthy or unhealthy, or ends; one at a time
+}
+
+// Follow tells what the containers of the stack write, of those that were there
+// before from now on, and what becomes of them. Meanwhile their health is kept
+// up to date. It returns nil when all have ended for good, or ctx has.
+func (s *Stack) Follow(ctx context.Context, o FollowOptions) error {
+	now := time.Now()
+	var sources []logSource
+	for service, list := range s.containers {
+		for i, c := range list {
+			if slices.Contains(o.Quiet, service) {
+				continue
+			}
+			source := logSource{id: c.ID, name: c.Name, subject: service, since: c.OutputSince()}
+			if len(list) > 1 {
+				source.subject = subject(service, i+1)
+			}
+			if s.kept[c.ID] {
+				source.since = now
+			}
+			sources = append(sources, source)
+		}
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var logs errgroup.Group
+	delivered := make(chan struct{})
+	logs.Go(func() error {
+		defer close(delivered)
+		return s.client.logs(ctx, sources, LogsOptions{Follow: true}, o.Line)
+	})
+	s.tellEnded(o.Changed)
+	err := s.watchAll(ctx, o.Changed)
+	select {
+	case <-delivered:
+	case <-time.After(drainTimeout):
+	case <-ctx.Done():
+	}
+	stop()
+	if lerr := logs.Wait(); err == nil && lerr != nil {
+		err = fmt.Errorf("following the logs of project %s: %w", s.project, lerr)
+	}
+	return err
+}
+
+// tellEnded tells of the containers that had ended before anybody looked.
+func (s *Stack) tellEnded(changed func(Event)) {
+	for service, list := range s.containers {
+		for i, c := range list {
+			if !libpod.Ended(c.State.Status) || s.kept[c.ID] || c.StartsAgain() {
+				continue
+			}
+			e := Event{Service: service, Kind: EventExited, Text: strconv.Itoa(c.State.ExitCode)}
+			if len(list) > 1 {
+				e.Replica = i + 1
+			}
+			changed(e)
+		}
+	}
+}
+
+// watchAll watches the stack until nothing of it runs or will.
+func (s *Stack) watchAll(ctx context.Context, changed func(Event)) error {
+	for {
+		if err := s.Watch(ctx, changed); err != nil || ctx.Err() != nil {
+			return err
+		}
+		again, err := s.refresh(ctx)
+		if err != nil || !again {
+			return err
+		}
+	}
+}
+
+// refresh looks at the containers again, and reports whether one runs. One that
+// its restart policy starts again is waited for.
+func (s *Stack) refresh(ctx context.Context) (running bool, err error) {
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	for _, list := range s.containers {
+		for i, c := range list {
+			g.Go(func() error {
+				for deadline := time.Now().Add(restartPatience); ; {
+					answer, err := s.client.api.InspectContainer(gctx, c.ID)
+					if gone(err) {
+						return nil
+					}
+					if err != nil {
+						return err
+					}
+					if answer.State.Running || !answer.StartsAgain() || time.Now().After(deadline) {
+						mu.Lock()
+						defer mu.Unlock()
+						list[i] = answer
+						running = running || answer.State.Running
+						return nil
+					}
+					if err := retry.Wait(gctx, restartPoll); err != nil {
+						return err
+					}
+				}
+			})
+		}
+	}
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
+		return false, fmt.Errorf("watching project %s: %w", s.project, err)
+	}
+	return running && ctx.Err() == nil, nil
+}
+
+// ExitCode is the exit code of an event of kind [EventExited].
+func (e Event) ExitCode() int {
+	code, err := strconv.Atoi(e.Text)
+	if err != nil {
+		return 0
+	}
+	return code
+}

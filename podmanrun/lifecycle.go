@@ -1,0 +1,264 @@
+package podmanrun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
+)
+
+// ServicesOptions say which containers of a project something is done to, and how.
+type ServicesOptions struct {
+	Services []string       // empty is every service
+	Timeout  *time.Duration // time between SIGTERM and SIGKILL instead of each service's own; nil keeps those
+	Progress func(Event)    // told what was done, one event at a time; may be nil
+
+	// Hurry, when it is closed, ends the grace of what is being stopped by
+	// [Client.Stop]; nil never does.
+	Hurry <-chan struct{}
+}
+
+// Stop stops containers, those that depend on others first. One that does not run
+// is no error.
+func (c *Client) Stop(ctx context.Context, project string, o ServicesOptions) error {
+	return c.each(ctx, project, o, dependentsFirst, func(ctx context.Context, l libpod.Listed) (EventKind, error) {
+		if libpod.Ended(l.State) || l.State == "created" {
+			return "", nil
+		}
+		wait := o.grace(l)
+		c.preStop(ctx, l, wait)
+		if o.Hurry != nil {
+			if err := c.askToStop(ctx, l, wait, o.Hurry); err != nil {
+				return "", err
+			}
+			wait = 0
+		}
+		return EventStopped, c.api.StopContainer(ctx, l.ID, l.Name(), wait)
+	})
+}
+
+// askToStop sends a container its stop signal, and returns when it has ended, its
+// grace has or somebody is in a hurry. Podman 4 does nothing else with a container
+// that it stops, not even kill it. What it would start again is left to it.
+func (c *Client) askToStop(ctx context.Context, l libpod.Listed, grace time.Duration, hurry <-chan struct{}) error {
+	answer, err := c.api.InspectContainer(ctx, l.ID)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	if answer.HostConfig.RestartPolicy.Name != "" && answer.HostConfig.RestartPolicy.Name != "no" {
+		return c.api.StopContainer(ctx, l.ID, l.Name(), grace)
+	}
+	if err := c.api.KillContainer(ctx, l.ID, l.Name(), answer.StopSignal()); err != nil {
+		return ignoreGone(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-hurry:
+			cancel()
+		case <-stop:
+		}
+	}()
+	if _, err := newExits(c.api).wait(ctx, l.ID); err != nil && ctx.Err() == nil {
+		return ignoreGone(err)
+	}
+	return nil
+}
+
+// ignoreGone returns nil for what says that a container does not run.
+func ignoreGone(err error) error {
+	if gone(err) {
+		return nil
+	}
+	return err
+}
+
+// Start starts containers that were stopped, those that others depend on first,
+// each when the ones before it are healthy, as far as they have a healthcheck.
+func (c *Client) Start(ctx context.Context, project string, o ServicesOptions) error {
+	return c.each(ctx, project, o, dependenciesFirst, func(ctx context.Context, l libpod.Listed) (EventKind, error) {
+		if l.State == "running" {
+			return "", nil
+		}
+		if err := c.api.StartContainer(ctx, l.ID, l.Name()); err != nil {
+			return "", err
+		}
+		return EventStarted, c.untilHealthy(ctx, l)
+	})
+}
+
+// Restart stops containers and starts them again, in the order of [Client.Start].
+// A service that says that it follows the restart of one of them is restarted too.
+func (c *Client) Restart(ctx context.Context, project string, o ServicesOptions) error {
+	if len(o.Services) > 0 {
+		list, err := c.listed(ctx, project, nil)
+		if err != nil {
+			return err
+		}
+		o.Services = withFollowers(o.Services, list)
+	}
+	return c.each(ctx, project, o, dependenciesFirst, func(ctx context.Context, l libpod.Listed) (EventKind, error) {
+		wait := o.grace(l)
+		c.preStop(ctx, l, wait)
+		if err := c.api.RestartContainer(ctx, l.ID, l.Name(), wait); err != nil {
+			return "", err
+		}
+		return EventRestarted, c.untilHealthy(ctx, l)
+	})
+}
+
+// Kill sends a signal, by name or number, to the processes of containers that run.
+func (c *Client) Kill(ctx context.Context, project, signal string, o ServicesOptions) error {
+	return c.each(ctx, project, o, inAnyOrder, func(ctx context.Context, l libpod.Listed) (EventKind, error) {
+		if l.State != "running" {
+			return "", nil
+		}
+		err := c.api.KillContainer(ctx, l.ID, l.Name(), signal)
+		if gone(err) { // it has ended since it was listed
+			return "", nil
+		}
+		return EventKilled, err
+	})
+}
+
+// Pause freezes the processes of containers that run.
+func (c *Client) Pause(ctx context.Context, project string, o ServicesOptions) error {
+	return c.each(ctx, project, o, inAnyOrder, func(ctx context.Context, l libpod.Listed) (EventKind, error) {
+		if l.State != "running" {
+			return "", nil
+		}
+		return EventPaused, c.api.PauseContainer(ctx, l.ID, l.Name())
+	})
+}
+
+// Unpause lets the processes of paused containers go on.
+func (c *Client) Unpause(ctx context.Context, project string, o ServicesOptions) error {
+	return c.each(ctx, project, o, inAnyOrder, func(ctx context.Context, l libpod.Listed) (EventKind, error) {
+		if l.State != "paused" {
+			return "", nil
+		}
+		return EventUnpaused, c.api.UnpauseContainer(ctx, l.ID, l.Name())
+	})
+}
+
+func (o ServicesOptions) grace(l libpod.Listed) time.Duration {
+	if o.Timeout != nil {
+		return *o.Timeout
+	}
+	return graceOf(l)
+}
+
+// order says which other containers of a list something is done to before it is
+// done to one.
+type order func(l libpod.Listed, list []libpod.Listed) []libpod.Listed
+
+func inAnyOrder(libpod.Listed, []libpod.Listed) []libpod.Listed { return nil }
+
+func dependentsFirst(l libpod.Listed, list []libpod.Listed) []libpod.Listed {
+	return dependents(l, list)
+}
+
+func dependenciesFirst(l libpod.Listed, list []libpod.Listed) []libpod.Listed {
+	var found []libpod.Listed
+	for _, other := range list {
+		if slices.ContainsFunc(dependents(other, list), func(d libpod.Listed) bool { return d.ID == l.ID }) {
+			found = append(found, other)
+		}
+	}
+	return found
+}
+
+// each does something to every container of the services, at the same time as far
+// as the order allows. Those that come after one that failed are left out.
+func (c *Client) each(ctx context.Context, project string, o ServicesOptions, before order, do func(context.Context, libpod.Listed) (EventKind, error)) error {
+	list, err := c.listed(ctx, project, o.Services)
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	var errs []error
+	failed := make(map[string]bool)
+	done := make(map[string]chan struct{}, len(list)) // by container; closed when its turn is over
+	for _, l := range list {
+		done[l.ID] = make(chan struct{})
+	}
+	slots := make(chan struct{}, parallel)
+	one := func(l libpod.Listed) error {
+		for _, first := range before(l, list) {
+			<-done[first.ID] // everything that is done is bounded
+			mu.Lock()
+			skip := failed[first.ID]
+			failed[l.ID] = failed[l.ID] || skip
+			mu.Unlock()
+			if skip {
+				return nil
+			}
+		}
+		slots <- struct{}{}
+		defer func() { <-slots }()
+		kind, err := do(ctx, l)
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			failed[l.ID] = true
+			return fmt.Errorf("service %s: %w", subject(l.Labels[LabelService], replicaIn(l, list)), err)
+		}
+		if kind != "" && o.Progress != nil {
+			o.Progress(Event{Service: l.Labels[LabelService], Replica: replicaIn(l, list), Kind: kind})
+		}
+		return nil
+	}
+	var g errgroup.Group
+	for _, l := range list {
+		g.Go(func() error {
+			defer close(done[l.ID])
+			if err := one(l); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in errs, all of them
+	return errors.Join(errs...)
+}
+
+// untilHealthy waits until the check of a started container passes; at once when
+// it has none.
+func (c *Client) untilHealthy(ctx context.Context, l libpod.Listed) error {
+	h := checkFrom(l.Labels)
+	if h == nil {
+		return nil
+	}
+	err := h.untilHealthy(ctx, time.Now(), func(ctx context.Context) (bool, error) {
+		healthy, _, err := c.api.CheckContainer(ctx, l.ID, l.Name(), h.Timeout)
+		return healthy, err
+	})
+	if gone(err) {
+		return errors.New("the container ended before it was healthy")
+	}
+	return err
+}
+
+// withFollowers adds the services that are restarted when one of services is.
+func withFollowers(services []string, list []libpod.Listed) []string {
+	all := slices.Clone(services)
+	for i := 0; i < len(all); i++ {
+		for _, l := range list {
+			if name := l.Labels[LabelService]; slices.Contains(names(l.Labels[labelFollows]), all[i]) && !slices.Contains(all, name) {
+				all = append(all, name)
+			}
+		}
+	}
+	return all
+}

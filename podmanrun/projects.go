@@ -1,0 +1,83 @@
+package podmanrun
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
+)
+
+// ProjectStatus is one project of a Podman service.
+type ProjectStatus struct {
+	Name  string `json:"name"`
+	Agent string `json:"agent,omitempty"` // whom it belongs to
+	Job   string `json:"job,omitempty"`
+	// States counts the containers by Podman's word for their state.
+	States map[string]int `json:"states"`
+}
+
+// Projects lists the projects that have containers.
+func (c *Client) Projects(ctx context.Context) ([]ProjectStatus, error) {
+	list, err := c.api.ListContainers(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	byOwner := make(map[[3]string]*ProjectStatus)
+	for _, l := range list {
+		name := l.Labels[LabelProject]
+		if name == "" {
+			continue
+		}
+		key := [3]string{name, l.Labels[LabelAgent], l.Labels[LabelJob]}
+		p := byOwner[key]
+		if p == nil {
+			p = &ProjectStatus{Name: name, Agent: key[1], Job: key[2], States: make(map[string]int)}
+			byOwner[key] = p
+		}
+		state := l.State
+		if libpod.Ended(state) {
+			state = "exited"
+		}
+		p.States[state]++
+	}
+	projects := make([]ProjectStatus, 0, len(byOwner))
+	for _, key := range slices.SortedFunc(maps.Keys(byOwner), func(a, b [3]string) int { return slices.Compare(a[:], b[:]) }) {
+		projects = append(projects, *byOwner[key])
+	}
+	return projects, nil
+}
+
+// ServiceProcesses are the processes of one container, as ps shows them.
+type ServiceProcesses struct {
+	Service   string     `json:"service"`
+	Replica   int        `json:"replica,omitempty"` // zero when the service has one container
+	Titles    []string   `json:"titles"`
+	Processes [][]string `json:"processes"`
+}
+
+// Subject is what the processes are of, for people.
+func (s ServiceProcesses) Subject() string { return subject(s.Service, s.Replica) }
+
+// Top lists the processes of a project's running containers.
+func (c *Client) Top(ctx context.Context, project string, services []string) ([]ServiceProcesses, error) {
+	list, err := c.listed(ctx, project, services)
+	if err != nil {
+		return nil, err
+	}
+	var all []ServiceProcesses
+	for _, l := range list {
+		if l.State != "running" {
+			continue
+		}
+		titles, processes, err := c.api.Top(ctx, l.ID, l.Name())
+		if gone(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, ServiceProcesses{Service: l.Labels[LabelService], Replica: replicaIn(l, list), Titles: titles, Processes: processes})
+	}
+	return all, nil
+}

@@ -1,0 +1,110 @@
+package podmanrun
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
+)
+
+// Recreate says which containers that are there already are replaced.
+type Recreate int
+
+// The choices.
+const (
+	RecreateChanged Recreate = iota // those that were made from something else
+	RecreateAlways
+	RecreateNever // whatever they were made from
+)
+
+// restartable are the states from which a container is started as it is.
+var restartable = []string{"created", "configured", "initialized", "exited", "stopped"}
+
+// keeps reports whether the container l of this unit stays, running or to be
+// started again.
+func (n *unit) keeps(l libpod.Listed) bool {
+	if l.State != "running" && !slices.Contains(restartable, l.State) {
+		return false
+	}
+	policy, only := n.up.options.Recreate, n.up.options.RecreateOnly
+	if only != nil && !slices.Contains(only, n.name) {
+		policy = RecreateChanged
+	}
+	switch policy {
+	case RecreateAlways:
+		return false
+	case RecreateNever:
+		return true
+	}
+	return l.Labels[labelHash] == n.request.Labels[labelHash]
+}
+
+// restartsWith are the dependencies of a service whose restart it follows.
+func restartsWith(s types.ServiceConfig) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(s.DependsOn)) {
+		if s.DependsOn[name].Restart {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// leftAlone reports whether nobody looks at the container any more once it runs.
+func (n *unit) leftAlone() bool {
+	return n.isOneOff() || n.up.options.NoWait && !n.awaited
+}
+
+// knows reports whether the project has a service that takes no part in this start.
+func (u *up) knows(service string) bool {
+	_, known := u.project.DisabledServices[service]
+	return known
+}
+
+// find returns a running container of a service that takes no part in this start;
+// empty when there is none.
+func (u *up) find(service string) string {
+	for _, l := range slices.Concat(u.before, u.aside) {
+		if l.Labels[LabelService] == service && l.State == "running" && !isOneOff(l) {
+			return l.ID
+		}
+	}
+	return ""
+}
+
+// setAside takes out of the containers that are there what is none of this call's
+// business: those of single commands, and for one of these its service's.
+func (u *up) setAside() {
+	for _, l := range u.before {
+		if isOneOff(l) || u.options.oneOff != nil && l.Labels[LabelService] == u.options.oneOff.service {
+			u.aside = append(u.aside, l)
+		}
+	}
+	u.before = slices.DeleteFunc(u.before, func(l libpod.Listed) bool {
+		return slices.ContainsFunc(u.aside, func(a libpod.Listed) bool { return a.ID == l.ID })
+	})
+}
+
+// stopAgain stops the containers that were there and did not run.
+func (u *up) stopAgain(ctx context.Context) error {
+	var errs []error
+	for n := range u.all() {
+		if !n.again {
+			continue
+		}
+		if err := u.client.api.StopContainer(ctx, n.id, n.request.Name, grace(n.service)); err != nil && !gone(err) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// names splits what a label lists.
+func names(list string) []string {
+	return slices.DeleteFunc(strings.Split(list, ","), func(name string) bool { return name == "" })
+}
