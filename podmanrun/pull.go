@@ -13,12 +13,12 @@ import (
 
 // PullOptions say how [Client.Pull] pulls.
 type PullOptions struct {
-	DockerConfig string      // directory of the Docker configuration with registry credentials; empty is none
-	Missing      bool        // only what is not in Podman's storage
-	Progress     func(Event) // told what happens, one event at a time; may be nil
+	Credentials Credentials // asked for each registry; nil is nobody
+	Missing     bool        // only what is not in Podman's storage
+	Progress    func(Event) // told what happens, one event at a time; may be nil
 }
 
-// Pull fetches the images of a project's services, all at the same time, but for
+// Pull fetches the images of a project's services, several at a time, but for
 // those that are built or must not be pulled.
 func (c *Client) Pull(ctx context.Context, p *Project, o PullOptions) error {
 	var mu sync.Mutex
@@ -29,7 +29,9 @@ func (c *Client) Pull(ctx context.Context, p *Project, o PullOptions) error {
 			o.Progress(e)
 		}
 	}
+	who := (&UpOptions{Credentials: o.Credentials}).logins()
 	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelPulls)
 	seen := make(map[libpod.Pull]bool)
 	for _, name := range p.ServiceNames() {
 		s := p.compose.Services[name]
@@ -45,7 +47,7 @@ func (c *Client) Pull(ctx context.Context, p *Project, o PullOptions) error {
 		}
 		seen[pull] = true
 		g.Go(func() error {
-			_, err := c.api.EnsureImage(gctx, pull, o.DockerConfig, func(text string) {
+			_, err := c.api.EnsureImage(gctx, pull, who, func(text string) {
 				tell(Event{Service: name, Kind: EventPulling, Text: text})
 			})
 			if err != nil {

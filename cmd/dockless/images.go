@@ -22,40 +22,62 @@ type imageWorks struct {
 	log  *slog.Logger
 }
 
-// withImages makes what a command builds images with, hands it to use and ends it:
-// first the cache exports, because the process ends with them.
+// withImages hands to use what a command builds images with.
 func withImages(cmd *cobra.Command, use func(context.Context, imageWorks) error) (err error) {
-	config, logConfig, err := builderSettings(cmd, userStateDir())
+	ctx, images, end, err := openImages(cmd.Context(), cmd)
 	if err != nil {
 		return err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	return use(ctx, images)
+}
+
+// openImages makes what a command builds images with. Builds get the context that
+// it returns. End is called once: it waits for the cache exports, because the
+// process ends with them.
+func openImages(ctx context.Context, cmd *cobra.Command) (_ context.Context, _ imageWorks, end func() error, err error) {
+	var ends []func() error
+	end = func() error {
+		var errs []error
+		for _, end := range slices.Backward(ends) {
+			errs = append(errs, end())
+		}
+		return errors.Join(errs...)
+	}
+	fail := func(err error) (context.Context, imageWorks, func() error, error) {
+		return ctx, imageWorks{}, nil, errors.Join(err, end())
+	}
+	config, logConfig, err := builderSettings(cmd, userStateDir())
+	if err != nil {
+		return fail(err)
 	}
 	var spans telemetry.Config
 	if err := loadSettings(&spans); err != nil {
-		return err
+		return fail(err)
 	}
 	log := logging.New(cmd.ErrOrStderr(), quieter(logConfig))
-	ctx, stopTelemetry, err := startTelemetry(cmd.Context(), spans, log)
+	ctx, stopTelemetry, err := startTelemetry(ctx, spans, log)
 	if err != nil {
-		return err
+		return fail(err)
 	}
-	defer stopTelemetry()
+	ends = append(ends, func() error { stopTelemetry(); return nil })
 	auth, err := registryCredentials(log)
 	if err != nil {
-		return err
+		return fail(err)
 	}
 	builder, err := buildxsetup.Ensure(ctx, config, log)
 	if err != nil {
-		return err
+		return fail(err)
 	}
-	defer func() { err = errors.Join(err, builder.Close(ctx)) }()
+	ends = append(ends, func() error { return builder.Close(ctx) })
 	gate, err := openGate(config, log)
 	if err != nil {
-		return err
+		return fail(err)
 	}
-	defer gate.Close()
+	ends = append(ends, func() error { gate.Close(); return nil })
 	images := imagebuild.New(builder, log, gated(imagebuild.Options{StateDir: filepath.Join(userStateDir(), "builds")}, gate))
-	defer closeImages(ctx, images, log)
-	return use(ctx, imageWorks{Builder: images, auth: auth, log: log})
+	ends = append(ends, func() error { closeImages(ctx, images, log); return nil })
+	return ctx, imageWorks{Builder: images, auth: auth, log: log}, end, nil
 }
 
 // registryCredentials are those of the Docker configuration and of the machine.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/sirupsen/logrus"
@@ -54,7 +55,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := notifyContext()
 	defer stop()
 	root := newRoot()
-	root.SetArgs(args)
+	root.SetArgs(stackArguments(args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
@@ -78,25 +79,50 @@ func interrupted(ctx context.Context) bool {
 	return ok
 }
 
+// againKey finds the [again] of a command in its context.
+type againKey struct{}
+
+// again is who wants to know of a second signal.
+type again struct {
+	wanted atomic.Bool
+	came   chan struct{} // closed when it came, and was wanted
+}
+
+// secondSignal returns what is closed when a second signal asks the command to
+// make haste. From then on, the third one ends the program at once.
+func secondSignal(ctx context.Context) <-chan struct{} {
+	a, ok := ctx.Value(againKey{}).(*again)
+	if !ok {
+		return nil
+	}
+	a.wanted.Store(true)
+	return a.came
+}
+
 // notifyContext returns a context that the first SIGINT or SIGTERM cancels. A
-// second signal ends the program at once: whoever sends it does not want to
-// wait for the clean-up any longer.
+// second signal ends the program at once, unless the command has a use for it:
+// whoever sends it does not want to wait for the clean-up any longer.
 func notifyContext() (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(context.Background())
+	second := &again{came: make(chan struct{})}
+	ctx, cancel := context.WithCancelCause(context.WithValue(context.Background(), againKey{}, second))
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})
 	go func() {
-		select {
-		case s := <-signals:
-			cancel(interruptError{s})
-		case <-done:
-			return
-		}
-		select {
-		case <-signals:
-			os.Exit(exitInterrupted)
-		case <-done:
+		for count := 1; ; count++ {
+			select {
+			case s := <-signals:
+				switch {
+				case count == 1:
+					cancel(interruptError{s})
+				case count == 2 && second.wanted.Load():
+					close(second.came)
+				default:
+					os.Exit(exitInterrupted)
+				}
+			case <-done:
+				return
+			}
 		}
 	}()
 	return ctx, func() {

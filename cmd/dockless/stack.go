@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"os"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,12 +40,19 @@ func newStackCommand() *cobra.Command {
 their dependencies allow, and waits until they are healthy. A service that dies
 or never turns healthy ends the wait at once and says why.
 
-Inside a job everything it makes belongs to the job and is removed with it.`,
+Inside a job everything it makes belongs to the job and is removed with it.
+
+docs/stack.md says where its commands differ from those of docker compose.`,
 		Args: knownCommand,
 		RunE: showHelp,
 	}
 	f.register(cmd)
-	cmd.AddCommand(newStackUpCommand(f), newStackDownCommand(f), newStackPsCommand(f), newStackLogsCommand(f), newStackConfigCommand(f), newStackWarmCommand())
+	cmd.AddCommand(
+		newStackUpCommand(f), newStackDownCommand(f), newStackRunCommand(f), newStackExecCommand(f),
+		newStackPsCommand(f), newStackLogsCommand(f), newStackTopCommand(f), newStackPortCommand(f), newStackListCommand(f), newStackImagesCommand(f),
+		newStackStartCommand(f), newStackStopCommand(f), newStackRestartCommand(f), newStackKillCommand(f), newStackPauseCommand(f), newStackUnpauseCommand(f),
+		newStackCopyCommand(f), newStackBuildCommand(f), newStackPullCommand(f), newStackConfigCommand(f), newStackWarmCommand(),
+	)
 	return cmd
 }
 
@@ -76,6 +81,48 @@ func (f *stackFlags) load(ctx context.Context, owner podmanrun.Owner) (*podmanru
 	return p, nil
 }
 
+// part reads the project, warns about what is ignored of it, and returns the part
+// of it that is these services.
+func (f *stackFlags) part(cmd *cobra.Command, services []string, dependencies bool) (*podmanrun.Project, error) {
+	p, err := f.load(cmd.Context(), jobOwner())
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range p.Warnings() {
+		say(cmd.ErrOrStderr(), "warning: %s\n", w)
+	}
+	if p, err = p.Only(services, dependencies); err != nil {
+		return nil, usageError{err}
+	}
+	return p, nil
+}
+
+// name returns the project's name, without reading a file when -p gives it.
+func (f *stackFlags) name(ctx context.Context) (string, error) {
+	if f.project != "" {
+		return f.project, nil
+	}
+	p, err := f.load(ctx, jobOwner())
+	if err != nil {
+		return "", err
+	}
+	return p.Name(), nil
+}
+
+// services completes names of services, as many as the command takes.
+func (f *stackFlags) services(most int) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if most > 0 && len(args) >= most {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		p, err := f.load(cmd.Context(), jobOwner())
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return p.ServiceNames(), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
 // jobOwner is the job that this process runs in: the runner sets both variables.
 func jobOwner() podmanrun.Owner {
 	return podmanrun.Owner{Agent: os.Getenv("DOCKLESS_AGENT"), Job: os.Getenv("DOCKLESS_JOB")}
@@ -99,237 +146,106 @@ func withPodman(cmd *cobra.Command, use func(context.Context, *podmanrun.Client)
 	return use(ctx, c)
 }
 
-func newStackUpCommand(f *stackFlags) *cobra.Command {
-	var (
-		dryRun, removeOrphans, quiet bool
-		wait                         time.Duration
-		exportEnv                    string
-		output                       string
-	)
-	cmd := &cobra.Command{
-		Use:   "up",
-		Short: "Start the services and wait until they are healthy",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("--output", output, "text", "json"); err != nil {
-				return err
-			}
-			owner := jobOwner()
-			p, err := f.load(cmd.Context(), owner)
-			if err != nil {
-				return err
-			}
-			for _, w := range p.Warnings() {
-				say(cmd.ErrOrStderr(), "warning: %s\n", w)
-			}
-			if dryRun {
-				return printPlan(cmd.OutOrStdout(), output, podmanrun.Plan(p))
-			}
-			return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error {
-				events, err := newStackDisplay(cmd.ErrOrStderr(), quiet)
-				if err != nil {
-					return err
-				}
-				start := time.Now()
-				stack, err := c.Up(ctx, p, podmanrun.UpOptions{
-					Owner: owner, WaitTimeout: wait, Credentials: pullCredentials(c.Log()), RemoveOrphans: removeOrphans, Warm: warmScopes(owner), Progress: events.event,
-				})
-				if err := errors.Join(err, events.close()); err != nil {
-					printLastWords(cmd.ErrOrStderr(), err)
-					if failed, ok := errors.AsType[*podmanrun.ServiceError](err); ok && output == "json" {
-						err = errors.Join(err, printJSON(cmd.OutOrStdout(), map[string]any{"error": failed}))
-					}
-					return err
-				}
-				env := stack.Environment()
-				if exportEnv != "" {
-					if err := writeEnv(exportEnv, env); err != nil {
-						return err
-					}
-				}
-				if output == "json" {
-					return printJSON(cmd.OutOrStdout(), map[string]any{"project": stack.Project(), "environment": env})
-				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "stack %s is up after %s\n", stack.Project(), time.Since(start).Round(time.Millisecond))
-				return err
-			})
-		},
+// onProject is [withPodman] for commands that need no more of the project than its
+// name.
+func (f *stackFlags) onProject(cmd *cobra.Command, use func(ctx context.Context, c *podmanrun.Client, project string) error) error {
+	name, err := f.name(cmd.Context())
+	if err != nil {
+		return err
 	}
-	flags := cmd.Flags()
-	flags.BoolVar(&dryRun, "dry-run", false, "print the services in start order and start nothing")
-	flags.BoolVar(&removeOrphans, "remove-orphans", false, "remove containers of services that the project no longer has")
-	flags.BoolVarP(&quiet, "quiet", "q", false, "print no progress")
-	flags.DurationVar(&wait, "wait-timeout", 5*time.Minute, "longest wait for everything to be healthy; 0 is none")
-	flags.StringVar(&exportEnv, "export-env", "", "write DOCKLESS_<SERVICE>_HOST and _PORT_<N> to `FILE`, for a shell to source")
-	flags.StringVar(&output, "output", "text", "`FORM`: text or json")
-	return cmd
+	return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error { return use(ctx, c, name) })
 }
 
-// printLastWords shows the last lines and the last healthcheck of the service
-// that ended the start.
-func printLastWords(w io.Writer, err error) {
-	if failed, ok := errors.AsType[*podmanrun.ServiceError](err); ok {
-		if details := failed.Details(); details != "" {
-			say(w, "%s\n", strings.TrimRight(details, "\n"))
-		}
-	}
+// seconds is a flag for a duration that also takes a plain number of seconds, as
+// docker compose does.
+type seconds struct {
+	value time.Duration
+	set   bool
 }
 
-// writeEnv writes variables so that a shell can source them.
-func writeEnv(path string, env map[string]string) error {
-	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		fmt.Fprintf(&b, "export %s='%s'\n", name, strings.ReplaceAll(env[name], "'", `'\''`))
+func (s *seconds) String() string {
+	if !s.set {
+		return ""
 	}
-	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil { //nolint:gosec // hosts and ports are no secret
-		return hint.With(fmt.Errorf("writing the environment: %w", err), "give --export-env a file in a directory that exists")
+	return s.value.String()
+}
+
+func (s *seconds) Type() string { return "duration" }
+
+func (s *seconds) Set(text string) error {
+	d, err := time.ParseDuration(text)
+	if n, nerr := strconv.ParseUint(text, 10, 31); nerr == nil {
+		d, err = time.Duration(n)*time.Second, nil
 	}
+	if err != nil || d < 0 {
+		return errors.New("it is no duration such as 10s, and no number of seconds")
+	}
+	s.value, s.set = d, true
 	return nil
 }
 
-func printPlan(w io.Writer, output string, steps []podmanrun.Step) error {
-	if output == "json" {
-		return printJSON(w, steps)
+// pointer is nil unless the flag was given.
+func (s *seconds) pointer() *time.Duration {
+	if !s.set {
+		return nil
 	}
-	t := newTable(w)
-	say(t, "WAVE\tSERVICE\tIMAGE\tAFTER\n")
-	for _, s := range steps {
-		after := make([]string, len(s.After))
-		for i, d := range s.After {
-			after[i] = d.Service + " (" + d.Condition + ")"
+	return &s.value
+}
+
+// needArgs refuses fewer than n arguments with a usage error that names them.
+func needArgs(n int, names string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= n {
+			return nil
 		}
-		say(t, "%d\t%s\t%s\t%s\n", s.Wave, s.Service, s.Image, strings.Join(after, ", "))
+		return hint.With(usagef("%s needs %s", cmd.CommandPath(), names), "run %s --help for its arguments and flags", cmd.CommandPath())
 	}
-	return t.Flush()
 }
 
-func newStackDownCommand(f *stackFlags) *cobra.Command {
-	var (
-		volumes bool
-		timeout time.Duration
-	)
-	cmd := &cobra.Command{
-		Use:   "down",
-		Short: "Stop and remove the project's containers and networks",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			name, err := f.name(cmd.Context())
-			if err != nil {
-				return err
-			}
-			lines := &stackLines{w: cmd.ErrOrStderr(), start: time.Now()}
-			options := podmanrun.DownOptions{Volumes: volumes, Progress: lines.event}
-			if cmd.Flags().Changed("timeout") {
-				options.Timeout = &timeout
-			}
-			return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error { return c.Down(ctx, name, options) })
-		},
-	}
-	cmd.Flags().BoolVarP(&volumes, "volumes", "v", false, "remove named volumes too")
-	cmd.Flags().DurationVarP(&timeout, "timeout", "t", 0, "time between SIGTERM and SIGKILL instead of each service's own")
-	return cmd
-}
-
-// name returns the project's name, without reading a file when -p gives it.
-func (f *stackFlags) name(ctx context.Context) (string, error) {
-	if f.project != "" {
-		return f.project, nil
-	}
-	p, err := f.load(ctx, jobOwner())
-	if err != nil {
-		return "", err
-	}
-	return p.Name(), nil
-}
-
-func newStackPsCommand(f *stackFlags) *cobra.Command {
-	var format string
-	cmd := &cobra.Command{
-		Use:   "ps",
-		Short: "List the project's containers",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("--format", format, "table", "json"); err != nil {
-				return err
-			}
-			name, err := f.name(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error {
-				list, err := c.Ps(ctx, name)
-				if err != nil {
-					return err
-				}
-				if format == "json" {
-					return printJSON(cmd.OutOrStdout(), list)
-				}
-				return printContainers(cmd.OutOrStdout(), list)
-			})
-		},
-	}
-	cmd.Flags().StringVar(&format, "format", "table", "`FORM`: table or json")
-	return cmd
-}
-
-func printContainers(w io.Writer, list []podmanrun.ContainerStatus) error {
-	t := newTable(w)
-	say(t, "SERVICE\tIMAGE\tSTATE\tHEALTH\tPORTS\n")
-	for _, s := range list {
-		ports := make([]string, len(s.Ports))
-		for i, p := range s.Ports {
-			ports[i] = fmt.Sprintf("%s:%d->%d/%s", p.HostIP, p.Host, p.Container, p.Protocol)
-		}
-		state := s.State
-		if state == "exited" {
-			state = fmt.Sprintf("exited (%d)", s.ExitCode)
-		}
-		say(t, "%s\t%s\t%s\t%s\t%s\n", s.Service, s.Image, state, s.Health, strings.Join(ports, ", "))
-	}
-	return t.Flush()
-}
-
-func newStackLogsCommand(f *stackFlags) *cobra.Command {
-	var options podmanrun.LogsOptions
-	cmd := &cobra.Command{
-		Use:   "logs [SERVICE...]",
-		Short: "Print what the services wrote",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := f.name(cmd.Context())
-			if err != nil {
-				return err
-			}
-			options.Services = args
-			return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error {
-				return c.Logs(ctx, name, options, func(service, line string) {
-					say(cmd.OutOrStdout(), "%s | %s\n", service, line)
-				})
-			})
-		},
-	}
-	flags := cmd.Flags()
-	flags.BoolVar(&options.Follow, "follow", false, "go on until the containers end")
-	flags.IntVarP(&options.Tail, "tail", "n", 0, "only the last lines of each service; 0 is all of them")
-	flags.BoolVarP(&options.Timestamps, "timestamps", "t", false, "put the time in front of each line")
-	return cmd
-}
-
-func newStackConfigCommand(f *stackFlags) *cobra.Command {
-	return &cobra.Command{
-		Use:   "config",
-		Short: "Print the project as one interpolated compose file",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := f.load(cmd.Context(), jobOwner())
-			if err != nil {
-				return err
-			}
-			data, err := p.YAML()
-			if err != nil {
-				return err
-			}
-			_, err = cmd.OutOrStdout().Write(data)
+// both joins two checks of arguments.
+func both(a, b cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := a(cmd, args); err != nil {
 			return err
-		},
+		}
+		return b(cmd, args)
 	}
+}
+
+// valuesOf reads flags of the form NAME=VALUE; a NAME alone has the value of the
+// environment, and is left out when there is none.
+func valuesOf(flag string, list []string) (map[string]string, error) {
+	out := make(map[string]string, len(list))
+	for _, text := range list {
+		name, value, given := strings.Cut(text, "=")
+		if name == "" {
+			return nil, hint.With(usagef("%s %q has no name", flag, text), "write %s NAME=VALUE", flag)
+		}
+		if !given {
+			if value, given = os.LookupEnv(name); !given {
+				continue
+			}
+		}
+		out[name] = value
+	}
+	return out, nil
+}
+
+// passed turns the exit code of somebody else's command into ours.
+func passed(code int, err error) error {
+	if err == nil && code != 0 {
+		return quietError{code}
+	}
+	return err
+}
+
+func examples(lines ...string) string {
+	var b strings.Builder
+	for i, line := range lines {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "  dockless stack %s", line)
+	}
+	return b.String()
 }

@@ -70,7 +70,7 @@ func (s *stackVertices) event(e podmanrun.Event) {
 	case podmanrun.EventUnhealthy:
 		service.failed = "unhealthy"
 		service.completed = time.Now()
-	case podmanrun.EventKept, podmanrun.EventHealthy, podmanrun.EventExited:
+	case podmanrun.EventKept, podmanrun.EventHealthy, podmanrun.EventExited, podmanrun.EventRemoved:
 		service.completed = time.Now()
 	case podmanrun.EventWarning:
 		service.completed = time.Now()
