@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// hostGateway stands for the host in extra_hosts. Podman understands it from 4.4
-	// on, and only with some network backends; so it gets the address.
+	// hostGateway stands for the host in extra_hosts. Podman understands it from 4.7
+	// on, and takes it for an address before; so every release gets the address.
 	hostGateway = "host-gateway"
 	// usualNetwork is Podman's own, which a service with network_mode bridge is on.
 	usualNetwork = "podman"

@@ -158,10 +158,10 @@ func (c *composeCommand) both(ctx context.Context, r *composeRun) error {
 	return c.up(ctx, r, r.Then)
 }
 
-// TestDockerComposeDiffersOnlyAsWritten runs every folder of test/compose through
+// TestTheRealComposeDiffersOnlyAsWritten runs every folder of test/compose through
 // the real docker compose on the same Podman. Where it ends otherwise than
 // dockless does, the folder says so, and why; nothing else may.
-func TestDockerComposeDiffersOnlyAsWritten(t *testing.T) {
+func TestTheRealComposeDiffersOnlyAsWritten(t *testing.T) {
 	engine, client := openSuite(t)
 	command := openComposeCommand(t, client)
 	for _, c := range composeCases(t) {
