@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -233,37 +232,6 @@ func (n *unit) start(ctx context.Context, image *future[*libpod.Image], ground *
 	return nil
 }
 
-// relaunch starts a container that was kept again when a dependency was made anew
-// that it is restarted with.
-func (n *unit) relaunch(ctx context.Context) error {
-	anew := n.restartsFor()
-	if anew == "" {
-		close(n.launched)
-		return nil
-	}
-	err := n.inSlot(ctx, func(ctx context.Context) error {
-		return n.up.client.api.RestartContainer(ctx, n.id, n.request.Name, grace(n.service))
-	})
-	if err != nil {
-		return err
-	}
-	close(n.launched)
-	n.emit(EventRestarted, "because "+anew+" was started anew")
-	return n.postStart(ctx)
-}
-
-// restartsFor names a dependency whose restart the service follows and that runs
-// because of this start.
-func (n *unit) restartsFor() string {
-	for _, name := range restartsWith(n.service) {
-		anew := func(other *unit) bool { return passed(other.created) && !other.kept }
-		if slices.ContainsFunc(n.up.units[name], anew) {
-			return name
-		}
-	}
-	return ""
-}
-
 // fits holds the image against the platform that is asked for, and warns of one that
 // only an emulator runs here.
 func (n *unit) fits(ctx context.Context) error {
@@ -300,50 +268,6 @@ func (n *unit) launch(ctx context.Context) error {
 		close(n.launched)
 	}
 	return n.postStart(ctx)
-}
-
-// refer fills in the containers of other services in whose namespaces this one
-// lives, and whose volumes it has.
-func (n *unit) refer(ctx context.Context) error {
-	find := func(ref string) (string, error) {
-		name, _, _ := strings.Cut(strings.TrimPrefix(ref, ofService), ":")
-		others := n.up.units[name]
-		if len(others) == 0 {
-			if there := n.up.find(name); there != "" {
-				return there, nil
-			}
-			return "", fmt.Errorf("it needs the container of service %s, which has none", name)
-		}
-		lost, err := others[0].reaches(ctx, others[0].created)
-		if lost {
-			err = because(errDependency, "it needs the container of service %s, which failed", name)
-		}
-		return others[0].id, err
-	}
-	for _, space := range []*libpod.Namespace{n.request.NetNS, n.request.PidNS, n.request.IpcNS, n.request.UtsNS} {
-		if space == nil || !strings.HasPrefix(space.Value, ofService) {
-			continue
-		}
-		id, err := find(space.Value)
-		if err != nil {
-			return err
-		}
-		space.Value = id
-	}
-	for i, from := range n.request.VolumesFrom {
-		if !strings.HasPrefix(from, ofService) {
-			continue
-		}
-		id, err := find(from)
-		if err != nil {
-			return err
-		}
-		if _, options, ok := strings.Cut(strings.TrimPrefix(from, ofService), ":"); ok {
-			id += ":" + options
-		}
-		n.request.VolumesFrom[i] = id
-	}
-	return nil
 }
 
 // subpaths mounts directories of volumes by their place on Podman's machine, which
@@ -438,53 +362,6 @@ func (n *unit) inSlot(ctx context.Context, op func(context.Context) error) error
 		return op(context.WithoutCancel(ctx))
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	}
-}
-
-// dependencies waits until all of them are as this service wants them.
-func (n *unit) dependencies(ctx context.Context) error {
-	for _, dep := range dependencies(n.up.project, n.name) {
-		for _, other := range n.up.units[dep.Service] {
-			if err := other.arrives(ctx, dep.Condition); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// errDependency means that what a service waits for can never be as it wants it.
-var errDependency = errors.New("a dependency cannot be met")
-
-// arrives waits until the unit is as another one wants it, or is lost, which nobody
-// who waits for it minds.
-func (n *unit) arrives(ctx context.Context, condition string) error {
-	milestone := n.running
-	switch condition {
-	case ServiceCompleted:
-		milestone = n.completed
-	case ServiceHealthy:
-		if lost, err := n.reaches(ctx, n.resolved); err != nil || lost {
-			return err
-		}
-		if n.health == nil {
-			return because(errDependency, "it waits for %s to be healthy, but %s has no healthcheck", n.name, n.name)
-		}
-		milestone = n.healthy
-	}
-	_, err := n.reaches(ctx, milestone)
-	return err
-}
-
-// reaches waits for a milestone of the unit and reports whether it got lost on the way.
-func (n *unit) reaches(ctx context.Context, milestone <-chan struct{}) (lost bool, err error) {
-	select {
-	case <-milestone:
-		return false, nil
-	case <-n.lost:
-		return !passed(milestone), nil
-	case <-ctx.Done():
-		return false, context.Cause(ctx)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,12 +15,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
-	"github.com/dockless-ci/dockless/internal/logging"
-	"github.com/dockless-ci/dockless/internal/registryauth"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
