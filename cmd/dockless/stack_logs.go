@@ -106,9 +106,9 @@ func (p *linePrinter) know(services []string) {
 	}
 }
 
-// colours are those that are read well on dark and light screens; red is for
+// serviceColours are those that are read well on dark and light screens; red is for
 // errors.
-var colours = []int{36, 33, 32, 35, 34, 96, 93, 92, 95, 94}
+var serviceColours = []int{36, 33, 32, 35, 34, 96, 93, 92, 95, 94}
 
 // name is a service's, aligned and coloured.
 func (p *linePrinter) name(service string) string {
@@ -117,7 +117,7 @@ func (p *linePrinter) name(service string) string {
 	if !p.colour {
 		return text
 	}
-	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", colours[p.number[service]%len(colours)], text)
+	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", serviceColours[p.number[service]%len(serviceColours)], text)
 }
 
 // line prints one line of a service.

@@ -119,12 +119,3 @@ func (c *Client) CheckContainer(ctx context.Context, id, name string, timeout ti
 	}
 	return false, false, err
 }
-
-// RestartContainer stops a container, within its grace period, and starts it again.
-func (c *Client) RestartContainer(ctx context.Context, id, name string, grace time.Duration) error {
-	seconds := strconv.Itoa(int((grace + time.Second - 1) / time.Second))
-	return c.call(ctx, request{
-		method: http.MethodPost, path: "/containers/" + id + "/restart", query: url.Values{"t": {seconds}},
-		what: "restarting container " + name, bound: grace + requestTimeout,
-	}, nil)
-}

@@ -5,19 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
-	"time"
 )
-
-// StopContainer ends a container with its own signal, and kills it when that takes
-// longer than grace. One that has ended already is no error.
-func (c *Client) StopContainer(ctx context.Context, id, name string, grace time.Duration) error {
-	seconds := strconv.Itoa(int((grace + time.Second - 1) / time.Second))
-	return c.call(ctx, request{
-		method: http.MethodPost, path: "/containers/" + id + "/stop", query: url.Values{"timeout": {seconds}},
-		what: "stopping container " + name, bound: grace + requestTimeout,
-	}, nil)
-}
 
 // VolumesDir returns where the service keeps its volumes on its machine.
 func (c *Client) VolumesDir(ctx context.Context) (string, error) {
