@@ -72,6 +72,7 @@ func rows() []row {
 		{"builds-100", "100 builds at once, each a process, caches exported", "100 `buildctl build` at once, no cache export", "none fails, ≤ 100 MB each, exports ≤ 3 at a time", hundredRow},
 		{"stack-mysql", "stack of three to all healthy", "MySQL alone, by hand", "≤ 1.2 ×", stackAloneRow},
 		{"stack-compose", "stack of three to all healthy", "`podman-compose`", "≤ 0.35 ×", stackComposeRow},
+		{"stack-compose-warm", "stack of three to all healthy, MySQL with `warm`", "`podman-compose`", "≤ 0.35 ×", stackComposeWarmRow},
 		{"stack-started", "three containers started, none with a healthcheck", "`docker compose up -d`, the same Podman", "≤ 0.9 ×", stackStartedRow},
 		{"stack-warm", "MySQL with `warm` to healthy", "the same without", "≤ 1 s or ≤ 0.5 ×", stackWarmRow},
 	}

@@ -88,7 +88,7 @@ services:
   log: {image: busybox, init: true, command: sleep 1000, depends_on: [db]}
 `)
 		stack, err := client.Up(t.Context(), project, podmanrun.UpOptions{Owner: stackOwner(t), WaitTimeout: time.Minute, Progress: func(e podmanrun.Event) {
-			if e.Kind == podmanrun.EventStarted || e.Kind == podmanrun.EventKept {
+			if slices.Contains([]podmanrun.EventKind{podmanrun.EventStarted, podmanrun.EventRestarted, podmanrun.EventKept}, e.Kind) {
 				told = append(told, strings.TrimSpace(e.Service+" "+string(e.Kind)+" "+e.Text))
 			}
 		}})
@@ -103,7 +103,7 @@ services:
 	if first.ContainerID("web") != second.ContainerID("web") || first.ContainerID("db") == second.ContainerID("db") {
 		t.Error("want another container for db, and the same for web")
 	}
-	want := []string{"db started", "log kept", "web kept", "web started again, because db was made anew"}
+	want := []string{"db started", "log kept", "web kept", "web restarted because db was started anew"}
 	if diff := cmp.Diff(want, told); diff != "" {
 		t.Errorf("what was told differs (-want +got):\n%s", diff)
 	}

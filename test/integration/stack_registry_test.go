@@ -175,7 +175,11 @@ func TestAPullUsesTheCredentialsOfItsCallerAndAsksOnceForEachImage(t *testing.T)
 	}
 	project := loadStack(t, text.String())
 	var asked []string
-	for user, kind := range map[string]podmanrun.FailureKind{"": podmanrun.FailureImageDenied, "ci": ""} {
+	for _, c := range []struct { // the pull that is refused first: what is there is not pulled again
+		user string
+		kind podmanrun.FailureKind
+	}{{"", podmanrun.FailureImageDenied}, {"ci", ""}} {
+		user, kind := c.user, c.kind
 		asked = nil
 		_, err := client.Up(t.Context(), project, podmanrun.UpOptions{
 			Owner: stackOwner(t), WaitTimeout: time.Minute,

@@ -387,8 +387,8 @@ func TestImagesArePulledWithTheCredentialsOfTheDockerConfiguration(t *testing.T)
 	if err == nil || !strings.Contains(err.Error(), "service a: pulling "+registry.Addr()) {
 		t.Errorf("Up without credentials = %v, want a refused pull", err)
 	}
-	if hints := hint.All(err); len(hints) != 1 || !strings.Contains(hints[0], "credentials") {
-		t.Errorf("hints = %q, want one about credentials", hints)
+	if hints := hint.All(err); len(hints) != 1 || !strings.Contains(hints[0], "log in to "+registry.Addr()) {
+		t.Errorf("hints = %q, want one that says to log in", hints)
 	}
 	if _, err := client.Up(t.Context(), project, podmanrun.UpOptions{Owner: stackOwner(t), WaitTimeout: time.Minute, DockerConfig: dockerConfig}); err != nil {
 		t.Errorf("Up with credentials = %v, want nil", err)

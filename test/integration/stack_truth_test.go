@@ -209,7 +209,6 @@ networks: {default: {ipam: {config: [{subnet: 10.77.5.0/24}]}}}
 func TestAStackNamesWhatItsPodmanIsTooOldForBeforeItStarts(t *testing.T) {
 	client := openStackClient(t)
 	for name, c := range map[string]struct{ key, want string }{
-		"host-gateway":       {`extra_hosts: ["outside:host-gateway"]`, "extra_hosts with host-gateway needs Podman 4.7 or later"},
 		"a part of an image": {`volumes: [{type: image, source: busybox, target: /b, image: {subpath: bin}}]`, "a volume of type image with a subpath needs Podman 5.1 or later"},
 	} {
 		t.Run(name, func(t *testing.T) {
