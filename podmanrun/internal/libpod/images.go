@@ -29,9 +29,11 @@ func (c *Client) ImageExists(ctx context.Context, image string) (bool, error) {
 // LoadImage reads an image archive, as "docker save" or a BuildKit exporter
 // writes it, into Podman's storage and returns the names of its images.
 func (c *Client) LoadImage(ctx context.Context, archive io.Reader) ([]string, error) {
+	sifted := loadable(archive)
+	defer func() { _ = sifted.Close() }() // ends its goroutine when Podman has not read all
 	var answer struct{ Names []string }
 	err := c.call(ctx, request{
-		method: http.MethodPost, path: "/images/load", body: archive, bound: loadTimeout, what: "loading an image archive",
+		method: http.MethodPost, path: "/images/load", body: sifted, bound: loadTimeout, what: "loading an image archive",
 	}, &answer)
 	return answer.Names, err
 }
