@@ -114,7 +114,17 @@ func (n *unit) arrives(ctx context.Context, condition string) error {
 		if n.health == nil {
 			return because(errDependency, "it waits for %s to be healthy, but %s has no healthcheck", n.name, n.name)
 		}
-		milestone = n.healthy
+		select {
+		case <-n.completed: // or it would be waited for in vain
+			if !passed(n.healthy) {
+				return because(errDependency, "it waits for %s to be healthy, but %s has ended before it was", n.name, n.name)
+			}
+		case <-n.healthy:
+		case <-n.lost:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		return nil
 	}
 	_, err := n.reaches(ctx, milestone)
 	return err

@@ -50,7 +50,9 @@ func (u *up) detail(ctx context.Context, failed *ServiceError) {
 		// Every service waits for it; of these the first, so that it is always the same.
 		failed.Service, failed.Replica = u.firstOn(shared, failed.Service), 0
 		failed.Chain = []string{failed.Service}
-		failed.Kind, shared.err = u.read(ctx, shared.err)
+		said := *shared // it is the error of every service that waits for it
+		failed.Kind, said.err = u.read(ctx, shared.err)
+		failed.Err = &said
 		return
 	}
 	if failed.Kind == "" {
@@ -145,7 +147,7 @@ func (u *up) slowest(timeout *waitTimeoutError) *ServiceError {
 	names := slices.Sorted(maps.Keys(u.units))
 	blame := func(reason string, guilty func(*unit) bool) *ServiceError {
 		for _, name := range names {
-			if i := slices.IndexFunc(u.units[name], guilty); i >= 0 {
+			if i := slices.IndexFunc(u.units[name], func(n *unit) bool { return !passed(n.lost) && guilty(n) }); i >= 0 {
 				return &ServiceError{
 					Project: u.project.Name, Service: name, Replica: u.units[name][i].number(),
 					Kind: FailureTimeout, Err: because(timeout, "%s within %s", reason, timeout.after),
@@ -159,10 +161,9 @@ func (u *up) slowest(timeout *waitTimeoutError) *ServiceError {
 		guilty func(*unit) bool
 	}{
 		{"it was not healthy", func(n *unit) bool {
-			return passed(n.launched) && n.health != nil && !passed(n.healthy) && !passed(n.completed)
+			return passed(n.launched) && !n.leftAlone() && n.health != nil && !passed(n.healthy) && !passed(n.completed)
 		}},
 		{"it did not end", func(n *unit) bool { return passed(n.running) && n.completes && !passed(n.completed) }},
-		{"its image was not there", func(n *unit) bool { return !passed(n.resolved) }},
 		{"its networks and volumes were not there", func(n *unit) bool { return !passed(n.grounded) }},
 		{"its container was not created", func(n *unit) bool { return !passed(n.created) }},
 		{"its hooks after the start did not end", func(n *unit) bool { return passed(n.launched) && !passed(n.running) }},

@@ -2,6 +2,9 @@ package podmanrun
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,6 +28,9 @@ func (u *up) ground(ctx context.Context) error {
 		g.Go(func() error { return groundOf("network", key, u.network(ctx, key, network)) })
 	}
 	for key, volume := range u.project.Volumes {
+		if !u.usesVolume(key) {
+			continue
+		}
 		g.Go(func() error { return groundOf("volume", key, u.volume(ctx, key, volume)) })
 	}
 	return g.Wait()
@@ -53,13 +59,29 @@ func (u *up) firstOn(shared *groundError, otherwise string) string {
 		_, uses := service.Networks[shared.key]
 		uses = uses && onNetworks(service)
 		if shared.what == "volume" {
-			uses = slices.ContainsFunc(service.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Source == shared.key })
+			uses = hasVolume(service, shared.key)
 		}
 		if uses {
 			return name
 		}
 	}
 	return otherwise
+}
+
+// usesVolume reports whether a service that takes part has a volume.
+func (u *up) usesVolume(key string) bool {
+	for _, service := range u.project.Services {
+		if hasVolume(service, key) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasVolume(service types.ServiceConfig, key string) bool {
+	return slices.ContainsFunc(service.Volumes, func(v types.ServiceVolumeConfig) bool {
+		return v.Type == types.VolumeTypeVolume && v.Source == key
+	})
 }
 
 func (u *up) usesNetwork(key string) bool {
@@ -80,13 +102,27 @@ func (u *up) network(ctx context.Context, key string, network types.NetworkConfi
 	if err != nil {
 		return err
 	}
+	text, _ := json.Marshal(request) // strings, numbers and addresses always encode
+	sum := sha256.Sum256(text)
+	request.Labels[labelHash] = hex.EncodeToString(sum[:])
 	made, err := u.client.api.EnsureNetwork(ctx, request)
-	if made {
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		u.networks = append(u.networks, name)
+	if err != nil {
+		return err
 	}
-	return err
+	if !made {
+		labels, err := u.client.api.NetworkLabels(ctx, name)
+		if err == nil {
+			err = u.ours("network", name, labels)
+		}
+		if was := labels[labelHash]; err == nil && was != "" && was != request.Labels[labelHash] {
+			err = hint.With(fmt.Errorf("network %s is there and was made from another configuration", name), "take the stack down first, or give the network another name")
+		}
+		return err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.networks = append(u.networks, name)
+	return nil
 }
 
 func (u *up) volume(ctx context.Context, key string, volume types.VolumeConfig) error {
@@ -97,12 +133,31 @@ func (u *up) volume(ctx context.Context, key string, volume types.VolumeConfig) 
 	made, err := u.client.api.EnsureVolume(ctx, libpod.VolumeRequest{
 		Name: name, Driver: volume.Driver, Options: volume.DriverOpts, Labels: ownedBy(u.options.Owner, u.project.Name, volume.Labels),
 	})
-	if made {
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		u.volumes = append(u.volumes, name)
+	if err != nil {
+		return err
 	}
-	return err
+	if !made {
+		labels, err := u.client.api.VolumeLabels(ctx, name)
+		if err == nil {
+			err = u.ours("volume", name, labels)
+		}
+		return err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.volumes = append(u.volumes, name)
+	return nil
+}
+
+// ours refuses what belongs to another job: its data would be mixed with this one's,
+// and it goes when that job ends. What nobody's job has made is anybody's.
+func (u *up) ours(what, name string, labels map[string]string) error {
+	whose := Owner{Agent: labels[LabelAgent], Job: labels[LabelJob]}
+	if whose == (Owner{}) || whose == u.options.Owner {
+		return nil
+	}
+	err := fmt.Errorf("%s %s is there and belongs to job %s of agent %s", what, name, whose.Job, whose.Agent)
+	return hint.With(err, "leave out its name in the compose file, and each job gets one of its own")
 }
 
 func (u *up) external(ctx context.Context, what, name, path string) error {

@@ -39,6 +39,10 @@ func applyOptions(s *types.ServiceConfig, options string) (warnings []string, er
 		if !ok {
 			return nil, fmt.Errorf("option %s is not supported", name)
 		}
+		if o.flag && hasValue && word[1] != '-' && word[2] != '=' { // several flags in one word
+			words = append([]string{"-" + word[2:]}, words...)
+			hasValue = false
+		}
 		if !hasValue && o.flag {
 			value, hasValue = "true", true
 		}

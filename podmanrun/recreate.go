@@ -1,8 +1,6 @@
 package podmanrun
 
 import (
-	"context"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -88,20 +86,6 @@ func (u *up) setAside() {
 	u.before = slices.DeleteFunc(u.before, func(l libpod.Listed) bool {
 		return slices.ContainsFunc(u.aside, func(a libpod.Listed) bool { return a.ID == l.ID })
 	})
-}
-
-// stopAgain stops the containers that were there and did not run.
-func (u *up) stopAgain(ctx context.Context) error {
-	var errs []error
-	for n := range u.all() {
-		if !n.again {
-			continue
-		}
-		if err := u.client.api.StopContainer(ctx, n.id, n.request.Name, grace(n.service)); err != nil && !gone(err) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // names splits what a label lists.

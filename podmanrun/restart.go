@@ -32,7 +32,7 @@ func (n *unit) lastEnd(ctx context.Context) (*libpod.Container, error) {
 		if ends == maxEnds {
 			return nil, n.endedWith(answer.State.ExitCode, fmt.Errorf("%s, %d times while the stack came up", endText(answer.State.ExitCode), ends))
 		}
-		again, err := n.started(ctx, answer.State.StartedAt)
+		again, err := n.up.client.startedSince(ctx, n.id, answer.State.StartedAt)
 		if err != nil || !again {
 			return answer, err
 		}
@@ -52,10 +52,10 @@ func (n *unit) startsAgain(c *libpod.Container) bool {
 	return false
 }
 
-// started waits until the container has been started anew since before.
-func (n *unit) started(ctx context.Context, before time.Time) (bool, error) {
+// startedSince waits until Podman has started a container anew since before.
+func (c *Client) startedSince(ctx context.Context, id string, before time.Time) (bool, error) {
 	for deadline := time.Now().Add(restartPatience); time.Now().Before(deadline); {
-		answer, err := n.up.client.api.InspectContainer(ctx, n.id)
+		answer, err := c.api.InspectContainer(ctx, id)
 		if err != nil {
 			return false, err
 		}

@@ -37,6 +37,12 @@ type createRequest struct {
 func checkProject(p *types.Project) map[string]error {
 	found := make(map[string]error)
 	for name, s := range p.Services {
+		if s.Build != nil {
+			if _, err := buildRequest(p, s); err != nil {
+				found["services."+name] = err
+				continue
+			}
+		}
 		for replica := range max(1, s.GetScale()) {
 			if _, err := containerRequest(p, s, replica+1, Owner{}); err != nil {
 				found["services."+name] = fmt.Errorf("service %s: %w", name, err)
@@ -81,7 +87,7 @@ func containerRequest(p *types.Project, s types.ServiceConfig, replica int, owne
 		CapDrop:          s.CapDrop,
 		Sysctl:           sysctls(s),
 		ShmSize:          int64(s.ShmSize),
-		StopTimeout:      uint(grace(s) / time.Second), //nolint:gosec // never negative
+		StopTimeout:      uint((grace(s) + time.Second - 1) / time.Second), //nolint:gosec // never negative
 		HostAdd:          s.ExtraHosts.AsList(":"),
 		DNSServers:       s.DNS,
 		DNSSearch:        s.DNSSearch,
@@ -112,6 +118,7 @@ func containerRequest(p *types.Project, s types.ServiceConfig, replica int, owne
 	slices.Sort(r.HostAdd)
 	addBlockIO(r, s)
 	for _, set := range []func() error{
+		func() error { return pullable(s) },
 		func() error { return setStopSignal(r, s) },
 		func() error { return setSecurity(r, s) },
 		func() error { return setRestart(r, s) },
@@ -245,6 +252,15 @@ func setRestart(r *createRequest, s types.ServiceConfig) error {
 		r.RestartTries = &tries
 	}
 	return nil
+}
+
+// pullable refuses policies that judge an image by its age.
+func pullable(s types.ServiceConfig) error {
+	switch s.PullPolicy {
+	case "", types.PullPolicyAlways, types.PullPolicyNever, types.PullPolicyMissing, types.PullPolicyIfNotPresent, types.PullPolicyBuild:
+		return nil
+	}
+	return fmt.Errorf("pull_policy %q is not supported: write always, missing, never or build", s.PullPolicy)
 }
 
 // restart is the policy of a service: its own, or that of its deployment.

@@ -197,6 +197,20 @@ func (s *Stack) Watch(ctx context.Context, changed func(Event)) error {
 	return err
 }
 
+// lastEnd waits until a container has ended for good.
+func (s *Stack) lastEnd(ctx context.Context, watched *exits, id string) (*libpod.Container, error) {
+	for {
+		answer, err := watched.wait(ctx, id)
+		if err != nil || !answer.StartsAgain() {
+			return answer, err
+		}
+		again, err := s.client.startedSince(ctx, id, answer.State.StartedAt)
+		if err != nil || !again {
+			return answer, err
+		}
+	}
+}
+
 // watch follows one container until it ends or ctx does, and tells events about it.
 func (s *Stack) watch(ctx context.Context, watched *exits, about Event, c *libpod.Container, tell func(Event)) error {
 	happened := func(kind EventKind, text string) {
@@ -209,7 +223,7 @@ func (s *Stack) watch(ctx context.Context, watched *exits, about Event, c *libpo
 	var g errgroup.Group
 	g.Go(func() error {
 		defer cancel()
-		answer, err := watched.wait(ctx, c.ID)
+		answer, err := s.lastEnd(ctx, watched, c.ID)
 		if err != nil {
 			if ctx.Err() != nil || libpod.HasStatus(err, http.StatusNotFound) {
 				return nil
@@ -223,6 +237,9 @@ func (s *Stack) watch(ctx context.Context, watched *exits, about Event, c *libpo
 		g.Go(func() error {
 			check := func(ctx context.Context) (bool, error) {
 				healthy, _, err := s.client.api.CheckContainer(ctx, c.ID, c.Name, h.Timeout)
+				if c.HostConfig.RestartPolicy.Name != "" && libpod.HasStatus(err, http.StatusConflict) {
+					return false, nil // it may be between two starts; its end is told by the other goroutine
+				}
 				return healthy, err
 			}
 			err := h.keepChecking(ctx, true, check, func(healthy bool) {

@@ -30,20 +30,23 @@ type unit struct {
 	warm      *warmth // nil: its volumes begin as they always do
 	optional  bool    // others wait for this one, and all of them can do without
 	awaited   bool    // another service waits for more than its start
+	vital     bool    // another service waits for its health
 
-	resolved  chan struct{} // closed when image and health are known
-	image     *libpod.Image
-	health    *healthConfig // nil is no healthcheck
-	grounded  chan struct{} // closed when its networks and volumes are there
-	created   chan struct{} // closed when id and kept are known
-	id        string
-	kept      bool          // it was there before, and ran
-	again     bool          // it was there before, and did not run
-	launched  chan struct{} // closed when Podman has started it, for the first time when it is started twice
-	running   chan struct{} // closed when its hooks have run as well, and it stays so
-	healthy   chan struct{} // closed when its check has passed
-	completed chan struct{} // closed when it has ended with 0
-	lost      chan struct{} // closed when it failed and nobody needs it
+	resolved chan struct{} // closed when image and health are known
+	image    *libpod.Image
+	health   *healthConfig // nil is no healthcheck
+	grounded chan struct{} // closed when its networks and volumes are there
+	created  chan struct{} // closed when id and kept are known
+	id       string
+	// unanswered: its creation was asked for, and Podman has not said what became of it.
+	unanswered bool
+	kept       bool          // it was there before, and ran
+	again      bool          // it was there before, and did not run
+	launched   chan struct{} // closed when Podman has started it, for the first time when it is started twice
+	running    chan struct{} // closed when its hooks have run as well, and it stays so
+	healthy    chan struct{} // closed when its check has passed
+	completed  chan struct{} // closed when it has ended with 0
+	lost       chan struct{} // closed when it failed and nobody needs it
 }
 
 func newUnit(u *up, service types.ServiceConfig, replica int, request *createRequest) *unit {
@@ -83,7 +86,7 @@ func (n *unit) is(l libpod.Listed) bool {
 // run takes the service to its goal, calls reachedGoal, and watches it until
 // ctx ends. What ends with ctx is no failure of this service, and one that nobody
 // needs fails nothing else.
-func (n *unit) run(ctx context.Context, image *future[*libpod.Image], ground *future[struct{}], reachedGoal func()) error {
+func (n *unit) run(ctx context.Context, image fetched, ground *future[struct{}], reachedGoal func()) error {
 	err := n.live(ctx, image, ground, reachedGoal)
 	if err == nil || ctx.Err() != nil || !n.optional {
 		return err
@@ -97,7 +100,7 @@ func (n *unit) run(ctx context.Context, image *future[*libpod.Image], ground *fu
 	return nil
 }
 
-func (n *unit) live(ctx context.Context, image *future[*libpod.Image], ground *future[struct{}], reachedGoal func()) error {
+func (n *unit) live(ctx context.Context, image fetched, ground *future[struct{}], reachedGoal func()) error {
 	if err := n.start(ctx, image, ground); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -144,10 +147,30 @@ func (n *unit) watchHealth(ctx context.Context, reachedGoal func()) error {
 		return nil
 	case errors.Is(err, errUnhealthy):
 		n.emit(EventUnhealthy, err.Error())
-	case ctx.Err() != nil, libpod.HasStatus(err, http.StatusConflict), libpod.HasStatus(err, http.StatusNotFound):
-		return nil // the container has ended, which watchEnd tells
+		if n.completes && !n.vital {
+			return nil // how it ends is what counts
+		}
+	case ctx.Err() != nil, libpod.HasStatus(err, http.StatusNotFound):
+		return nil
+	case libpod.HasStatus(err, http.StatusConflict):
+		return n.uncheckable(ctx, reachedGoal)
 	}
 	return n.fail(err)
+}
+
+// uncheckable tells a container that has ended, which watchEnd tells, from one that
+// was kept and was made without the healthcheck that its service has now.
+func (n *unit) uncheckable(ctx context.Context, reachedGoal func()) error {
+	answer, err := n.up.client.api.InspectContainer(ctx, n.id)
+	if err != nil || !answer.State.Running || answer.Config.Labels[labelCheck] != "" {
+		return nil // that it is gone is told, too
+	}
+	n.emit(EventWarning, "it was kept and has no healthcheck; let it be made anew to have the one of its service")
+	close(n.healthy)
+	if !n.completes {
+		reachedGoal()
+	}
+	return nil
 }
 
 // ended judges the end of the container while the stack comes up.
@@ -173,7 +196,7 @@ func (n *unit) endedWith(code int, err error) error {
 
 // start creates the container while its dependencies are still on their way,
 // and starts it when they have arrived.
-func (n *unit) start(ctx context.Context, image *future[*libpod.Image], ground *future[struct{}]) error {
+func (n *unit) start(ctx context.Context, image fetched, ground *future[struct{}]) error {
 	img, err := image.wait(ctx)
 	if err != nil {
 		return err
@@ -303,7 +326,16 @@ func (n *unit) postStart(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, hookTimeout, fmt.Errorf("a hook did not end within %s", hookTimeout))
 	defer cancel()
-	return runHooks(ctx, n.up.client.api, n.id, n.request.Name, hooks)
+	err = runHooks(ctx, n.up.client.api, n.id, n.request.Name, hooks)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	// A hook cannot run in a container that has ended, and that is what is wrong then.
+	if answer, ierr := n.up.client.api.InspectContainer(ctx, n.id); ierr == nil && libpod.Ended(answer.State.Status) && !n.startsAgain(answer) {
+		n.emit(EventExited, strconv.Itoa(answer.State.ExitCode))
+		return n.endedWith(answer.State.ExitCode, errors.New(endText(answer.State.ExitCode)+" before its hooks had run"))
+	}
+	return err
 }
 
 // create keeps the running container that is what it should be, or replaces
@@ -317,7 +349,7 @@ func (n *unit) create(ctx context.Context) error {
 			n.id, n.again = l.ID, l.State != "running"
 			continue
 		}
-		if err := n.up.client.api.RemoveContainer(ctx, l.ID, l.Name(), graceOf(l)); err != nil {
+		if err := n.up.client.api.RemoveWithDependents(ctx, l.ID, l.Name(), graceOf(l)); err != nil {
 			return err
 		}
 		n.emit(EventRemoved, "")
@@ -341,7 +373,11 @@ func (n *unit) create(ctx context.Context) error {
 // make makes the container.
 func (n *unit) make(ctx context.Context) error {
 	err := n.inSlot(ctx, func(ctx context.Context) (err error) {
+		n.unanswered = true
 		n.id, err = n.up.client.api.CreateContainer(ctx, &n.request.CreateRequest)
+		if _, answered := errors.AsType[*libpod.StatusError](err); err == nil || answered {
+			n.unanswered = false
+		}
 		if err != nil || len(n.request.files) == 0 {
 			return err
 		}
@@ -370,6 +406,16 @@ func (n *unit) becomeHealthy(ctx context.Context) error {
 	if n.health == nil || passed(n.healthy) {
 		return nil
 	}
+	err := n.checked(ctx)
+	if err == nil {
+		n.emit(EventHealthy, "")
+		close(n.healthy)
+	}
+	return err
+}
+
+// checked returns when the check has passed.
+func (n *unit) checked(ctx context.Context) error {
 	var slow bool
 	err := n.health.untilHealthy(ctx, time.Now(), func(ctx context.Context) (healthy bool, err error) {
 		healthy, slow, err = n.up.client.api.CheckContainer(ctx, n.id, n.request.Name, n.health.Timeout)
@@ -380,10 +426,6 @@ func (n *unit) becomeHealthy(ctx context.Context) error {
 	})
 	if errors.Is(err, errUnhealthy) && slow {
 		return fmt.Errorf("%w, the last time by taking longer than its timeout of %s", err, n.health.Timeout)
-	}
-	if err == nil {
-		n.emit(EventHealthy, "")
-		close(n.healthy)
 	}
 	return err
 }

@@ -33,7 +33,7 @@ var errCleanupTimeout = fmt.Errorf("removing a failed stack took longer than %s"
 // UpOptions says how [Client.Up] starts a project.
 type UpOptions struct {
 	Owner         Owner         // of what is made; what another owner has in a project of the same name is left alone
-	WaitTimeout   time.Duration // longest time from the first container's start to all healthy; zero leaves it to ctx
+	WaitTimeout   time.Duration // longest time to all healthy once all images are there; zero leaves it to ctx
 	DockerConfig  string        // directory of the Docker configuration with registry credentials; empty is none
 	Credentials   Credentials   // asked for each registry instead of DockerConfig; nil asks that
 	RemoveOrphans bool          // remove containers of services the project no longer has, instead of a warning
@@ -153,6 +153,7 @@ func (u *up) prepare(ctx context.Context) (err error) {
 		for _, dep := range dependencies(u.project, name) {
 			needed[dep.Service] = needed[dep.Service] || u.project.Services[name].DependsOn[dep.Service].Required
 			for _, unit := range u.units[dep.Service] {
+				unit.vital = unit.vital || dep.Condition == ServiceHealthy
 				unit.completes = unit.completes || dep.Condition == ServiceCompleted
 				unit.optional = !needed[dep.Service]
 				unit.awaited = unit.awaited || dep.Condition != ServiceStarted
@@ -201,11 +202,8 @@ func (u *up) hostPaths() error {
 
 // run starts everything and waits for all units to reach their goals.
 func (u *up) run(ctx context.Context) (*Stack, error) {
-	if t := u.options.WaitTimeout; t > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, t, &waitTimeoutError{after: t})
-		defer cancel()
-	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	if err := u.orphans(ctx); err != nil {
 		return nil, err
 	}
@@ -214,6 +212,15 @@ func (u *up) run(ctx context.Context) (*Stack, error) {
 	g, gctx := errgroup.WithContext(watchCtx)
 	ground := newFuture(g, func() (struct{}, error) { return struct{}{}, u.ground(gctx) })
 	images := u.pullAll(gctx, g)
+	if t := u.options.WaitTimeout; t > 0 {
+		g.Go(func() error {
+			images.wait(gctx) // pulls and builds have bounds of their own
+			timer := time.AfterFunc(t, func() { cancel(&waitTimeoutError{after: t}) })
+			<-gctx.Done()
+			timer.Stop()
+			return nil
+		})
+	}
 	g.Go(func() error {
 		u.exits.listen(gctx, ownedBy(u.options.Owner, u.project.Name, nil))
 		return nil
@@ -255,47 +262,6 @@ func (u *up) all() iter.Seq[*unit] {
 	}
 }
 
-// pullAll fetches every image once, several at the same time, and returns each
-// service's.
-func (u *up) pullAll(ctx context.Context, g *errgroup.Group) map[string]*future[*libpod.Image] {
-	builds := u.buildAll(ctx, g)
-	byRequest := make(map[libpod.Pull]*future[*libpod.Image])
-	byService := make(map[string]*future[*libpod.Image], len(u.units))
-	who := u.options.logins()
-	for name, service := range u.project.Services {
-		build := builds[imageName(u.project, service)]
-		pull := libpod.Pull{
-			Image: imageName(u.project, service), Platform: service.Platform,
-			Policy: service.PullPolicy, Built: build != nil, Login: u.logins[name],
-		}
-		if byRequest[pull] == nil {
-			byRequest[pull] = newFuture(g, func() (*libpod.Image, error) {
-				pull := pull
-				if build != nil {
-					built, err := build.wait(ctx)
-					if err != nil {
-						return nil, err
-					}
-					if built {
-						pull.Policy = "" // no registry has a better one
-					}
-				}
-				select {
-				case u.pulls <- struct{}{}:
-					defer func() { <-u.pulls }()
-				case <-ctx.Done():
-					return nil, context.Cause(ctx)
-				}
-				return u.client.api.EnsureImage(ctx, pull, who, func(text string) {
-					u.emit(Event{Service: name, Kind: EventPulling, Text: text})
-				})
-			})
-		}
-		byService[name] = byRequest[pull]
-	}
-	return byService
-}
-
 // orphans removes containers of replicas that are too many, and removes, or warns
 // about, those of services that are gone from the project.
 func (u *up) orphans(ctx context.Context) error {
@@ -315,29 +281,4 @@ func (u *up) orphans(ctx context.Context) error {
 	return u.client.removeAll(ctx, surplus, nil, func(l libpod.Listed) {
 		u.emit(Event{Service: l.Labels[LabelService], Replica: replicaIn(l, u.before), Kind: EventRemoved})
 	})
-}
-
-// undo removes everything this call has made. Containers are found by label, so
-// that one whose creation was not answered is removed too.
-func (u *up) undo(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cleanupTimeout, errCleanupTimeout)
-	defer cancel()
-	list, err := u.client.api.ListContainers(ctx, ownedBy(u.options.Owner, u.project.Name, nil))
-	if err != nil {
-		return err
-	}
-	list = slices.DeleteFunc(list, func(l libpod.Listed) bool {
-		same := func(b libpod.Listed) bool { return b.ID == l.ID }
-		return slices.ContainsFunc(u.before, same) || slices.ContainsFunc(u.aside, same)
-	})
-	errs := []error{u.stopAgain(ctx), u.client.removeAll(ctx, list, new(time.Duration), func(l libpod.Listed) {
-		u.emit(Event{Service: l.Labels[LabelService], Replica: replicaIn(l, list), Kind: EventRemoved})
-	})}
-	for _, name := range u.networks {
-		errs = append(errs, u.client.api.RemoveNetwork(ctx, name, true))
-	}
-	for _, name := range u.volumes {
-		errs = append(errs, u.client.api.RemoveVolume(ctx, name))
-	}
-	return errors.Join(errs...)
 }

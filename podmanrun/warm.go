@@ -167,7 +167,7 @@ func (n *unit) warmable() error {
 	case len(n.request.VolumesFrom)+len(n.request.ImageVolumes) > 0:
 		return notWarmError("it has volumes of another container or image")
 	}
-	for name, other := range n.up.project.Services {
+	for name, other := range n.up.project.AllServices() { // whichever part of it is started
 		refers := slices.ContainsFunc(other.VolumesFrom, func(from string) bool {
 			service, _, _ := strings.Cut(from, ":")
 			return service == n.name
@@ -198,7 +198,7 @@ func (n *unit) keepable(v libpod.NamedVolume, w warmVolume) error {
 	if bool(config.External) || config.Driver != "" && config.Driver != "local" || len(config.DriverOpts) > 0 {
 		return notWarmError("volume " + w.key + " is external, or has a driver of its own")
 	}
-	for name, other := range n.up.project.Services {
+	for name, other := range n.up.project.AllServices() {
 		for _, ov := range other.Volumes {
 			if name != n.name && ov.Type == types.VolumeTypeVolume && ov.Source == w.key {
 				return notWarmError("volume " + w.key + " is service " + name + "'s, too")

@@ -179,7 +179,13 @@ func (w *warmth) launch(ctx context.Context) error {
 		return n.launch(ctx)
 	}
 	if w.found != nil {
-		err := w.launchWarm(ctx)
+		err := w.load(ctx)
+		if err == nil {
+			if err := n.launch(ctx); err != nil {
+				return err // which is not for what was kept
+			}
+			err = w.healthyAgain(ctx)
+		}
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -191,7 +197,8 @@ func (w *warmth) launch(ctx context.Context) error {
 	return w.launchCold(ctx)
 }
 
-func (w *warmth) launchWarm(ctx context.Context) error {
+// load fills the volumes with what was kept.
+func (w *warmth) load(ctx context.Context) error {
 	n := w.unit
 	if !slices.Equal(w.found.About.Volumes, w.targets()) {
 		return errors.New("it is of other volumes")
@@ -204,13 +211,16 @@ func (w *warmth) launchWarm(ctx context.Context) error {
 		return fmt.Errorf("it has %d files, not %d", tally.Files, w.found.About.Files)
 	}
 	n.emit(EventWarm, "as "+w.found.About.Made.Local().Format(time.DateTime)+" left it")
-	if err := n.launch(ctx); err != nil {
-		return err
-	}
+	return nil
+}
+
+// healthyAgain returns when the check has passed on what was kept.
+func (w *warmth) healthyAgain(ctx context.Context) error {
+	n := w.unit
 	bound := max(warmLeast, warmPatience*w.found.About.Cold)
 	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("it was not healthy within %s", bound))
 	defer cancel()
-	if err := n.firstHealthy(ctx); err != nil {
+	if err := n.checked(ctx); err != nil {
 		return err
 	}
 	w.found.Hit()
@@ -259,7 +269,7 @@ func (w *warmth) launchCold(ctx context.Context) error {
 	if err := n.launch(ctx); err != nil {
 		return err
 	}
-	err := n.firstHealthy(ctx)
+	err := n.checked(ctx)
 	switch {
 	case err == nil:
 	case libpod.HasStatus(err, http.StatusConflict), libpod.HasStatus(err, http.StatusNotFound):
@@ -271,17 +281,6 @@ func (w *warmth) launchCold(ctx context.Context) error {
 		return err
 	}
 	return w.keep(ctx, time.Since(start))
-}
-
-// firstHealthy returns when the check has passed.
-func (n *unit) firstHealthy(ctx context.Context) error {
-	return n.health.untilHealthy(ctx, time.Now(), func(ctx context.Context) (bool, error) {
-		healthy, _, err := n.up.client.api.CheckContainer(ctx, n.id, n.request.Name, n.health.Timeout)
-		if n.request.RestartPolicy != "" && libpod.HasStatus(err, http.StatusConflict) {
-			return false, nil // it has ended, and Podman starts it again
-		}
-		return healthy, err
-	})
 }
 
 // keep stops the container, so that its files are whole, copies its volumes and

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/distribution/reference"
+
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/registryauth"
 )
@@ -32,6 +34,16 @@ type registry struct {
 	user, password string
 	principal      *registryauth.Principal // gets user and password; nil: they are there
 	keyless        bool                    // the identity of the agent opens it
+}
+
+// has reports whether an image comes from the registry.
+func (r *registry) has(image string) bool {
+	named, err := reference.ParseDockerRef(image)
+	if err != nil {
+		return false // and the pull says why
+	}
+	domain := reference.Domain(named)
+	return domain == r.host || isHub(domain) && isHub(r.host)
 }
 
 // registryOf reads the connection that an input of the step names; nil when it

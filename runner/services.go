@@ -154,7 +154,9 @@ func (x *execution) service(ctx context.Context, c job.Container) (podmanrun.Ser
 		if err != nil {
 			return s, err
 		}
-		s.Login = podmanrun.Login{User: r.user, Password: r.password}
+		if r.has(s.Image) { // or another registry would see them, and refuse what it gives to anybody
+			s.Login = podmanrun.Login{User: r.user, Password: r.password}
+		}
 	}
 	command, err := shlex.Split(x.expand(p.Command))
 	if err != nil {

@@ -86,6 +86,14 @@ func serviceKeys() *keyTable {
 			"pull_refresh_after", "use_api_socket", "volume_driver", "dockerfile",
 		},
 	}, map[string]*keyTable{
+		"build": table(map[verdict][]string{
+			supported: {
+				"context", "dockerfile", "dockerfile_inline", "additional_contexts", "args", "labels", "target", "tags", "platforms",
+				"cache_from", "cache_to", "no_cache", "no_cache_filter", "pull", "network", "extra_hosts", "ulimits", "shm_size",
+				"entitlements", "privileged", "sbom", "provenance", "secrets", "ssh",
+			},
+			unsupported: {"isolation"},
+		}, nil),
 		"healthcheck": table(map[verdict][]string{
 			supported: {"test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"},
 		}, nil),

@@ -119,9 +119,6 @@ func (w *keyWalk) judge(path []string, pair *ast.MappingValueNode, v verdict) {
 	case unknown:
 		f.Reason = "is not a key of compose files"
 	case ignored:
-		if value := pair.Value.String(); path[len(path)-1] == "restart" && strings.Trim(value, `"' `) == "no" {
-			return
-		}
 		f.Reason = "is ignored"
 	case unsupported:
 		f.Reason = "is not supported"

@@ -79,10 +79,19 @@ func (c *Container) StartsAgain() bool {
 // RemoveContainer stops and removes a container with its anonymous volumes.
 // One that is gone already is no error.
 func (c *Client) RemoveContainer(ctx context.Context, id, name string, grace time.Duration) error {
-	seconds := strconv.Itoa(int((grace + time.Second - 1) / time.Second))
+	return c.removeContainer(ctx, id, name, grace, false)
+}
+
+// RemoveWithDependents is [Client.RemoveContainer] for one in whose namespaces others
+// may live: Podman removes them as well.
+func (c *Client) RemoveWithDependents(ctx context.Context, id, name string, grace time.Duration) error {
+	return c.removeContainer(ctx, id, name, grace, true)
+}
+
+func (c *Client) removeContainer(ctx context.Context, id, name string, grace time.Duration, depend bool) error {
 	err := c.call(ctx, request{
 		method: http.MethodDelete, path: "/containers/" + id, what: "removing container " + name, bound: grace + requestTimeout,
-		query: url.Values{"force": {"true"}, "volumes": {"true"}, "v": {"true"}, "timeout": {seconds}},
+		query: url.Values{"force": {"true"}, "volumes": {"true"}, "v": {"true"}, "timeout": {wholeSeconds(grace)}, "depend": {strconv.FormatBool(depend)}},
 	}, nil)
 	if HasStatus(err, http.StatusNotFound) {
 		return nil

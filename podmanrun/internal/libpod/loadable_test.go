@@ -95,7 +95,7 @@ func FuzzLoadable(f *testing.F) {
 	f.Add([]byte("no archive"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := loadable(bytes.NewReader(data))
-		defer r.Close() //nolint:errcheck // a pipe
+		defer r.Close()                                  //nolint:errcheck // a pipe
 		got, err := io.ReadAll(io.LimitReader(r, 1<<20)) // an entry may claim to have holes of any size
 		if len(data) < 512 && (err != nil || !bytes.Equal(got, data)) {
 			t.Errorf("%q became %q, %v", data, got, err)

@@ -74,6 +74,20 @@ func (c *Client) EnsureVolume(ctx context.Context, r VolumeRequest) (made bool, 
 	return err == nil, err
 }
 
+// NetworkLabels returns the labels of a network.
+func (c *Client) NetworkLabels(ctx context.Context, name string) (map[string]string, error) {
+	var answer struct{ Labels map[string]string }
+	err := c.call(ctx, request{method: http.MethodGet, path: "/networks/" + url.PathEscape(name) + "/json", what: "looking at network " + name}, &answer)
+	return answer.Labels, err
+}
+
+// VolumeLabels returns the labels of a volume.
+func (c *Client) VolumeLabels(ctx context.Context, name string) (map[string]string, error) {
+	var answer struct{ Labels map[string]string }
+	err := c.call(ctx, request{method: http.MethodGet, path: "/volumes/" + url.PathEscape(name) + "/json", what: "looking at volume " + name}, &answer)
+	return answer.Labels, err
+}
+
 // VolumePath returns where the content of a volume lies on the service's machine.
 func (c *Client) VolumePath(ctx context.Context, name string) (string, error) {
 	var answer struct{ Mountpoint string }
