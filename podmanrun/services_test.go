@@ -157,3 +157,15 @@ func FuzzServiceOptions(f *testing.F) {
 		}
 	})
 }
+
+func TestFlagsOfOneLetterMayBeJoined(t *testing.T) {
+	for _, options := range []string{"-it", "-ti", "-i -t", "-dit", "-t -i=true"} {
+		got := yamlOf(t, podmanrun.Service{Image: "x", Options: options})
+		if !strings.Contains(got, "stdin_open: true") || !strings.Contains(got, "tty: true") {
+			t.Errorf("options %q became\n%s, want a terminal that can be typed on", options, got)
+		}
+	}
+	if got := yamlOf(t, podmanrun.Service{Image: "x", Options: "-t=false -i"}); strings.Contains(got, "tty: true") {
+		t.Errorf("-t=false became\n%s", got)
+	}
+}

@@ -22,8 +22,8 @@ const healthPause = time.Second
 // concurrently.
 type healthBook struct {
 	mu        sync.Mutex
-	followed  map[string]bool             // containers that somebody follows
-	states    map[string]podmanrun.Health // containers that have a healthcheck
+	followed  map[string]context.CancelCauseFunc // containers that somebody follows, and how to have them followed from the start
+	states    map[string]podmanrun.Health        // containers that have a healthcheck
 	listeners map[chan healthEvent]bool
 }
 
@@ -35,19 +35,39 @@ type healthEvent struct {
 
 func newHealthBook() *healthBook {
 	return &healthBook{
-		followed: make(map[string]bool), states: make(map[string]podmanrun.Health), listeners: make(map[chan healthEvent]bool),
+		followed: make(map[string]context.CancelCauseFunc), states: make(map[string]podmanrun.Health), listeners: make(map[chan healthEvent]bool),
 	}
 }
 
-// claim reports whether the caller shall follow a container: nobody does yet.
+// errStartedAgain ends the following of a container that is followed anew.
+var errStartedAgain = errors.New("the container was started again")
+
+// claim reports whether the caller shall follow a container that was started: nobody
+// does yet. Who does follows it from the start now, and it is as healthy as any that
+// has just been started.
 func (b *healthBook) claim(id string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.followed[id] {
-		return false
+	restart, followed := b.followed[id]
+	if !followed {
+		b.followed[id] = func(error) {}
+		return true
 	}
-	b.followed[id] = true
-	return true
+	if _, known := b.states[id]; known {
+		b.states[id] = podmanrun.HealthStarting
+	}
+	restart(errStartedAgain)
+	return false
+}
+
+// following is the context for following a claimed container until it is started
+// again.
+func (b *healthBook) following(ctx context.Context, id string) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.followed[id] = cancel
+	return ctx, cancel
 }
 
 func (b *healthBook) release(id string) {
@@ -105,12 +125,19 @@ func (s *Server) followHealth(ctx context.Context, id string) {
 	t.Name = strings.TrimPrefix(t.Name, "/")
 	again := false
 	for {
-		err := s.podman.FollowHealth(ctx, id, func(h podmanrun.Health) {
+		once, done := s.health.following(ctx, id)
+		err := s.podman.FollowHealth(once, id, func(h podmanrun.Health) {
 			if !again { // it starts to be followed again, not to be
 				s.health.turn(healthEvent{t, h})
 			}
 			again = false
 		})
+		restarted := errors.Is(context.Cause(once), errStartedAgain)
+		done(nil)
+		if restarted && ctx.Err() == nil {
+			again = false
+			continue
+		}
 		if err == nil || ctx.Err() != nil {
 			return
 		}

@@ -293,5 +293,25 @@ func (s *Server) pods(c *call) error {
 		return err
 	}
 	c.parts[1] = id
+	if c.is(http.MethodPost, "pods", id, "start") || c.is(http.MethodPost, "pods", id, "restart") {
+		return s.forward(c, func(resp *http.Response) error { return s.startedPod(c.r.Context(), id, resp) })
+	}
 	return s.forward(c, nil)
+}
+
+// startedPod follows the health of the containers of a pod that has been started.
+func (s *Server) startedPod(ctx context.Context, id string, resp *http.Response) error {
+	if resp.StatusCode/100 != 2 {
+		return nil
+	}
+	var pod struct {
+		Containers []struct{ ID string }
+	}
+	if _, err := s.ask(ctx, http.MethodGet, "/pods/"+id+"/json", nil, nil, &pod); err != nil {
+		return err
+	}
+	for _, container := range pod.Containers {
+		s.follow(container.ID) // which ends at once for one without a healthcheck
+	}
+	return nil
 }

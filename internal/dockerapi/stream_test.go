@@ -244,6 +244,9 @@ func (h *healthcheck) serve(u *upstream) {
 		}
 		reply(w, map[string]string{"Status": status})
 	})
+	u.mux.HandleFunc("GET /v4.0.0/libpod/pods/{name}/json", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, map[string]any{"Id": id("pod"), "Name": "pod", "Labels": mine.Labels(), "Containers": []any{map[string]any{"Id": id("web")}}})
+	})
 	u.mux.HandleFunc("GET /v1.41/containers/json", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, []any{map[string]any{"Id": id("web"), "Labels": mine.Labels(), "Status": "Up 2 minutes"}})
 	})
@@ -307,6 +310,29 @@ func TestTheHealthOfAContainerIsDrivenAndShown(t *testing.T) {
 	h.fails.Store(1) // Podman is restarted, say: what follows is still told
 	h.passes.Store(false)
 	expect("health_status: unhealthy")
+	// Started again, it is as one that has just been started, also when it runs.
+	c.do(t, http.MethodPost, "/v1.41/containers/web/restart", "")
+	expect("health_status: starting")
+	h.passes.Store(true)
+	expect("health_status: healthy")
+	h.gone.Store(true)
+}
+
+func TestTheHealthOfAPodsContainersIsDriven(t *testing.T) {
+	u, h := newUpstream(), &healthcheck{}
+	h.passes.Store(true)
+	h.serve(u)
+	c := open(t, u)
+	if code, answer := c.do(t, http.MethodPost, "/v4.0.0/libpod/pods/pod/start", ""); code/100 != 2 {
+		t.Fatalf("starting the pod = %d %s", code, answer)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, answer := c.do(t, http.MethodGet, "/v1.41/containers/json", ""); strings.Contains(answer, `"Up 2 minutes (healthy)"`) {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("list = %s, want it healthy", answer)
+		}
+	}
 	h.gone.Store(true)
 }
 

@@ -46,6 +46,10 @@ services:
 			t.Errorf("the container of service %d is the same, want another one", i)
 		}
 	}
+	if err := client.Down(t.Context(), "shared", podmanrun.DownOptions{}); err != nil {
+		t.Error(err)
+	}
+	wantNoStackLeft(t, client)
 }
 
 func TestWhatIsOfNoMatterHoldsNobodyUp(t *testing.T) {

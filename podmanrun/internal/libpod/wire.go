@@ -233,7 +233,6 @@ type Image struct {
 	OS           string        `json:"Os"`
 	Architecture string        `json:"Architecture"`
 	Variant      string        `json:"Variant"`
-	Size         int64         `json:"Size"` // bytes in the storage
 	Healthcheck  *HealthConfig `json:"Healthcheck"`
 	Config       struct {
 		Volumes map[string]struct{} `json:"Volumes"` // by their place in a container
@@ -274,7 +273,6 @@ type Container struct {
 		StartedAt time.Time   `json:"StartedAt"`
 		Finished  time.Time   `json:"FinishedAt"`    // of the run before, while one goes on
 		Stopped   bool        `json:"StoppedByUser"` // told by Podman 5 and later
-		Error     string      `json:"Error"`
 		Health    HealthState `json:"Health"`
 	} `json:"State"`
 	Config struct {
@@ -301,8 +299,7 @@ type Container struct {
 type HealthState struct {
 	Status string `json:"Status"`
 	Log    []struct {
-		ExitCode int    `json:"ExitCode"`
-		Output   string `json:"Output"`
+		Output string `json:"Output"`
 	} `json:"Log"`
 }
 
