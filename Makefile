@@ -39,7 +39,8 @@ demo: setup build ## a real pipeline job through every part of the system, twice
 .PHONY: test
 test: setup build dist ## everything: unit tests with the race detector, then the integration tests
 	@hack/setup.sh deploy
-	go test -race $(UNIT)
+	@# The one computes and the other waits for containers, so they share the machine well.
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target race newest-podman
 	$(MAKE) --no-print-directory integration
 
 .PHONY: unit
@@ -53,7 +54,9 @@ race: ## unit tests with the race detector
 .PHONY: integration
 integration: build dist ## real Podman, buildkitd and registry; needs `make setup`
 	$(INTEGRATION) -p 1 ./test/...
-	@echo "== what containers do, on the newest Podman"
+
+.PHONY: newest-podman
+newest-podman: ## the integration tests of what containers do, on the newest Podman; needs `make setup`
 	DOCKLESS_TEST_PODMAN=podman5 $(INTEGRATION) -run '$(ON_PODMAN)' ./test/integration
 
 .PHONY: check
