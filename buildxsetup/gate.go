@@ -179,13 +179,15 @@ func (g *Gate) roomFor(ctx context.Context, n Node, d *disk) (buildkitconf.Volum
 // unseen stands for a disk that went out of sight: nothing is held against it.
 var unseen = buildkitconf.Volume{Free: unlimited}
 
-// least is what has to be free for a build to start.
-func (g *Gate) least(v buildkitconf.Volume) int64 {
-	if g.config.MinFree > 0 {
-		return g.config.MinFree
+// Least is what has to be free on a disk for a build to start.
+func (c GateConfig) Least(v buildkitconf.Volume) int64 {
+	if c.MinFree > 0 {
+		return c.MinFree
 	}
 	return max(min(v.Size/50, 2<<30), min(v.Size/20, 64<<20)) // a small disk fills while we look away
 }
+
+func (g *Gate) least(v buildkitconf.Volume) int64 { return g.config.Least(v) }
 
 // wanted is what should be free when a build starts: a tenth of the disk, half as
 // much again as one needed lately, but no more than the cache may have in all, and

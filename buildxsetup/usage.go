@@ -98,16 +98,23 @@ func (n Node) Inspect(ctx context.Context) NodeStatus {
 	}
 	s.Latency = time.Since(start)
 	s.setWorkers(workers)
-	records, err := n.diskUsage(ctx)
-	if err != nil {
-		s.Err = &UnreachableError{Endpoint: n.Endpoint, Err: err}
+	if s.Usage, s.Err = n.Usage(ctx); s.Err != nil {
 		return s
 	}
-	s.Usage = usageOf(records)
 	if v, err := n.Volume(ctx); err == nil {
 		s.Volume = v
 	}
 	return s
+}
+
+// Usage asks the node for its build cache, which may take a minute where that is
+// large and the disk slow.
+func (n Node) Usage(ctx context.Context) (Usage, error) {
+	records, err := n.diskUsage(ctx)
+	if err != nil {
+		return Usage{}, &UnreachableError{Endpoint: n.Endpoint, Err: err}
+	}
+	return usageOf(records), nil
 }
 
 func (n Node) diskUsage(ctx context.Context, opts ...client.DiskUsageOption) (_ []*client.UsageInfo, err error) {

@@ -62,6 +62,12 @@ func newDocsCommand() *cobra.Command {
 			return writeSettings(cmd.OutOrStdout(), settingsSections())
 		},
 	})
+	cmd.AddCommand(&cobra.Command{
+		Use:   "doctor",
+		Short: "Print the table of checks of docs/doctor.md",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return writeTopics(cmd.OutOrStdout()) },
+	})
 	return cmd
 }
 

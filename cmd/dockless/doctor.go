@@ -1,22 +1,26 @@
 package main
 
 import (
-	"io"
-	"os"
+	"context"
+	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/internal/doctor"
+	"github.com/dockless-ci/dockless/internal/logging"
 )
 
-// checkTimeout bounds each check: adding up a large cache on a slow disk takes
-// most of a minute.
-const checkTimeout = time.Minute
+// doctorBounds keep the command within five seconds: who asks a doctor waits for the
+// answer, and what takes longer than four is wrong.
+var doctorBounds = doctor.Bounds{Check: 4 * time.Second, All: 4500 * time.Millisecond}
 
 // doctorFlags are those of dockless doctor.
 type doctorFlags struct {
 	output, buildkitdConfig, volumeSize string
+	only, platforms, registries         []string
 }
 
 func newDoctorCommand() *cobra.Command {
@@ -24,29 +28,43 @@ func newDoctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what will go wrong, and say what to do about it",
-		Long: `doctor asks the builder's nodes, looks at their disks, and reads what limits their
-caches. It changes nothing and starts nothing. It exits with 1 when a check failed;
-a warning is something that works, until it does not.`,
+		Long: `doctor asks every peer, all at once and within five seconds: this machine, Azure
+DevOps, BuildKit, Podman and the registries, as far as the settings name them. It
+changes nothing and starts nothing. It exits with 1 when a check failed; a warning
+is something that works, until it does not. docs/doctor.md lists the checks.
+
+It looks with the eyes of whoever runs it: beside an agent, run it as the agent's
+user, with its settings and in its directory, in a pod with kubectl exec.`,
+		Example: `  dockless doctor
+  dockless doctor --only buildkit,podman --output json
+  dockless doctor --platform linux/amd64,linux/arm64 --registry registry.example.com/team/shop`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.output, "output", "table", "`FORM`: table or json")
+	flags.StringSliceVar(&f.only, "only", nil, "run the checks of these groups only: "+strings.Join(groupNames(), ", "))
+	flags.StringSliceVar(&f.platforms, "platform", nil, "`PLATFORM` that a node has to build for, for example linux/arm64; may be repeated")
+	flags.StringSliceVar(&f.registries, "registry", nil, "`REPOSITORY` that has to take pushes, besides that of DOCKLESS_CACHE_REPO; may be repeated")
 	flags.StringVar(&f.buildkitdConfig, "buildkitd-config", "", "also read this buildkitd.toml; - is standard input")
 	flags.StringVar(&f.volumeSize, "volume-size", "", "`SIZE` of the volume that --buildkitd-config is for (default: look at its root, if that is here)")
 	completeWords(cmd, "output", "table", "json")
+	completeWords(cmd, "only", groupNames()...)
 	return cmd
 }
 
 func (f *doctorFlags) run(cmd *cobra.Command) error {
-	if err := oneOf("--output", f.output, "table", "json"); err != nil {
-		return err
+	err := oneOf("--output", f.output, "table", "json")
+	for _, group := range f.only {
+		err = errors.Join(err, oneOf("--only", group, groupNames()...))
 	}
-	config, _, err := builderSettings(cmd, "")
 	if err != nil {
 		return err
 	}
-	checks := builderChecks(cmd.Context(), config)
+	ctx, start := cmd.Context(), time.Now()
+	x := loadExamination(f)
+	log := logging.New(cmd.ErrOrStderr(), quieter(x.log))
+	checks := slices.Concat(x.settingsChecks(), x.machineChecks(log), x.azureChecks(log), x.builderChecks(ctx), x.podmanChecks(log), x.registryChecks(log))
 	if f.buildkitdConfig != "" {
 		check, err := fileCheck(f.buildkitdConfig, f.volumeSize, cmd.InOrStdin())
 		if err != nil {
@@ -54,43 +72,25 @@ func (f *doctorFlags) run(cmd *cobra.Command) error {
 		}
 		checks = append(checks, check)
 	}
-	results := doctor.Run(cmd.Context(), checks, checkTimeout)
+	if len(f.only) > 0 {
+		checks = slices.DeleteFunc(checks, func(c doctor.Check) bool { return !slices.Contains(f.only, c.Group) })
+	}
+	bounds := doctorBounds
+	bounds.All -= time.Since(start) // finding out which nodes there are may have waited for buildx
+	results := doctor.Run(ctx, checks, bounds)
+	if interrupted(ctx) {
+		return context.Cause(ctx)
+	}
 	w := cmd.OutOrStdout()
 	if f.output == "json" {
-		if err := printJSON(w, map[string]any{"checks": results}); err != nil {
+		if err := printJSON(w, map[string]any{"checks": results, "failed": doctor.Failed(results), "seconds": time.Since(start).Seconds()}); err != nil {
 			return err
 		}
 	} else {
-		_, tty := terminalOf(w)
-		printResults(w, results, columnsOf(w), tty && os.Getenv("NO_COLOR") == "")
+		newChart(w).print(results, time.Since(start))
 	}
 	if doctor.Failed(results) > 0 {
 		return quietError{exitFailed}
 	}
 	return nil
-}
-
-// colours of statuses, as ANSI numbers.
-var colours = map[doctor.Status]string{doctor.OK: "32", doctor.Warn: "33", doctor.Fail: "31", doctor.Skip: "90"}
-
-// printResults writes one line for each result, and one for what to do.
-func printResults(w io.Writer, results []doctor.Result, width int, colour bool) {
-	longest := 0
-	for _, r := range results {
-		longest = max(longest, len(r.Name))
-	}
-	indent := len("warn") + 2 + longest + 2
-	counts := make(map[doctor.Status]int)
-	for _, r := range results {
-		counts[r.Status]++
-		before, after := "", ""
-		if colour {
-			before, after = "\x1b["+colours[r.Status]+"m", "\x1b[0m"
-		}
-		say(w, "%s%-4s%s  %-*s  %s\n", before, r.Status, after, longest, r.Name, wrapped(r.Detail, indent, width))
-		if r.Hint != "" {
-			say(w, "%*s%s\n", indent, "", wrapped("→ "+r.Hint, indent+2, width))
-		}
-	}
-	say(w, "\n%d ok, %s, %d failed\n", counts[doctor.OK], count(counts[doctor.Warn], "warning"), counts[doctor.Fail])
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/mask"
 )
 
 // callerKind is a set of credentials (§0.3).
@@ -23,12 +24,13 @@ const (
 
 // caller is who makes a call, as its credential proves.
 type caller struct {
-	kind  callerKind
-	agent agentID   // of an agent token
-	token string    // id of a token of ours
-	until time.Time // end of its validity
-	job   job.ID    // of a job token
-	plan  job.PlanID
+	kind   callerKind
+	agent  agentID   // of an agent token
+	token  string    // id of a token of ours
+	until  time.Time // end of its validity
+	limits *Token    // of a personal access token; nil: it opens everything
+	job    job.ID    // of a job token
+	plan   job.PlanID
 }
 
 func (c caller) name() string {
@@ -37,6 +39,9 @@ func (c caller) name() string {
 		return "agent " + c.agent.String()
 	case byJob:
 		return "job " + string(c.job)
+	}
+	if c.limits != nil {
+		return "the owner of a limited token"
 	}
 	return "Administrator"
 }
@@ -95,10 +100,18 @@ func (s *Server) identify(r *http.Request) (caller, error) {
 	case strings.EqualFold(scheme, "Basic"):
 		// The user name is ignored (§1.6).
 		_, password, ok := r.BasicAuth()
-		if !ok || subtle.ConstantTimeCompare([]byte(password), []byte(s.cfg.PAT.Reveal())) != 1 {
-			return caller{}, unauthorized("The personal access token is not valid for this server.")
+		same := func(known mask.Secret) bool {
+			return subtle.ConstantTimeCompare([]byte(password), []byte(known.Reveal())) == 1
 		}
-		return caller{kind: byAdmin}, nil
+		if ok && same(s.cfg.PAT) {
+			return caller{kind: byAdmin}, nil
+		}
+		for i := range s.cfg.Tokens {
+			if t := &s.cfg.Tokens[i]; ok && same(t.Secret) {
+				return caller{kind: byAdmin, limits: t}, nil
+			}
+		}
+		return caller{}, unauthorized("The personal access token is not valid for this server.")
 	case strings.EqualFold(scheme, "Bearer") && s.cfg.AdminTokens != nil && s.cfg.AdminTokens(strings.TrimSpace(token)):
 		return caller{kind: byAdmin}, nil
 	case strings.EqualFold(scheme, "Bearer"):
@@ -124,7 +137,7 @@ func (c *call) authorize(e endpoint) error {
 	case e.open&c.who.kind == 0:
 		return accessDenied("%s may not %s %s (§0.3).", c.who.name(), c.r.Method, c.where.resource)
 	}
-	return nil
+	return c.checkScope()
 }
 
 // newGUID returns a random GUID as the service writes it.

@@ -13,7 +13,8 @@ import (
 // unless its comment says otherwise.
 type Config struct {
 	Pools    []string    // names of the pools, at least one
-	PAT      mask.Secret // the one personal access token that is accepted
+	PAT      mask.Secret // the personal access token that opens everything
+	Tokens   []Token     // further ones, that open less
 	StateDir string      // registrations, logs and attachments; empty: a temporary directory that Close removes
 
 	PollHold      time.Duration // how long a message poll is held; zero answers at once
@@ -74,6 +75,9 @@ func (c Config) Validate() error {
 	}
 	if c.PAT.IsZero() {
 		problem("the personal access token is empty")
+	}
+	for _, t := range c.Tokens {
+		t.check(c, problem)
 	}
 	if c.DeletedAgent != DeletedRevoked && c.DeletedAgent != DeletedNotFound {
 		problem("deleted agent is %q, want %s or %s", c.DeletedAgent, DeletedRevoked, DeletedNotFound)

@@ -57,7 +57,7 @@ func (s *Server) getPools(c *call) (any, error) {
 	}
 	var out []poolWire
 	for _, p := range s.pools {
-		known := ids == "" || slices.Contains(strings.Split(ids, ","), strconv.Itoa(p.id))
+		known := c.who.sees(p) && (ids == "" || slices.Contains(strings.Split(ids, ","), strconv.Itoa(p.id)))
 		if known && (name == "" || strings.EqualFold(name, p.name)) && !strings.EqualFold(c.q("poolType"), "deployment") {
 			out = append(out, s.poolWire(p))
 		}
@@ -108,5 +108,5 @@ func (s *Server) poolOf(c *call) (*pool, error) {
 	if err != nil || p == nil {
 		return nil, poolNotFound(c.v("poolId"))
 	}
-	return p, nil
+	return p, c.checkRole(p)
 }

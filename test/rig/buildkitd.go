@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type BuildkitdOptions struct {
 	// Disk makes its state lie on a volume of its own of this size, in bytes; zero
 	// is the disk of the machine.
 	Disk int64
+	// Snapshotter keeps its layers; empty is overlayfs.
+	Snapshotter string
 	// Extra is added to the end of buildkitd.toml.
 	Extra string
 	// Env is added to buildkitd's environment, KEY=value.
@@ -200,7 +203,7 @@ func (b *Buildkitd) config(opts BuildkitdOptions, runc string) string {
 	// The snapshotter is named because "auto" falls back to copying whole trees
 	// without a word. Host networking lets build steps reach the registries on
 	// 127.0.0.1 and needs no CNI configuration on the machine.
-	fmt.Fprintf(&t, "\n[worker.oci]\n  enabled = true\n  binary = %q\n  snapshotter = \"overlayfs\"\n  networkMode = \"host\"\n", runc)
+	fmt.Fprintf(&t, "\n[worker.oci]\n  enabled = true\n  binary = %q\n  snapshotter = %q\n  networkMode = \"host\"\n", runc, cmp.Or(opts.Snapshotter, "overlayfs"))
 	t.WriteString("\n[worker.containerd]\n  enabled = false\n\n[cdi]\n  disabled = true\n")
 	if opts.Mirror != "" {
 		fmt.Fprintf(&t, "\n[registry.\"docker.io\"]\n  mirrors = [%q]\n\n[registry.%q]\n  http = true\n", opts.Mirror, opts.Mirror)

@@ -44,6 +44,9 @@ func negotiate(ctx context.Context, address *url.URL) error {
 		return err
 	}
 	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err // without an address that nobody knows
+	}
 	if err != nil {
 		return withCause(ctx, err)
 	}

@@ -71,3 +71,6 @@ func (s *Source) checkVersion(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Oldest returns the first git that can check out.
+func Oldest() (major, minor int) { return oldest[0], oldest[1] }
