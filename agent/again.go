@@ -22,13 +22,13 @@ const maxLives = 5
 // (protocol §2.6); an agent that was at work already waits as long as for a
 // session, because the settings were good a moment ago.
 func (a *Agent) registerPatiently(ctx context.Context, connections, pollConnections http.RoundTripper, life int) (r *registered, err error) {
-	stopBeating := a.beatWithoutPolls(ctx)
-	defer stopBeating()
+	ctx = ado.Attended(ctx, a.deps.Health.poll)
 	policy := a.patience()
 	if life == 1 {
 		policy.Attempts, policy.Total, policy.Retryable = 3, 0, troubled
 	}
 	err = retry.Do(ctx, policy, func(ctx context.Context) (err error) {
+		a.deps.Health.poll()
 		r, err = a.register(ctx, connections, pollConnections)
 		return err
 	})
@@ -67,10 +67,10 @@ func (a *Agent) again(ctx context.Context, r *registered, cause error, life int)
 	if !lost || ctx.Err() != nil {
 		return false, cause
 	}
-	stopBeating := a.beatWithoutPolls(ctx)
-	defer stopBeating()
+	ctx = ado.Attended(ctx, a.deps.Health.poll)
 	var found ado.TaskAgent
 	err := retry.Do(ctx, a.patience(), func(ctx context.Context) (err error) {
+		a.deps.Health.poll()
 		found, err = r.admin.FindAgent(ctx, r.pool.ID, r.agent.Name)
 		return err
 	})

@@ -18,13 +18,19 @@ import (
 // version travels in User-Agent and in the description of the system.
 const Version = "4.259.0"
 
-// How far apart the beats of [Health] are at most. A poll hangs for about 50 s
-// by design and is given up after 100 s; with acknowledging a message that is
-// above two minutes. A renewal is due every minute, and one attempt is given up
-// after another.
+// How far apart the beats of [Health] are at most. They come from the loops, which
+// beat when a request of theirs has ended, so each of these is longer than the
+// longest that the loop may wait for one thing.
 const (
-	MaxPollSilence = 3 * time.Minute
-	MaxLockSilence = 3 * time.Minute
+	// MaxPollSilence: a poll hangs for about 50 s by design and is given up after
+	// 100 s, as an attempt to open a session is and one to register; a pause takes
+	// 90 s at most. The rest is for a machine that is busy.
+	MaxPollSilence = 2 * time.Minute
+	// MaxLockSilence: a renewal is due every minute, and one attempt is given up
+	// after another.
+	MaxLockSilence = 90 * time.Second
+	// MaxReportSilence is that of the loops that send a job's report.
+	MaxReportSilence = ado.MaxReportSilence
 )
 
 // JobFunc runs one job and returns how it ended. Everything it shows passes
@@ -77,19 +83,28 @@ func (d Deps) jobEnded(id job.ID, result job.Result) {
 	}
 }
 
-// Health is told of progress; each function may be nil. They are called from
-// the working loops and must not block.
+// Health is told of progress; each function may be nil. They are called by the
+// working loops themselves, concurrently, and must not block.
 type Health struct {
-	// Poll is called in every round of the message loop, and while a session is
-	// being opened or waited for: at least every [MaxPollSilence] once the agent
-	// is registered.
+	// Poll is called in every round of the message loop, and of what stands in for
+	// it while there is none: registering, opening a session, and the wait for the
+	// job of a session that is lost. At least every [MaxPollSilence] while
+	// [Agent.Run] runs.
 	Poll func()
 	// Lock is called in every round of the renewal loop, at least every
-	// [MaxLockSilence] while held is true. With held false it is called once
-	// when the loop ends; nothing is to be expected until the next job.
+	// [MaxLockSilence] while held is true, from before the first renewal. With held
+	// false it is called once when the loop ends; nothing is to be expected until
+	// the next job.
 	Lock func(held bool)
+	// Report is called when everything that sends the report of a job has come
+	// round, at least every [MaxReportSilence] while open is true. With open false
+	// it is called once, as Lock is.
+	Report func(open bool)
 	// Ready tells whether the session is open.
 	Ready func(open bool)
+	// Answers tells whether the server answers polls, when that changes. With a new
+	// session it does until a poll fails.
+	Answers func(yes bool)
 	// Draining is called once, when the agent was told to stop: it takes nothing
 	// new from then on.
 	Draining func()
@@ -214,6 +229,18 @@ func (h Health) poll() {
 func (h Health) lock(held bool) {
 	if h.Lock != nil {
 		h.Lock(held)
+	}
+}
+
+func (h Health) report(open bool) {
+	if h.Report != nil {
+		h.Report(open)
+	}
+}
+
+func (h Health) answers(yes bool) {
+	if h.Answers != nil {
+		h.Answers(yes)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -143,18 +144,19 @@ func (s *service) drainWhenTold(ctx, life context.Context) {
 	if !s.end.told() { // Run's own context ended
 		s.end.order(Order{Reason: context.Cause(ctx).Error()})
 	}
-	s.drain(life, due{})
+	s.drain(life, due{}, func() {}) // the message loop goes on and beats for itself
 }
 
 // drain lets the running job finish and then leaves. Without an order, as when
-// the session is lost for good, the job has until own.
-func (s *service) drain(ctx context.Context, own due) {
+// the session is lost for good, the job has until own. Turn is called every half
+// minute of the wait, for whoever expects beats of the one who waits.
+func (s *service) drain(ctx context.Context, own due, turn func()) {
 	s.mu.Lock()
 	s.parked = nil
 	running := s.running
 	s.mu.Unlock()
 	if running != nil {
-		s.letFinish(ctx, running, own)
+		s.letFinish(ctx, running, own, turn)
 	}
 	if s.end.told() {
 		s.end.reach(left)
@@ -164,30 +166,51 @@ func (s *service) drain(ctx context.Context, own due) {
 
 // letFinish returns when running has ended, by itself or because its time was
 // over.
-func (s *service) letFinish(ctx context.Context, running *work, own due) {
+func (s *service) letFinish(ctx context.Context, running *work, own due, turn func()) {
 	for {
+		turn()
 		d := s.end.due()
 		if d.until.IsZero() || !own.until.IsZero() && own.until.Before(d.until) {
 			d.cause, d.reason, d.granted, d.until = own.cause, own.reason, own.granted, own.until
 		}
 		s.log.InfoContext(ctx, "draining", "job_id", running.message.JobID, "budget", d.granted, "reason", d.reason)
-		timer := time.NewTimer(time.Until(d.until))
-		select {
-		case <-running.done:
-			timer.Stop()
+		switch waitTurning(turn, time.Until(d.until), running.done, d.changed) {
+		case running.done:
 			return
-		case <-d.changed:
-			timer.Stop()
+		case d.changed:
 			continue
-		case <-timer.C:
 		}
 		s.log.WarnContext(ctx, "drain budget is over, canceling the job", "job_id", running.message.JobID, "budget", d.granted, "reason", d.reason)
 		if s.end.told() {
 			s.end.reach(canceling)
 		}
 		running.stop(&job.Stop{Reason: job.StopShutdown, Message: d.message()})
-		<-running.done // bounded by the job's own kill timer
+		waitTurning(turn, forever, running.done, nil) // bounded by the job's own kill timer, and that of its report
 		return
+	}
+}
+
+// forever is longer than anything takes.
+const forever = time.Duration(math.MaxInt64)
+
+// waitTurning waits until one of two channels is closed, and returns it, or until d
+// is over and returns nil. It calls turn every half minute.
+func waitTurning(turn func(), d time.Duration, one, other <-chan struct{}) <-chan struct{} {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	piece := time.NewTicker(MaxPollSilence / 4)
+	defer piece.Stop()
+	for {
+		select {
+		case <-one:
+			return one
+		case <-other:
+			return other
+		case <-over.C:
+			return nil
+		case <-piece.C:
+			turn()
+		}
 	}
 }
 

@@ -123,7 +123,7 @@ func drainOf(t *testing.T, c Config, endsAfter time.Duration, meanwhile func(*en
 		}()
 		go meanwhile(s.end)
 		s.end.order(Order{Reason: "SIGTERM"})
-		s.drain(t.Context(), due{})
+		s.drain(t.Context(), due{}, func() {})
 		took = time.Since(started)
 		if s.end.phase != left {
 			t.Errorf("phase at the end = %s, want left", s.end.phase)

@@ -9,7 +9,7 @@ func (a *Agent) Hurry() {
 		retryPause: 10 * ms, poll: 5 * time.Second, request: time.Second, ack: time.Second, unregister: time.Second,
 		registerPause: 10 * ms, sessionPause: 50 * ms, sessionConflict: time.Second, sessionPatience: 2 * time.Second,
 		reopen: span{0, 20 * ms}, again: span{10 * ms, 20 * ms}, settled: time.Second,
-		pollError: span{10 * ms, 20 * ms}, pollErrorLong: span{20 * ms, 40 * ms},
+		pollError: span{10 * ms, 20 * ms}, pollErrorLong: span{20 * ms, 40 * ms}, pollPause: 90 * time.Second,
 		firstRenewal: span{10 * ms, 20 * ms}, renewal: 100 * ms,
 		renewError: span{10 * ms, 20 * ms}, renewErrLong: span{20 * ms, 40 * ms},
 		lockAfter: 200 * ms, cancelLeast: 100 * ms, cancelKill: 500 * ms, shutdownKill: 500 * ms,

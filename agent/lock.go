@@ -19,8 +19,15 @@ const firstRenewals = 6
 // and returns until when. It also compares the request with the message, which
 // might be a stale or a foreign one.
 func (s *service) firstRenewal(ctx context.Context, m *job.Message) (until time.Time, err error) {
+	defer func() {
+		if err != nil {
+			s.deps.Health.lock(false)
+		}
+	}()
 	for attempt := 1; ; attempt++ {
+		s.deps.Health.lock(true)
 		request, err := s.renew(ctx, m.RequestID)
+		s.deps.Health.lock(true)
 		switch {
 		case err == nil && !matches(request, m):
 			return time.Time{}, fmt.Errorf("request %d belongs to another job: %w", m.RequestID, ado.ErrLockLost)
@@ -68,12 +75,12 @@ func (s *service) keepLocked(ctx context.Context, id job.RequestID, held time.Ti
 	defer s.deps.Health.lock(false)
 	failures := 0
 	for {
-		s.deps.Health.lock(true)
 		if retry.Wait(ctx, s.untilRenewal(held, failures)) != nil {
 			return
 		}
 		s.deps.Health.lock(true)
 		request, err := s.renew(ctx, id)
+		s.deps.Health.lock(true)
 		switch {
 		case err == nil:
 			held, failures = s.heldUntil(request), 0

@@ -16,16 +16,18 @@ import (
 // poll takes messages until ctx ends, which is no error, or until the service
 // refuses for good (protocol §5).
 //
-// Each round beats. The long poll hangs for about 50 s and does not beat
-// meanwhile: a probe that shall tell a hanging poll from a dead loop has to be
-// patient for [MaxPollSilence], and a beat from anywhere but this loop would say
-// nothing about it.
+// It beats when a poll has ended, well or not, and after whatever follows one. The
+// long poll hangs for about 50 s and does not beat meanwhile: a probe that shall tell
+// a hanging poll from a dead loop has to be patient for [MaxPollSilence], and a beat
+// from anywhere but this loop would say nothing about it. A server that does not
+// answer is told apart: the loop lives and nothing can reach it.
 func (s *service) poll(ctx context.Context) error {
 	var last ado.MessageID
 	failures := 0
 	for {
 		s.deps.Health.poll()
 		message, err := s.next(ctx, last)
+		s.deps.Health.poll()
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -40,6 +42,9 @@ func (s *service) poll(ctx context.Context) error {
 			return advised(err)
 		case err != nil:
 			failures++
+			if failures == 1 {
+				s.deps.Health.answers(false)
+			}
 			if retry.Wait(ctx, s.afterFailure(ctx, err, failures)) != nil {
 				return nil
 			}
@@ -52,6 +57,7 @@ func (s *service) poll(ctx context.Context) error {
 		}
 		if failures > 0 {
 			s.log.InfoContext(ctx, "polling works again", "failures", failures)
+			s.deps.Health.answers(true)
 			failures = 0
 		}
 	}
@@ -73,7 +79,7 @@ func (s *service) afterFailure(ctx context.Context, err error, failures int) tim
 	wait := retry.Between(pause.low, pause.high)
 	if status, ok := errors.AsType[*ado.StatusError](err); ok {
 		// Spread on top: a service that is back after an outage tells everybody the same.
-		wait = min(max(wait, status.RetryAfter+retry.Between(0, status.RetryAfter/4)), MaxPollSilence/2)
+		wait = min(max(wait, status.RetryAfter+retry.Between(0, status.RetryAfter/4)), s.timings.pollPause)
 	}
 	if failures == 1 {
 		s.log.WarnContext(ctx, "polling failed, trying again", "error", err, "pause", wait)
@@ -94,6 +100,7 @@ func (s *service) reopenSession(ctx context.Context) error {
 	}
 	session, err := s.openSession(ctx)
 	s.setSession(session)
+	s.deps.Health.poll()
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,6 @@ func (a *Agent) register(ctx context.Context, connections, pollConnections http.
 		r.offered = a.capabilities(gctx)
 		return nil
 	})
-	a.deps.Health.poll()
 	if err := g.Wait(); err != nil {
 		return nil, fmt.Errorf("registering: %w", err)
 	}

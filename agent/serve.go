@@ -65,10 +65,8 @@ func (a *Agent) serve(ctx context.Context, r *registered) (err error) {
 	if err != nil {
 		// The session is lost for good. Whatever runs has the usual budget.
 		a.deps.Health.ready(false)
-		stopBeating := a.beatWithoutPolls(ctx)
 		budget := s.config.drainBudget(Order{})
-		s.drain(context.WithoutCancel(ctx), due{cause: "the agent lost its session", reason: err.Error(), granted: budget, until: time.Now().Add(budget)})
-		stopBeating()
+		s.drain(context.WithoutCancel(ctx), due{cause: "the agent lost its session", reason: err.Error(), granted: budget, until: time.Now().Add(budget)}, a.deps.Health.poll)
 	}
 	s.jobs.Wait()
 	leave(errOver)
@@ -83,22 +81,6 @@ func (a *Agent) serve(ctx context.Context, r *registered) (err error) {
 	return errors.Join(err, s.fatal)
 }
 
-// beatWithoutPolls beats while there is no message loop: before there is a session,
-// and when it is gone for good and a job may still use up its drain budget.
-func (a *Agent) beatWithoutPolls(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	var beating sync.WaitGroup
-	beating.Go(func() {
-		for retry.Wait(ctx, MaxPollSilence/4) == nil {
-			a.deps.Health.poll()
-		}
-	})
-	return func() {
-		cancel(errOver)
-		beating.Wait()
-	}
-}
-
 // openSession opens the session, and tries again while that may help (protocol
 // §4.2).
 func (s *service) openSession(ctx context.Context) (ado.Session, error) {
@@ -107,6 +89,7 @@ func (s *service) openSession(ctx context.Context) (ado.Session, error) {
 	for {
 		s.deps.Health.poll()
 		session, err := s.open(ctx)
+		s.deps.Health.poll()
 		if err == nil {
 			s.log.InfoContext(ctx, "session opened", "session_id", session.ID, "agent_id", s.agent.ID, "elapsed", time.Since(started))
 			return session, nil

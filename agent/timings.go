@@ -22,8 +22,9 @@ type timings struct {
 	again   span          // before a deleted agent registers again, for the same reason
 	settled time.Duration // a registration that lasted longer than this was no failed attempt
 
-	pollError     span // after each of the first five failed polls (§5.3)
-	pollErrorLong span // after the later ones
+	pollError     span          // after each of the first five failed polls (§5.3)
+	pollErrorLong span          // after the later ones
+	pollPause     time.Duration // the longest that a server may ask for: shorter than [MaxPollSilence]
 
 	firstRenewal  span          // between attempts to renew before the job starts (§7.1)
 	renewal       time.Duration // from one success to the next renewal
@@ -48,7 +49,7 @@ func protocolTimings() timings {
 		retryPause: 10 * time.Second, poll: 100 * time.Second, request: time.Minute, ack: 30 * time.Second, unregister: 3 * time.Second,
 		registerPause: 2 * time.Second, sessionPause: 30 * time.Second, sessionConflict: 4 * time.Minute, sessionPatience: 30 * time.Minute,
 		reopen: span{0, 10 * time.Second}, again: span{time.Second, 15 * time.Second}, settled: time.Minute,
-		pollError: span{15 * time.Second, 30 * time.Second}, pollErrorLong: span{30 * time.Second, time.Minute},
+		pollError: span{15 * time.Second, 30 * time.Second}, pollErrorLong: span{30 * time.Second, time.Minute}, pollPause: 90 * time.Second,
 		firstRenewal: span{time.Second, 10 * time.Second}, renewal: time.Minute,
 		renewError: span{5 * time.Second, 15 * time.Second}, renewErrLong: span{15 * time.Second, 30 * time.Second},
 		lockAfter: 5 * time.Minute, cancelLeast: time.Minute, cancelKill: time.Minute, shutdownKill: 15 * time.Second,

@@ -176,6 +176,7 @@ func (s *service) report(lock context.Context, w *work, body func(*ado.Reporter)
 	reporter := ado.OpenReporter(lock, ado.ReporterConfig{
 		Client: client, Message: w.message, Log: log, ShuttingDown: s.leaving,
 		SpoolDir: filepath.Join(s.config.StateDir, "spool"), SpoolLimit: ado.DefaultSpoolLimit,
+		Beat: s.deps.Health.report,
 	})
 	defer reporter.Close()
 	// A step that waits for room in the report is let go when the job is no longer ours.

@@ -129,6 +129,20 @@ func (g *Gate) Admit(ctx context.Context, n Node) error {
 	return nil
 }
 
+// Room looks whether a build could start on the node now, without making room for it.
+// The error is a [*FullError] when it could not; a disk that cannot be seen has room,
+// and so have all of them for a nil gate. It takes less than a millisecond.
+func (g *Gate) Room(ctx context.Context, n Node) error {
+	if g == nil {
+		return nil
+	}
+	v, err := n.Volume(ctx)
+	if err != nil || v.Free >= g.least(v) {
+		return nil //nolint:nilerr // what cannot be seen is not held against the node
+	}
+	return g.full(n, v)
+}
+
 // admitSeen is [Gate.Admit] for a disk that can be seen.
 func (g *Gate) admitSeen(ctx context.Context, n Node, d *disk, v buildkitconf.Volume) error {
 	if v.Free >= g.wanted(n, v, d.known()) {

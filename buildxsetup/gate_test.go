@@ -100,6 +100,16 @@ func TestABuildWaitsForRoomWhereTheLastOneNeededIt(t *testing.T) {
 	}
 }
 
+func TestADiskThatCannotBeSeenHasRoom(t *testing.T) {
+	n := elsewhere(t, &fakeBuildkitd{})
+	var none *buildxsetup.Gate
+	for name, g := range map[string]*buildxsetup.Gate{"a gate": gateIn(t, t.TempDir()), "no gate": none} {
+		if err := g.Room(t.Context(), n); err != nil {
+			t.Errorf("%s: Room() = %v, want nil", name, err)
+		}
+	}
+}
+
 func TestTheGateHoldsUpNoBuildOfADeadNode(t *testing.T) {
 	g := gateIn(t, "")
 	start := time.Now()

@@ -22,9 +22,9 @@ import (
 // CopyOut copies a path out of a container of a service, which need not run. The
 // copy is called to; inside it when it is a directory. A path that ends with "/."
 // is the content of a directory. Owners are not kept.
-func (c *Client) CopyOut(ctx context.Context, project, service string, replica int, from, to string) error {
+func (c *Client) CopyOut(ctx context.Context, of ContainerOf, from, to string) error {
 	content := strings.HasSuffix(from, "/.") && path.Clean(from) != "/"
-	archive, err := c.ArchiveOut(ctx, project, service, replica, path.Clean(from))
+	archive, err := c.ArchiveOut(ctx, of, path.Clean(from))
 	if err != nil {
 		return err
 	}
@@ -39,20 +39,20 @@ func (c *Client) CopyOut(ctx context.Context, project, service string, replica i
 		dir = "."
 	}
 	if err := unpack(archive, dir, name, content); err != nil {
-		return fmt.Errorf("copying %s of service %s to %s: %w", from, service, to, err)
+		return fmt.Errorf("copying %s of service %s to %s: %w", from, of.Service, to, err)
 	}
 	return nil
 }
 
 // ArchiveOut returns a path of a container as a tar archive; the caller closes it.
-func (c *Client) ArchiveOut(ctx context.Context, project, service string, replica int, from string) (io.ReadCloser, error) {
-	l, err := c.container(ctx, project, service, replica)
+func (c *Client) ArchiveOut(ctx context.Context, of ContainerOf, from string) (io.ReadCloser, error) {
+	l, err := c.container(ctx, of)
 	if err != nil {
 		return nil, err
 	}
 	archive, err := c.api.GetArchive(ctx, l.ID, l.Name(), from)
 	if libpod.HasStatus(err, http.StatusNotFound) {
-		return nil, fmt.Errorf("service %s has no %s", service, from)
+		return nil, fmt.Errorf("service %s has no %s", of.Service, from)
 	}
 	return archive, err
 }
@@ -61,64 +61,95 @@ func (c *Client) ArchiveOut(ctx context.Context, project, service string, replic
 // run; for replica zero into all of them. The copy is called to; inside it when it
 // is a directory. A path that ends with "/." is the content of a directory. It
 // belongs to the container's root.
-func (c *Client) CopyIn(ctx context.Context, project, service string, replica int, from, to string) error {
+func (c *Client) CopyIn(ctx context.Context, of ContainerOf, from, to string) error {
 	info, err := os.Stat(from)
 	if err != nil {
-		return fmt.Errorf("copying to service %s: %w", service, err)
+		return fmt.Errorf("copying to service %s: %w", of.Service, err)
 	}
-	content := strings.HasSuffix(from, "/.") || from == "."
-	base := filepath.Base(from)
-	if content {
-		base = "."
+	base, err := baseOf(from)
+	if err != nil {
+		return fmt.Errorf("copying to service %s: %w", of.Service, err)
 	}
-	return c.copyIn(ctx, project, service, replica, func(ctx context.Context, l libpod.Listed) error {
-		dir, name, err := c.place(ctx, l, to, base, info.IsDir())
-		if err != nil {
-			return err
-		}
-		r, w := io.Pipe()
-		var g errgroup.Group
-		g.Go(func() error {
-			err := pack(w, from, name)
-			_ = w.CloseWithError(err) // never fails
-			return err
-		})
-		err = c.api.PutArchive(ctx, l.ID, l.Name(), dir, r)
-		_ = r.CloseWithError(io.ErrClosedPipe) // never fails
-		if perr := g.Wait(); perr != nil && !errors.Is(perr, io.ErrClosedPipe) {
-			return perr
-		}
-		return err
-	})
-}
-
-// ArchiveIn unpacks a tar archive into a directory of a container.
-func (c *Client) ArchiveIn(ctx context.Context, project, service string, replica int, archive io.Reader, to string) error {
-	l, err := c.container(ctx, project, service, replica)
+	list, err := c.replicas(ctx, of)
 	if err != nil {
 		return err
-	}
-	return c.api.PutArchive(ctx, l.ID, l.Name(), to, archive)
-}
-
-func (c *Client) copyIn(ctx context.Context, project, service string, replica int, one func(context.Context, libpod.Listed) error) error {
-	list, err := c.listed(ctx, project, []string{service})
-	if err != nil {
-		return err
-	}
-	if replica != 0 {
-		l, err := c.container(ctx, project, service, replica)
-		if err != nil {
-			return err
-		}
-		list = []libpod.Listed{l}
 	}
 	for _, l := range list {
-		if err := one(ctx, l); err != nil {
-			return fmt.Errorf("copying to service %s: %w", subject(service, replicaIn(l, list)), err)
+		if err := c.copyIn(ctx, l, from, base, to, info.IsDir()); err != nil {
+			return fmt.Errorf("copying to service %s: %w", subject(of.Service, replicaIn(l, list)), err)
 		}
 	}
 	return nil
+}
+
+// baseOf is the name that a copy of a path has; "." for the content of a directory.
+func baseOf(from string) (string, error) {
+	if from == "." || strings.HasSuffix(from, "/.") {
+		return ".", nil
+	}
+	absolute, err := filepath.Abs(from) // the name of .. is not in it
+	if err != nil || absolute == "/" {
+		return ".", err
+	}
+	return filepath.Base(absolute), nil
+}
+
+func (c *Client) copyIn(ctx context.Context, l libpod.Listed, from, base, to string, isDir bool) error {
+	dir, name, err := c.place(ctx, l, to, base, isDir)
+	if err != nil {
+		return err
+	}
+	r, w := io.Pipe()
+	var g errgroup.Group
+	g.Go(func() error {
+		err := pack(w, from, name)
+		_ = w.CloseWithError(err) // never fails
+		return err
+	})
+	err = c.api.PutArchive(ctx, l.ID, l.Name(), dir, r)
+	_ = r.CloseWithError(io.ErrClosedPipe) // never fails
+	if perr := g.Wait(); perr != nil && !errors.Is(perr, io.ErrClosedPipe) {
+		return perr
+	}
+	return err
+}
+
+// ArchiveIn unpacks a tar archive into a directory of a container; for replica zero
+// into that of all of them, at the same time. Owners are those of the archive. When
+// it returns an error, a Read of archive may be outstanding.
+func (c *Client) ArchiveIn(ctx context.Context, of ContainerOf, archive io.Reader, to string) error {
+	list, err := c.replicas(ctx, of)
+	if err != nil {
+		return err
+	}
+	var g errgroup.Group
+	var copies []io.Writer
+	for _, l := range list {
+		r, w := io.Pipe()
+		copies = append(copies, w)
+		g.Go(func() error {
+			stop := context.AfterFunc(ctx, func() { _ = r.CloseWithError(context.Cause(ctx)) }) // never fails
+			defer stop()
+			// A plain Reader: what is behind the archive's end is for nobody, but is read.
+			err := c.api.PutArchive(ctx, l.ID, l.Name(), to, struct{ io.Reader }{r})
+			if err == nil {
+				_, err = io.Copy(io.Discard, r)
+			}
+			if err != nil {
+				err = fmt.Errorf("copying to service %s: %w", subject(of.Service, replicaIn(l, list)), err)
+			}
+			_ = r.CloseWithError(err) // never fails
+			return err
+		})
+	}
+	go func() {
+		// Nobody waits for it, because a Read of standard input cannot be called off.
+		_, err := io.Copy(io.MultiWriter(copies...), archive)
+		for _, w := range copies {
+			_ = w.(*io.PipeWriter).CloseWithError(err) // never fails
+		}
+	}()
+	return g.Wait()
 }
 
 // place says into which directory of a container something goes, and under which
@@ -241,20 +272,30 @@ func unpack(r io.Reader, dir, name string, content bool) error {
 		if err != nil {
 			return err
 		}
-		parts := slices.DeleteFunc(strings.Split(path.Clean("/"+header.Name), "/"), func(p string) bool { return p == "" })
-		switch {
-		case content && len(parts) > 0:
-			parts = parts[1:]
-		case name != "" && len(parts) > 0:
-			parts[0] = name
-		}
-		if len(parts) == 0 {
+		place := placeOf(header.Name, name, content)
+		if place == "" {
 			continue
 		}
-		if err := unpackOne(root, archive, header, filepath.Join(parts...)); err != nil {
+		if header.Typeflag == tar.TypeLink { // to an entry, which has its place too
+			header.Linkname = placeOf(header.Linkname, name, content)
+		}
+		if err := unpackOne(root, archive, header, place); err != nil {
 			return err
 		}
 	}
+}
+
+// placeOf is where an entry of an archive goes, below the directory it is unpacked
+// into; empty for what is left out.
+func placeOf(entry, name string, content bool) string {
+	parts := slices.DeleteFunc(strings.Split(path.Clean("/"+entry), "/"), func(p string) bool { return p == "" })
+	switch {
+	case content && len(parts) > 0:
+		parts = parts[1:]
+	case name != "" && len(parts) > 0:
+		parts[0] = name
+	}
+	return filepath.Join(parts...)
 }
 
 func unpackOne(root *os.Root, content io.Reader, header *tar.Header, name string) error {
@@ -286,7 +327,7 @@ func unpackOne(root *os.Root, content io.Reader, header *tar.Header, name string
 			return err
 		}
 		if header.Typeflag == tar.TypeLink {
-			return root.Link(filepath.Join(".", path.Clean("/"+header.Linkname)), name)
+			return root.Link(header.Linkname, name)
 		}
 		return root.Symlink(header.Linkname, name)
 	}

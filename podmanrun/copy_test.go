@@ -37,6 +37,45 @@ func tarOf(t testing.TB, entries ...tar.Header) *bytes.Buffer {
 	return &b
 }
 
+func TestHardLinksGoWhereWhatTheyAreOfGoes(t *testing.T) {
+	for name, c := range map[string]struct {
+		name    string
+		content bool
+		want    map[string]string
+	}{
+		"under its own name": {"", false, map[string]string{"d": "dir", "d/a": "d/a", "d/sub": "dir", "d/sub/b": "d/a"}},
+		"renamed":            {"e", false, map[string]string{"e": "dir", "e/a": "d/a", "e/sub": "dir", "e/sub/b": "d/a"}},
+		"its content":        {"", true, map[string]string{"a": "d/a", "sub": "dir", "sub/b": "d/a"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			archive := tarOf(t, tar.Header{Name: "d/", Typeflag: tar.TypeDir, Mode: 0o755}, tar.Header{Name: "d/a", Typeflag: tar.TypeReg},
+				tar.Header{Name: "d/sub/b", Typeflag: tar.TypeLink, Linkname: "d/a"})
+			dir := t.TempDir()
+			if err := unpack(archive, dir, c.name, c.content); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, treeOf(t, dir)); diff != "" {
+				t.Errorf("unpacked (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestACopyIsNamedAfterWhatThePathMeans(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "shop", "web")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	for from, want := range map[string]string{
+		"..": "shop", "../.": ".", ".": ".", "./.": ".", "a": "a", "a/": "a", "./a/..": "web", "../web": "web", "/": ".", dir: "web",
+	} {
+		if got, err := baseOf(from); err != nil || got != want {
+			t.Errorf("baseOf(%q) = %q, %v, want %q", from, got, err, want)
+		}
+	}
+}
+
 // treeOf lists what is below dir: files with their content, links with their target.
 func treeOf(t testing.TB, dir string) map[string]string {
 	t.Helper()

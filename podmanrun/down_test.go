@@ -76,6 +76,25 @@ func TestAProjectIsItsOwnersAlone(t *testing.T) {
 	}
 }
 
+func TestCommandsFindTheirOwnersContainersOnly(t *testing.T) {
+	mine, theirs := Owner{Agent: "a", Job: "same"}, Owner{Agent: "b", Job: "same"}
+	c, _ := sharedService(t, mine, theirs)
+	for name, test := range map[string]struct {
+		owner Owner
+		want  int
+	}{
+		"one owner's": {mine, 1}, "everybody's": {Owner{}, 2}, "a stranger's": {Owner{Agent: "c", Job: "same"}, 0},
+	} {
+		list, err := c.listed(t.Context(), test.owner, "p", nil)
+		if err != nil || len(list) != test.want {
+			t.Errorf("%s: %d containers, %v, want %d", name, len(list), err, test.want)
+		}
+		if len(list) == 1 && list[0].Labels[LabelAgent] != "a" {
+			t.Errorf("%s: it is of agent %s", name, list[0].Labels[LabelAgent])
+		}
+	}
+}
+
 func TestAProjectOfAnotherOwnerIsNotReplaced(t *testing.T) {
 	c, removed := sharedService(t, Owner{Agent: "b", Job: "theirs"})
 	p, err := Services("p", map[string]Service{"db": {Image: "x", LocalImage: true}})

@@ -14,7 +14,8 @@ import (
 // ExecOptions say what [Client.Exec] runs. Empty fields are the container's own.
 type ExecOptions struct {
 	Service    string
-	Replica    int // which container of the service, counted from 1; zero is the first that runs
+	Replica    int   // which container of the service, counted from 1; zero is the first that runs
+	Owner      Owner // only in this owner's containers; zero: in everybody's
 	Command    []string
 	Env        []string // NAME=value, added to the container's
 	User       string
@@ -38,7 +39,7 @@ const execEndTimeout = 20 * time.Second
 // When ctx ends, the command is ended with everything it has started, as far as
 // the container has a shell to do that with: Podman has no way of its own.
 func (c *Client) Exec(ctx context.Context, project string, o ExecOptions) (code int, err error) {
-	l, err := c.container(ctx, project, o.Service, o.Replica)
+	l, err := c.container(ctx, ContainerOf{Project: project, Owner: o.Owner, Service: o.Service, Replica: o.Replica})
 	if err != nil {
 		return 0, err
 	}

@@ -116,7 +116,7 @@ func (n *unit) tryCheck(ctx context.Context) string {
 	case test[0] == "CMD-SHELL":
 		test = []string{"/bin/sh", "-c", strings.Join(test[1:], " ")}
 	}
-	err := n.up.client.api.Launch(ctx, n.id, n.request.Name, libpod.ExecRequest{Cmd: test})
+	err := n.up.client.api.ExecDetached(ctx, n.id, n.request.Name, libpod.ExecRequest{Cmd: test})
 	if status, ok := errors.AsType[*libpod.StatusError](err); ok {
 		return "it cannot be run: " + oneLine(status.Message)
 	}

@@ -12,10 +12,18 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
-// listed returns the containers of the services of a project, by service and
+// ContainerOf names a container of a project.
+type ContainerOf struct {
+	Project string
+	Owner   Owner // only this owner's; zero: everybody's
+	Service string
+	Replica int // which container of the service, counted from 1; zero is the first that runs, or all
+}
+
+// listed returns an owner's containers of the services of a project, by service and
 // replica; naming no service is all of them. A service that has none is an error.
-func (c *Client) listed(ctx context.Context, project string, services []string) ([]libpod.Listed, error) {
-	list, err := c.api.ListContainers(ctx, map[string]string{LabelProject: project})
+func (c *Client) listed(ctx context.Context, owner Owner, project string, services []string) ([]libpod.Listed, error) {
+	list, err := c.api.ListContainers(ctx, ownedBy(owner, project, nil))
 	if err != nil {
 		return nil, err
 	}
@@ -47,18 +55,27 @@ func replicaOf(l libpod.Listed) int {
 
 // container finds one container of a service: that replica, or for zero the first,
 // preferring one that runs.
-func (c *Client) container(ctx context.Context, project, service string, replica int) (libpod.Listed, error) {
-	list, err := c.listed(ctx, project, []string{service})
+func (c *Client) container(ctx context.Context, of ContainerOf) (libpod.Listed, error) {
+	list, err := c.replicas(ctx, of)
 	if err != nil {
 		return libpod.Listed{}, err
 	}
-	for _, l := range list {
-		if replica == replicaOf(l) || replica == 0 && l.State == "running" {
-			return l, nil
-		}
+	if i := slices.IndexFunc(list, func(l libpod.Listed) bool { return l.State == "running" }); i >= 0 {
+		return list[i], nil
 	}
-	if replica == 0 {
-		return list[0], nil
+	return list[0], nil
+}
+
+// replicas finds the containers of a service, one or more: that replica, or for zero
+// all of them.
+func (c *Client) replicas(ctx context.Context, of ContainerOf) ([]libpod.Listed, error) {
+	list, err := c.listed(ctx, of.Owner, of.Project, []string{of.Service})
+	if err != nil || of.Replica == 0 {
+		return list, err
 	}
-	return libpod.Listed{}, fmt.Errorf("service %s of project %s has no container %d", service, project, replica)
+	list = slices.DeleteFunc(list, func(l libpod.Listed) bool { return replicaOf(l) != of.Replica })
+	if len(list) == 0 {
+		return nil, fmt.Errorf("service %s of project %s has no container %d", of.Service, of.Project, of.Replica)
+	}
+	return list, nil
 }

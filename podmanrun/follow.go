@@ -22,7 +22,7 @@ const drainTimeout = 5 * time.Second
 type FollowOptions struct {
 	Quiet   []string                   // services whose lines are left out
 	Line    func(service, line string) // takes lines, one at a time
-	Changed func(Event)                // told when a service turns healthy or unhealthy, or ends; one at a time
+	Changed func(Event)                // told when a service turns healthy or unhealthy, or ends, and when it has no lines; one at a time
 }
 
 // Follow tells what the containers of the stack write, of those that were there
@@ -48,14 +48,21 @@ func (s *Stack) Follow(ctx context.Context, o FollowOptions) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	var mu sync.Mutex
+	changed := func(e Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		o.Changed(e)
+	}
+	note := func(service, text string) { changed(Event{Service: service, Kind: EventWarning, Text: text}) }
 	var logs errgroup.Group
 	delivered := make(chan struct{})
 	logs.Go(func() error {
 		defer close(delivered)
-		return s.client.logs(ctx, sources, LogsOptions{Follow: true}, o.Line)
+		return s.client.logs(ctx, sources, LogsOptions{Follow: true, Note: note}, o.Line)
 	})
-	s.tellEnded(o.Changed)
-	err := s.watchAll(ctx, o.Changed)
+	s.tellEnded(changed)
+	err := s.watchAll(ctx, changed)
 	select {
 	case <-delivered:
 	case <-time.After(drainTimeout):

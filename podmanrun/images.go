@@ -2,7 +2,11 @@ package podmanrun
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"strings"
+
+	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
 // ImageInUse is the image that a container was made from.
@@ -13,9 +17,10 @@ type ImageInUse struct {
 	ID        string `json:"id"`
 }
 
-// ImagesInUse lists what the containers of a project were made from.
-func (c *Client) ImagesInUse(ctx context.Context, project string, services []string) ([]ImageInUse, error) {
-	list, err := c.listed(ctx, project, services)
+// ImagesInUse lists what the containers of a project were made from: an owner's, or
+// for none everybody's.
+func (c *Client) ImagesInUse(ctx context.Context, owner Owner, project string, services []string) ([]ImageInUse, error) {
+	list, err := c.listed(ctx, owner, project, services)
 	if err != nil {
 		return nil, err
 	}
@@ -35,13 +40,18 @@ func (c *Client) ImagesInUse(ctx context.Context, project string, services []str
 	return images, nil
 }
 
-// RemoveImages removes images that no container uses any more. Those that are gone
-// already are no error.
-func (c *Client) RemoveImages(ctx context.Context, images []string) error {
+// RemoveImages removes images, and returns those that stay because a container, of
+// another project say, uses them. Those that are gone already are no error; it goes
+// on after one.
+func (c *Client) RemoveImages(ctx context.Context, images []string) (used []string, err error) {
+	var errs []error
 	for _, image := range images {
-		if err := c.api.RemoveImage(ctx, image); err != nil {
-			return err
+		err := c.api.RemoveImage(ctx, image)
+		if libpod.HasStatus(err, http.StatusConflict) {
+			used = append(used, image)
+			continue
 		}
+		errs = append(errs, err)
 	}
-	return nil
+	return used, errors.Join(errs...)
 }

@@ -16,6 +16,7 @@ import (
 // ServicesOptions say which containers of a project something is done to, and how.
 type ServicesOptions struct {
 	Services []string       // empty is every service
+	Owner    Owner          // only this owner's containers; zero: everybody's
 	Timeout  *time.Duration // time between SIGTERM and SIGKILL instead of each service's own; nil keeps those
 	Progress func(Event)    // told what was done, one event at a time; may be nil
 
@@ -24,75 +25,22 @@ type ServicesOptions struct {
 	Hurry <-chan struct{}
 }
 
-// Stop stops containers, those that depend on others first. One that does not run
-// is no error.
-func (c *Client) Stop(ctx context.Context, project string, o ServicesOptions) error {
-	return c.each(ctx, project, o, dependentsFirst, func(ctx context.Context, l libpod.Listed) (EventKind, error) {
-		if libpod.Ended(l.State) || l.State == "created" {
-			return "", nil
-		}
-		wait := o.grace(l)
-		c.preStop(ctx, l, wait)
-		if o.Hurry != nil {
-			if err := c.askToStop(ctx, l, wait, o.Hurry); err != nil {
-				return "", err
-			}
-			wait = 0
-		}
-		return EventStopped, c.api.StopContainer(ctx, l.ID, l.Name(), wait)
-	})
-}
-
-// askToStop sends a container its stop signal, and returns when it has ended, its
-// grace has or somebody is in a hurry. Podman 4 does nothing else with a container
-// that it stops, not even kill it. What it would start again is left to it.
-func (c *Client) askToStop(ctx context.Context, l libpod.Listed, grace time.Duration, hurry <-chan struct{}) error {
-	answer, err := c.api.InspectContainer(ctx, l.ID)
-	if err != nil {
-		return ignoreGone(err)
-	}
-	if answer.HostConfig.RestartPolicy.Name != "" && answer.HostConfig.RestartPolicy.Name != "no" {
-		return c.api.StopContainer(ctx, l.ID, l.Name(), grace)
-	}
-	if err := c.api.KillContainer(ctx, l.ID, l.Name(), answer.StopSignal()); err != nil {
-		return ignoreGone(err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, grace)
-	defer cancel()
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() {
-		select {
-		case <-hurry:
-			cancel()
-		case <-stop:
-		}
-	}()
-	if _, err := newExits(c.api).wait(ctx, l.ID); err != nil && ctx.Err() == nil {
-		return ignoreGone(err)
-	}
-	return nil
-}
-
-// ignoreGone returns nil for what says that a container does not run.
-func ignoreGone(err error) error {
-	if gone(err) {
-		return nil
-	}
-	return err
-}
-
-// Start starts containers that were stopped, those that others depend on first,
-// each when the ones before it are healthy, as far as they have a healthcheck.
+// Start starts containers that were stopped, with their hooks, those that others
+// depend on first. Each waits until the ones before it, running or just started, are
+// as their services are waited for: healthy, as far as they have a healthcheck, and
+// completed.
 func (c *Client) Start(ctx context.Context, project string, o ServicesOptions) error {
-	return c.each(ctx, project, o, dependenciesFirst, func(ctx context.Context, l libpod.Listed) (EventKind, error) {
+	return c.each(ctx, project, o, dependenciesFirst, func(ctx context.Context, l libpod.Listed, list []libpod.Listed) (EventKind, error) {
 		if l.State == "running" {
-			return "", nil
+			return "", c.arrives(ctx, l, list)
 		}
 		if err := c.api.StartContainer(ctx, l.ID, l.Name()); err != nil {
 			return "", err
 		}
-		return EventStarted, c.untilHealthy(ctx, l)
+		if err := c.postStart(ctx, l); err != nil {
+			return "", err
+		}
+		return EventStarted, c.arrives(ctx, l, list)
 	})
 }
 
@@ -100,25 +48,31 @@ func (c *Client) Start(ctx context.Context, project string, o ServicesOptions) e
 // A service that says that it follows the restart of one of them is restarted too.
 func (c *Client) Restart(ctx context.Context, project string, o ServicesOptions) error {
 	if len(o.Services) > 0 {
-		list, err := c.listed(ctx, project, nil)
+		list, err := c.listed(ctx, o.Owner, project, nil)
 		if err != nil {
 			return err
 		}
 		o.Services = withFollowers(o.Services, list)
 	}
-	return c.each(ctx, project, o, dependenciesFirst, func(ctx context.Context, l libpod.Listed) (EventKind, error) {
+	return c.each(ctx, project, o, dependenciesFirst, func(ctx context.Context, l libpod.Listed, list []libpod.Listed) (EventKind, error) {
 		wait := o.grace(l)
+		if err := c.wake(ctx, &l); err != nil {
+			return "", err
+		}
 		c.preStop(ctx, l, wait)
 		if err := c.api.RestartContainer(ctx, l.ID, l.Name(), wait); err != nil {
 			return "", err
 		}
-		return EventRestarted, c.untilHealthy(ctx, l)
+		if err := c.postStart(ctx, l); err != nil {
+			return "", err
+		}
+		return EventRestarted, c.arrives(ctx, l, list)
 	})
 }
 
 // Kill sends a signal, by name or number, to the processes of containers that run.
 func (c *Client) Kill(ctx context.Context, project, signal string, o ServicesOptions) error {
-	return c.each(ctx, project, o, inAnyOrder, func(ctx context.Context, l libpod.Listed) (EventKind, error) {
+	return c.each(ctx, project, o, inAnyOrder, func(ctx context.Context, l libpod.Listed, _ []libpod.Listed) (EventKind, error) {
 		if l.State != "running" {
 			return "", nil
 		}
@@ -132,7 +86,7 @@ func (c *Client) Kill(ctx context.Context, project, signal string, o ServicesOpt
 
 // Pause freezes the processes of containers that run.
 func (c *Client) Pause(ctx context.Context, project string, o ServicesOptions) error {
-	return c.each(ctx, project, o, inAnyOrder, func(ctx context.Context, l libpod.Listed) (EventKind, error) {
+	return c.each(ctx, project, o, inAnyOrder, func(ctx context.Context, l libpod.Listed, _ []libpod.Listed) (EventKind, error) {
 		if l.State != "running" {
 			return "", nil
 		}
@@ -142,7 +96,7 @@ func (c *Client) Pause(ctx context.Context, project string, o ServicesOptions) e
 
 // Unpause lets the processes of paused containers go on.
 func (c *Client) Unpause(ctx context.Context, project string, o ServicesOptions) error {
-	return c.each(ctx, project, o, inAnyOrder, func(ctx context.Context, l libpod.Listed) (EventKind, error) {
+	return c.each(ctx, project, o, inAnyOrder, func(ctx context.Context, l libpod.Listed, _ []libpod.Listed) (EventKind, error) {
 		if l.State != "paused" {
 			return "", nil
 		}
@@ -177,10 +131,10 @@ func dependenciesFirst(l libpod.Listed, list []libpod.Listed) []libpod.Listed {
 	return found
 }
 
-// each does something to every container of the services, at the same time as far
-// as the order allows. Those that come after one that failed are left out.
-func (c *Client) each(ctx context.Context, project string, o ServicesOptions, before order, do func(context.Context, libpod.Listed) (EventKind, error)) error {
-	list, err := c.listed(ctx, project, o.Services)
+// each does something to every container of the services, which do gets as a list, at
+// the same time as far as the order allows. Those that come after one that failed are left out.
+func (c *Client) each(ctx context.Context, project string, o ServicesOptions, before order, do func(ctx context.Context, l libpod.Listed, list []libpod.Listed) (EventKind, error)) error {
+	list, err := c.listed(ctx, o.Owner, project, o.Services)
 	if err != nil {
 		return err
 	}
@@ -205,7 +159,7 @@ func (c *Client) each(ctx context.Context, project string, o ServicesOptions, be
 		}
 		slots <- struct{}{}
 		defer func() { <-slots }()
-		kind, err := do(ctx, l)
+		kind, err := do(ctx, l, list)
 		mu.Lock()
 		defer mu.Unlock()
 		if err != nil {
@@ -231,6 +185,30 @@ func (c *Client) each(ctx context.Context, project string, o ServicesOptions, be
 	}
 	_ = g.Wait() // the errors are in errs, all of them
 	return errors.Join(errs...)
+}
+
+// completeTimeout bounds the wait for the end of a container that others wait to
+// complete: as long as up waits unless it is told otherwise.
+const completeTimeout = 5 * time.Minute
+
+// arrives waits until a started container is as others in list want it: has ended
+// well for those that wait for that, else is healthy.
+func (c *Client) arrives(ctx context.Context, l libpod.Listed, list []libpod.Listed) error {
+	if !slices.ContainsFunc(list, func(o libpod.Listed) bool {
+		return slices.Contains(names(o.Labels[labelWaits]), l.Labels[LabelService])
+	}) {
+		return c.untilHealthy(ctx, l)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, completeTimeout, fmt.Errorf("it did not end within %s, which others wait for", completeTimeout))
+	defer cancel()
+	answer, err := newExits(c.api).wait(ctx, l.ID)
+	if err != nil {
+		return err
+	}
+	if code := answer.State.ExitCode; code != 0 {
+		return errors.New(endText(code) + ", and others wait for it to end well")
+	}
+	return nil
 }
 
 // untilHealthy waits until the check of a started container passes; at once when

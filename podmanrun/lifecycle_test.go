@@ -71,6 +71,9 @@ func TestAContainerStaysAsLongAsItIsWhatItShouldBe(t *testing.T) {
 
 func TestASingleCommandHasWhatItsServiceHas(t *testing.T) {
 	p := &Project{compose: loadedShop(t)}
+	hooked := p.compose.Services["web"]
+	hooked.PostStart, hooked.PreStop = []types.ServiceHook{{Command: []string{"a"}}}, []types.ServiceHook{{Command: []string{"b"}}}
+	p.compose.Services["web"] = hooked
 	o := RunOptions{Service: "web", Command: []string{"ls"}, Env: map[string]string{"A": "2"}, Volumes: []string{"more:/more"}, Streams: Streams{TTY: true}}
 	part, name, err := p.withOneOff(o)
 	if err != nil {
@@ -84,6 +87,8 @@ func TestASingleCommandHasWhatItsServiceHas(t *testing.T) {
 		t.Errorf("the command's container is %+v", s)
 	case s.Networks["default"].ServiceNameAliasEnabled():
 		t.Error("the command is found under the service's name")
+	case len(s.PostStart)+len(s.PreStop) != 0:
+		t.Error("the hooks of the service run beside the command")
 	}
 	if before := p.compose.Services["web"]; len(before.Ports) != 1 || before.Restart != "always" || *before.Environment["A"] != "1" || len(p.compose.Volumes) != 0 {
 		t.Errorf("the project itself has changed: %+v", before)

@@ -2,10 +2,9 @@ package podmanrun
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/dockless-ci/dockless/internal/retry"
 	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
@@ -19,15 +18,19 @@ type LogsOptions struct {
 	Timestamps bool      // each line starts with its RFC 3339 time
 	Since      time.Time // only lines from then on; zero is all of them
 
-	Names func(names []string) // told whom lines may come from, before the first; may be nil
+	Owner Owner // only this owner's containers; zero: everybody's
+
+	Names func(names []string)       // told whom lines may come from, before the first; may be nil
+	Note  func(service, text string) // told why a service has no lines, one at a time; may be nil
 }
 
 // Logs delivers the output of a project's services line by line, without line
 // ends; of one with several containers as service-1, service-2 and so on. Calls of
-// line never overlap; lines of one service come in order. With Follow it returns
-// nil when ctx ends.
+// line never overlap; lines of one service come in order. With Follow it goes on
+// over restarts, and returns nil when ctx ends. A container whose output cannot be
+// read keeps nobody from that of the others.
 func (c *Client) Logs(ctx context.Context, project string, o LogsOptions, line func(service, line string)) error {
-	list, err := c.listed(ctx, project, o.Services)
+	list, err := c.listed(ctx, o.Owner, project, o.Services)
 	if err != nil {
 		return err
 	}
@@ -53,62 +56,118 @@ type logSource struct {
 
 func (c *Client) logs(ctx context.Context, sources []logSource, o LogsOptions, line func(service, line string)) error {
 	var mu sync.Mutex
-	g, gctx := errgroup.WithContext(ctx)
-	for _, source := range sources {
-		g.Go(func() error {
-			return c.logsOf(gctx, source, o, func(text string) {
+	errs := make([]error, len(sources))
+	var all sync.WaitGroup
+	for i, source := range sources {
+		all.Go(func() {
+			errs[i] = c.logsOf(ctx, source, o, func(text string) {
 				mu.Lock()
 				defer mu.Unlock()
 				line(source.subject, text)
+			}, func(text string) {
+				mu.Lock()
+				defer mu.Unlock()
+				if o.Note != nil {
+					o.Note(source.subject, text)
+				}
 			})
 		})
 	}
-	err := g.Wait()
+	all.Wait()
 	if o.Follow && ctx.Err() != nil {
 		return nil
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // logsOf reads the output of one container, and goes on when it was started again.
-func (c *Client) logsOf(ctx context.Context, source logSource, o LogsOptions, line func(string)) error {
-	options := libpod.LogsOptions{Follow: o.Follow, Tail: o.Tail, Timestamps: o.Timestamps, Since: source.since}
+func (c *Client) logsOf(ctx context.Context, source logSource, o LogsOptions, line, note func(string)) error {
+	// Looked at before the stream is opened: what is started after that is missed by
+	// nobody.
+	run, err := c.api.InspectContainer(ctx, source.id)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	if run.HostConfig.LogConfig.Type == "none" {
+		note("its logging driver is none, so nobody keeps what it writes")
+		return nil
+	}
+	position := logPosition{since: source.since}
+	options := libpod.LogsOptions{Follow: o.Follow, Tail: o.Tail}
 	for {
-		err := c.api.Logs(ctx, source.id, source.name, options, line)
+		options.Since = position.since
+		err := c.api.StampedLogs(ctx, source.id, source.name, options, func(stamp, text string) {
+			if !position.isNew(stamp) {
+				return
+			}
+			if o.Timestamps {
+				text = stamp + " " + text
+			}
+			line(text)
+		})
 		if err != nil || !o.Follow {
 			return err
 		}
-		again, since, err := c.startedAgain(ctx, source.id)
-		if err != nil || !again {
+		if run, err = c.startedAgain(ctx, source.id, run.State.StartedAt); err != nil || run == nil {
 			return err
 		}
-		options.Tail, options.Since = 0, since
+		options.Tail = 0
+		position.again()
 	}
 }
 
-// startedAgain reports whether a container whose output has ended was started anew,
-// and since when what it writes is new.
-func (c *Client) startedAgain(ctx context.Context, id string) (again bool, since time.Time, err error) {
-	var ended time.Time // the start that came to its end
+// logPosition is how far the output of a container has been read. A stream ends a
+// moment after its container and may have had the beginning of what the next run
+// writes, so the next stream begins with lines that are known: those with the
+// time of the last one.
+type logPosition struct {
+	since time.Time // where the next stream begins
+	last  string    // the time of the last line, as Podman writes it; empty is none
+	lines int       // how many had it
+	known int       // how many of them the stream still has to repeat
+}
+
+// isNew takes note of a line, and reports whether it is one that no former stream had.
+func (p *logPosition) isNew(stamp string) bool {
+	if p.known > 0 && stamp == p.last {
+		p.known--
+		return false
+	}
+	p.known = 0
+	if stamp != p.last {
+		p.last, p.lines = stamp, 0
+	}
+	p.lines++
+	return true
+}
+
+// again moves to where the stream after this one begins.
+func (p *logPosition) again() {
+	p.known = 0
+	if at, err := time.Parse(time.RFC3339Nano, p.last); err == nil {
+		p.since, p.known = at.Add(-1), p.lines // Podman leaves out lines of the very time
+	}
+}
+
+// startedAgain waits until a container whose output has ended was started anew since
+// before, and returns it; nil when it is not.
+func (c *Client) startedAgain(ctx context.Context, id string, before time.Time) (*libpod.Container, error) {
 	for deadline := time.Now().Add(restartPatience); ; {
 		answer, err := c.api.InspectContainer(ctx, id)
 		if gone(err) {
-			return false, since, nil
+			return nil, nil //nolint:nilnil // it was removed
 		}
 		if err != nil {
-			return false, since, err
+			return nil, err
 		}
-		switch {
-		case ended.IsZero():
-			ended = answer.State.StartedAt
-		case answer.State.StartedAt.After(ended):
-			return true, answer.OutputSince(), nil
+		if answer.State.StartedAt.After(before) {
+			return answer, nil
 		}
 		if libpod.Ended(answer.State.Status) && !answer.StartsAgain() || time.Now().After(deadline) {
-			return false, since, nil
+			return nil, nil //nolint:nilnil // it has ended for good
 		}
 		if err := retry.Wait(ctx, restartPoll); err != nil {
-			return false, since, err
+			return nil, err
 		}
 	}
 }

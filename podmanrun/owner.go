@@ -26,6 +26,8 @@ const (
 	labelGrace   = "io.dockless.stop-timeout" // seconds
 	labelAfter   = "io.dockless.after"        // services that it depends on, comma-separated
 	labelPreStop = "io.dockless.pre-stop"     // hooks, as JSON
+	labelHooks   = "io.dockless.post-start"   // likewise
+	labelWaits   = "io.dockless.completed"    // services that it waits to complete, comma-separated
 	labelFollows = "io.dockless.restart-with" // services whose restart restarts it, comma-separated
 	labelOneOff  = "io.dockless.one-off"      // "true" on what [Client.Run] made
 )

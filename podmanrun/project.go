@@ -44,6 +44,11 @@ func (p *Project) Name() string { return p.compose.Name }
 // Warnings returns what was ignored and why, in the order of the files.
 func (p *Project) Warnings() []string { return slices.Clone(p.warnings) }
 
+// WithoutWarnings returns p for somebody who has told them.
+func (p *Project) WithoutWarnings() *Project {
+	return &Project{compose: p.compose, logins: p.logins}
+}
+
 // ServiceNames returns the names of the active services in alphabetical order.
 func (p *Project) ServiceNames() []string { return slices.Sorted(maps.Keys(p.compose.Services)) }
 

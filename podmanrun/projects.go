@@ -59,9 +59,10 @@ type ServiceProcesses struct {
 // Subject is what the processes are of, for people.
 func (s ServiceProcesses) Subject() string { return subject(s.Service, s.Replica) }
 
-// Top lists the processes of a project's running containers.
-func (c *Client) Top(ctx context.Context, project string, services []string) ([]ServiceProcesses, error) {
-	list, err := c.listed(ctx, project, services)
+// Top lists the processes of a project's running containers: an owner's, or for none
+// everybody's.
+func (c *Client) Top(ctx context.Context, owner Owner, project string, services []string) ([]ServiceProcesses, error) {
+	list, err := c.listed(ctx, owner, project, services)
 	if err != nil {
 		return nil, err
 	}

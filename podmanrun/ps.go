@@ -61,7 +61,12 @@ func (p Port) String() string {
 // Ps returns the containers of a project by service. Nobody else runs the
 // healthchecks of a stack that is not watched, so Ps runs each once.
 func (c *Client) Ps(ctx context.Context, project string) ([]ContainerStatus, error) {
-	list, err := c.api.ListContainers(ctx, map[string]string{LabelProject: project})
+	return c.PsOwned(ctx, Owner{}, project)
+}
+
+// PsOwned is [Client.Ps] for the containers of one owner.
+func (c *Client) PsOwned(ctx context.Context, owner Owner, project string) ([]ContainerStatus, error) {
+	list, err := c.api.ListContainers(ctx, ownedBy(owner, project, nil))
 	if err != nil {
 		return nil, err
 	}

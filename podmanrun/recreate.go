@@ -53,6 +53,17 @@ func restartsWith(s types.ServiceConfig) []string {
 	return names
 }
 
+// completedFor are the dependencies of a service that it waits to complete.
+func completedFor(s types.ServiceConfig) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(s.DependsOn)) {
+		if s.DependsOn[name].Condition == ServiceCompleted {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // leftAlone reports whether nobody looks at the container any more once it runs.
 func (n *unit) leftAlone() bool {
 	return n.isOneOff() || n.up.options.NoWait && !n.awaited

@@ -42,15 +42,16 @@ type RunOptions struct {
 	Aliases      bool              // be found under the service's names on its networks
 	NoDeps       bool              // start no dependencies
 	Keep         bool              // leave the container there when its command has ended
-	Detach       bool              // return when the command runs
+	Detach       bool              // return when the command runs; Podman removes the container then
 	Streams      Streams
 	Ready        func() // called before anything comes out of the command; may be nil
 }
 
 // Run runs one command in a container of its own that is made like those of a
-// service, once the service's dependencies are up, and returns the command's exit
-// code and the container's name. The container is removed afterwards, and in any
-// case when ctx ends; the dependencies go on.
+// service, once the service's dependencies are as it wants them, and returns the
+// command's exit code and the container's name. The container is removed afterwards
+// unless it is kept, and in any case when ctx ends; the dependencies go on. The
+// hooks of the service are not for it.
 //
 // When ctx ends, the command gets its stop signal and grace period.
 func (c *Client) Run(ctx context.Context, p *Project, o RunOptions) (code int, name string, err error) {
@@ -61,9 +62,11 @@ func (c *Client) Run(ctx context.Context, p *Project, o RunOptions) (code int, n
 	if part, name, err = part.withOneOff(o); err != nil {
 		return 0, "", err
 	}
-	one := &oneOff{service: o.Service, streams: o.Streams, detach: o.Detach}
+	one := &oneOff{service: o.Service, streams: o.Streams, detach: o.Detach, remove: o.Detach && !o.Keep}
 	options := o.UpOptions
-	options.oneOff = one
+	// The command starts when its conditions are met; what else the dependencies are
+	// healthy for is not its business.
+	options.oneOff, options.NoWait = one, true
 	if _, err := c.Up(ctx, part, options); err != nil {
 		return 0, name, errors.Join(err, one.close())
 	}
@@ -73,13 +76,14 @@ func (c *Client) Run(ctx context.Context, p *Project, o RunOptions) (code int, n
 	if o.Detach {
 		return 0, name, nil
 	}
-	if !o.Keep || ctx.Err() != nil {
-		defer func() {
-			ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cleanupTimeout, errCleanupTimeout)
-			defer cancel()
-			err = errors.Join(err, c.api.RemoveContainer(ctx, one.id, name, 0))
-		}()
-	}
+	defer func() {
+		if interrupted := err != nil && ctx.Err() != nil; o.Keep && !interrupted {
+			return
+		}
+		ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cleanupTimeout, errCleanupTimeout)
+		defer cancel()
+		err = errors.Join(err, c.api.RemoveContainer(ctx, one.id, name, 0))
+	}()
 	code, err = c.attend(ctx, one, name)
 	return code, name, err
 }
@@ -148,6 +152,7 @@ type oneOff struct {
 	service string
 	streams Streams
 	detach  bool
+	remove  bool // by Podman, when it has ended
 
 	id       string // set once it is to be started
 	grace    time.Duration
@@ -182,7 +187,7 @@ func (n *unit) isOneOff() bool {
 // oneOffRequest marks the request for the container of a single command.
 func (u *up) oneOffRequest(service string, r *createRequest) *createRequest {
 	if one := u.options.oneOff; one != nil && one.service == service {
-		r.Labels[labelOneOff] = "true"
+		r.Labels[labelOneOff], r.Remove = "true", one.remove
 		delete(r.Labels, LabelReplica)
 	}
 	return r
@@ -198,6 +203,7 @@ func (p *Project) withOneOff(o RunOptions) (*Project, string, error) {
 	s.SetScale(1)
 	s.Restart, s.Deploy = "no", withoutReplicas(s.Deploy)
 	s.Tty, s.StdinOpen = o.Streams.TTY, o.Streams.In != nil
+	s.PostStart, s.PreStop = nil, nil
 	s.Environment, s.Labels = maps.Clone(s.Environment), maps.Clone(s.Labels)
 	if s.Environment == nil {
 		s.Environment = make(types.MappingWithEquals)

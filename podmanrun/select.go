@@ -12,8 +12,9 @@ import (
 )
 
 // Only returns the part of p that is services, and with dependencies what they
-// depend on; naming no service is all of p. Services that no active profile has
-// may be named. Containers of the others are then left alone by [Client.Up].
+// depend on and is active; naming no service is all of p. A service that no active
+// profile has can only be named when [LoadOptions].Services did so, too. Containers
+// of the others are then left alone by [Client.Up].
 func (p *Project) Only(services []string, dependencies bool) (*Project, error) {
 	if len(services) == 0 && dependencies {
 		return p, nil
@@ -25,8 +26,8 @@ func (p *Project) Only(services []string, dependencies bool) (*Project, error) {
 	chosen := make(types.Services)
 	var choose func(name string)
 	choose = func(name string) {
-		s, known := all[name]
-		if _, done := chosen[name]; done || !known {
+		s, active := p.compose.Services[name]
+		if _, done := chosen[name]; done || !active {
 			return
 		}
 		chosen[name] = s
@@ -39,6 +40,10 @@ func (p *Project) Only(services []string, dependencies bool) (*Project, error) {
 	for _, name := range services {
 		if err := p.has(name); err != nil {
 			return nil, err
+		}
+		if s, disabled := p.compose.DisabledServices[name]; disabled {
+			err := fmt.Errorf("service %s is behind profiles that are not active: %s", name, strings.Join(s.Profiles, ", "))
+			return nil, hint.With(err, "choose one of them with --profile")
 		}
 		choose(name)
 	}

@@ -19,10 +19,10 @@ services:
 volumes: {cache: {}, data: {}}
 `
 
-func loadText(t *testing.T, text string, environment map[string]string) *podmanrun.Project {
+func loadText(t *testing.T, text string, environment map[string]string, services ...string) *podmanrun.Project {
 	t.Helper()
 	dir := write(t, map[string]string{"compose.yml": text})
-	p, err := podmanrun.Load(t.Context(), podmanrun.LoadOptions{WorkingDir: dir, Environment: environment})
+	p, err := podmanrun.Load(t.Context(), podmanrun.LoadOptions{WorkingDir: dir, Environment: environment, Services: services})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestAPartOfAProjectHasWhatItNeeds(t *testing.T) {
 		"one that is a dependency, as well": {[]string{"db", "api"}, true, []string{"api", "db"}, []string{"shop_cache", "shop_data"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			part, err := p.Only(c.services, c.deps)
+			part, err := loadText(t, shop, nil, c.services...).Only(c.services, c.deps)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,6 +59,83 @@ func TestAPartOfAProjectHasWhatItNeeds(t *testing.T) {
 	}
 	if _, err := p.Only([]string{"wbe"}, true); err == nil || !strings.Contains(err.Error(), `no service "wbe"`) {
 		t.Errorf("Only(wbe) = %v, want an error that names it", err)
+	}
+	if _, err := p.Only([]string{"tool"}, true); err == nil || !strings.Contains(err.Error(), "tool is behind profiles that are not active: tools") {
+		t.Errorf("Only(tool) of a project that was read without it = %v, want an error that names its profiles", err)
+	}
+}
+
+const profiles = `
+name: shop
+services:
+  web: {image: w, depends_on: {extra: {condition: service_started, required: false}, db: {condition: service_started}}}
+  extra: {image: e, profiles: [more]}
+  db: {image: d}
+  tool: {image: t, profiles: [tools], env_file: [tool.env], label_file: [tool.labels], environment: [BARE], depends_on: [helper]}
+  helper: {image: h, profiles: [others], environment: [BARE]}
+  beside: {image: b, profiles: [tools], external_links: [x]}
+`
+
+func TestAServiceThatIsNamedIsReadWhateverItsProfiles(t *testing.T) {
+	dir := write(t, map[string]string{"compose.yml": profiles, "tool.env": "FROM_FILE=1\n", "tool.labels": "from.file=2\n"})
+	p, err := podmanrun.Load(t.Context(), podmanrun.LoadOptions{WorkingDir: dir, Environment: map[string]string{"BARE": "3"}, Services: []string{"tool"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err = p.Only([]string{"tool"}, true); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"helper", "tool"}, p.ServiceNames()); diff != "" {
+		t.Errorf("services (-want +got):\n%s", diff)
+	}
+	text, err := p.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for word, times := range map[string]int{`FROM_FILE: "1"`: 1, `BARE: "3"`: 2, `from.file: "2"`: 1, "- tools": 1} {
+		if got := strings.Count(string(text), word); got < times {
+			t.Errorf("%s is there %d times, want %d:\n%s", word, got, times, text)
+		}
+	}
+}
+
+func TestAServiceThatIsNamedIsJudgedWhateverItsProfiles(t *testing.T) {
+	dir := write(t, map[string]string{"compose.yml": profiles})
+	if _, err := podmanrun.Load(t.Context(), podmanrun.LoadOptions{WorkingDir: dir}); err != nil {
+		t.Errorf("the services without profiles are refused: %v", err)
+	}
+	_, err := podmanrun.Load(t.Context(), podmanrun.LoadOptions{WorkingDir: dir, Services: []string{"beside"}})
+	if err == nil || !strings.Contains(err.Error(), "services.beside.external_links") {
+		t.Errorf("a key that is refused behind a profile: %v", err)
+	}
+}
+
+func TestAProjectMayHaveOnlyServicesBehindProfiles(t *testing.T) {
+	dir := write(t, map[string]string{"compose.yml": "name: p\nservices: {tool: {image: t, profiles: [x]}}\n"})
+	for name, c := range map[string]struct {
+		o    podmanrun.LoadOptions
+		want int // services; -1 is an error
+	}{"nothing is named": {podmanrun.LoadOptions{}, -1}, "one is": {podmanrun.LoadOptions{Services: []string{"tool"}}, 1}, "none is needed": {podmanrun.LoadOptions{Idle: true}, 0}} {
+		c.o.WorkingDir = dir
+		p, err := podmanrun.Load(t.Context(), c.o)
+		if (err != nil) != (c.want < 0) || err == nil && (len(p.ServiceNames()) != c.want || p.Name() != "p") {
+			t.Errorf("%s: Load = %v, want %d services", name, err, c.want)
+		}
+	}
+}
+
+func TestAnOptionalDependencyStaysBehindItsProfile(t *testing.T) {
+	for name, c := range map[string]struct{ load, only, want []string }{
+		"not asked for": {[]string{"web"}, []string{"web"}, []string{"db", "web"}},
+		"asked for":     {[]string{"web", "extra"}, []string{"web"}, []string{"db", "extra", "web"}},
+	} {
+		part, err := loadText(t, profiles, nil, c.load...).Only(c.only, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, part.ServiceNames()); diff != "" {
+			t.Errorf("%s: services (-want +got):\n%s", name, diff)
+		}
 	}
 }
 

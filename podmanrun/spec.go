@@ -103,6 +103,9 @@ func containerRequest(p *types.Project, s types.ServiceConfig, replica int, owne
 	if after := slices.Sorted(maps.Keys(s.DependsOn)); len(after) > 0 {
 		r.Labels[labelAfter] = strings.Join(after, ",")
 	}
+	if waits := completedFor(s); len(waits) > 0 {
+		r.Labels[labelWaits] = strings.Join(waits, ",")
+	}
 	if follows := restartsWith(s); len(follows) > 0 {
 		r.Labels[labelFollows] = strings.Join(follows, ",")
 	}

@@ -47,20 +47,22 @@ func hooksOf(list []types.ServiceHook) ([]hook, error) {
 	return hooks, nil
 }
 
-// setHooks keeps what runs before the container is stopped.
+// setHooks keeps what runs after the container is started and before it is stopped.
 func setHooks(r *createRequest, s types.ServiceConfig) error {
-	if _, err := hooksOf(s.PostStart); err != nil {
-		return fmt.Errorf("post_start: %w", err)
+	for _, when := range []struct {
+		key, label string
+		list       []types.ServiceHook
+	}{{"post_start", labelHooks, s.PostStart}, {"pre_stop", labelPreStop, s.PreStop}} {
+		hooks, err := hooksOf(when.list)
+		if err != nil {
+			return fmt.Errorf("%s: %w", when.key, err)
+		}
+		if len(hooks) == 0 {
+			continue
+		}
+		data, _ := json.Marshal(hooks) // strings always encode
+		r.Labels[when.label] = string(data)
 	}
-	hooks, err := hooksOf(s.PreStop)
-	if err != nil {
-		return fmt.Errorf("pre_stop: %w", err)
-	}
-	if len(hooks) == 0 {
-		return nil
-	}
-	data, _ := json.Marshal(hooks) // strings always encode
-	r.Labels[labelPreStop] = string(data)
 	return nil
 }
 
@@ -84,6 +86,19 @@ func runHooks(ctx context.Context, client *libpod.Client, id, name string, hooks
 		}
 	}
 	return nil
+}
+
+// postStart runs what a container wants to be done after a start by somebody who
+// need not have its file.
+func (c *Client) postStart(ctx context.Context, l libpod.Listed) error {
+	var hooks []hook
+	text := l.Labels[labelHooks]
+	if text == "" || json.Unmarshal([]byte(text), &hooks) != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, hookTimeout, fmt.Errorf("a hook did not end within %s", hookTimeout))
+	defer cancel()
+	return runHooks(ctx, c.api, l.ID, l.Name(), hooks)
 }
 
 // preStop runs what a container wants to be done before it is stopped, within its

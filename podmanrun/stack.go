@@ -38,7 +38,7 @@ func (u *up) finish(ctx context.Context) (*Stack, error) {
 		s.containers[name] = make([]*libpod.Container, len(units))
 	}
 	for unit := range u.all() {
-		if passed(unit.lost) && !passed(unit.created) {
+		if passed(unit.lost) && !passed(unit.created) || unit.isOneOff() { // one command may be gone already
 			continue
 		}
 		g.Go(func() error {

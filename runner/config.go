@@ -89,6 +89,11 @@ type Config struct {
 	// CacheExport says when these are exported.
 	CacheExport buildcache.Mode `ignored:"true"`
 
+	// Beat is called by the loop that supervises a job, at least every
+	// [MaxStepSilence] while running is true, however long a step takes, and with
+	// running false once at the end. It must not block. Nil: nobody.
+	Beat func(running bool) `ignored:"true"`
+
 	// Interrupt and Terminate are how long processes may take to end after SIGINT
 	// and after SIGTERM. When both are zero, they are what the service documents:
 	// 7.5 s and 2.5 s.

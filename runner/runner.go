@@ -15,7 +15,6 @@ import (
 
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/mask"
-	"github.com/dockless-ci/dockless/internal/retry"
 	"github.com/dockless-ci/dockless/runner/internal/cgroup"
 	"github.com/dockless-ci/dockless/runner/internal/conceal"
 	"github.com/dockless-ci/dockless/runner/internal/mounts"
@@ -72,9 +71,10 @@ type execution struct {
 
 	mu         sync.Mutex // guards what follows
 	result     job.Result
-	stack      map[string]string     // where the job's services are, for the environment
-	inner      map[string]string     // where containers of the job find them
-	containers map[string]*container // that steps run in, by alias; empty while they do not run
+	watched    map[context.Context]string // the names of the steps that run, by their contexts
+	stack      map[string]string          // where the job's services are, for the environment
+	inner      map[string]string          // where containers of the job find them
+	containers map[string]*container      // that steps run in, by alias; empty while they do not run
 	outputs    map[string]string
 	builds     []job.BuildReport
 }
@@ -94,31 +94,16 @@ func (r *Runner) Run(ctx context.Context, m *job.Message, rep Reporter) (_ Outco
 	hard, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	x.hard = hard
 	var watch sync.WaitGroup
-	watch.Go(func() { x.watchGrace(ctx, end) })
+	over := make(chan struct{}) // closed below
+	watch.Go(func() { x.supervise(ctx, end, over) })
 	defer watch.Wait()
+	defer close(over)
 	defer end(errOver)
 	defer func() { err = errors.Join(err, x.veil.Close()) }() // also when something panics
 	return x.run(ctx)
 }
 
 var errOver = errors.New("the job is over")
-
-// watchGrace ends whatever still runs when a canceled job has used up the time
-// it may take; a job that must stop at once is ended by its steps.
-func (x *execution) watchGrace(ctx context.Context, end context.CancelCauseFunc) {
-	select {
-	case <-ctx.Done():
-	case <-x.hard.Done():
-		return
-	}
-	stop := job.StopOf(ctx)
-	if stop.Grace <= 0 {
-		return
-	}
-	if retry.Wait(x.hard, max(stop.Grace-reportTime, stop.Grace/2)) == nil {
-		end(fmt.Errorf("the job did not end within the %s it was given after: %w", stop.Grace, stop))
-	}
-}
 
 // run leads the job from its first record to its last.
 func (x *execution) run(ctx context.Context) (Outcome, error) {

@@ -228,6 +228,7 @@ func (x *execution) stepContext(ctx context.Context, e *entry) (context.Context,
 		stopped, hard = nil, nil
 		step, release = context.WithTimeoutCause(step, cleanupTimeout, errCleanup)
 	}
+	stopWatching := x.watch(step, e.name)
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		select {
@@ -248,6 +249,7 @@ func (x *execution) stepContext(ctx context.Context, e *entry) (context.Context,
 		}
 	})
 	return step, func() {
+		stopWatching()
 		cancel(errOver)
 		release()
 		watch.Wait()

@@ -25,6 +25,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/metrics"
 	"github.com/dockless-ci/dockless/internal/preempt"
 	"github.com/dockless-ci/dockless/internal/registryauth"
+	"github.com/dockless-ci/dockless/internal/sdnotify"
 	"github.com/dockless-ci/dockless/internal/telemetry"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
@@ -45,6 +46,7 @@ type agentSettings struct {
 
 	telemetry telemetry.Config
 	metrics   metrics.Config
+	systemd   sdnotify.Config
 }
 
 func (s *agentSettings) load() error {
@@ -52,7 +54,7 @@ func (s *agentSettings) load() error {
 		s.build.Home = home
 	}
 	// The runner checks its own settings once it has all of them.
-	return s.loadSignIn(&s.build, &s.podman, &s.job, &s.notice, &s.telemetry, &s.metrics, unchecked{&s.runner})
+	return s.loadSignIn(&s.build, &s.podman, &s.job, &s.notice, &s.telemetry, &s.metrics, &s.systemd, unchecked{&s.runner})
 }
 
 func newAgentCommand() *cobra.Command {
@@ -138,6 +140,11 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, health.close()) }()
+	stopAnnouncing, err := health.announce(ctx, s.systemd, log)
+	if err != nil {
+		return err
+	}
+	defer stopAnnouncing()
 
 	s.build.StateDir = filepath.Join(s.agent.StateDir, "buildkit")
 	settings := workshopSettings{build: s.build, podman: s.podman, needBuilder: true, wantPodman: true, state: filepath.Join(s.agent.StateDir, "builds")}
@@ -149,9 +156,10 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, shop.close(ctx)) }()
+	defer health.leave()
 
 	s.warnOfEngines(ctx, shop, log)
-	run := &jobRunner{settings: s, shop: shop, log: log}
+	run := &jobRunner{settings: s, shop: shop, log: log, beat: inJob(health.step)}
 	var last lastResult
 	deps := in.deps(s.agentDeps(log))
 	deps.Health = health.agent()
@@ -176,6 +184,10 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	})
 	g.Go(func() error {
 		health.watch(over, shop, log)
+		return nil
+	})
+	g.Go(func() error {
+		settle(over, log)
 		return nil
 	})
 	if shop.metrics != nil {
@@ -277,6 +289,7 @@ type jobRunner struct {
 	settings *agentSettings
 	shop     *workshop
 	log      *slog.Logger
+	beat     func(running bool)
 	nodes    runner.NodeVersions
 }
 
@@ -284,7 +297,7 @@ type jobRunner struct {
 func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.Result, error) {
 	config := j.settings.runner
 	config.AgentName, config.AgentID, config.Once = c.AgentName, int(c.AgentID), c.Once
-	config.AgentVersion = agent.Version
+	config.AgentVersion, config.Beat = agent.Version, j.beat
 	config.CacheRepo, config.CacheExport, config.Insecure = j.settings.job.CacheRepo, j.settings.job.CacheExport, j.settings.job.Insecure
 	if host, err := os.Hostname(); err == nil {
 		config.MachineName = host

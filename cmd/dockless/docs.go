@@ -17,6 +17,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/metrics"
 	"github.com/dockless-ci/dockless/internal/preempt"
 	"github.com/dockless-ci/dockless/internal/registryauth"
+	"github.com/dockless-ci/dockless/internal/sdnotify"
 	"github.com/dockless-ci/dockless/internal/telemetry"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
@@ -42,6 +43,7 @@ func settingsSections() []settingsSection {
 		{"Builds and health", "Read by `dockless agent`, `replay` and `build`.", &jobSettings{}},
 		{"Traces", "Read by `dockless agent`, `replay` and `build`, under OpenTelemetry's own names. All its other variables, such as `OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_…` and `OTEL_EXPORTER_OTLP_CERTIFICATE`, have their usual meaning (see [metrics.md](metrics.md)).", &telemetry.Config{}},
 		{"Metrics", "Read by `dockless agent`; [metrics.md](metrics.md) lists them.", &metrics.Config{}},
+		{"systemd", "Read by `dockless agent`; systemd sets them, nobody else needs to (see `deploy/systemd`).", &sdnotify.Config{}},
 		{"Log", "The program's own log, on standard error.", &logging.Config{}},
 	}
 }

@@ -3,45 +3,39 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/probe"
+	"github.com/dockless-ci/dockless/runner"
 )
 
-const (
-	// dependencyPeriod is how often BuildKit and Podman are asked whether they
-	// answer: often enough to leave the pool within a minute, rarely enough to
-	// stay below a thousandth of a core.
-	dependencyPeriod = 20 * time.Second
-	// dependencyAge allows one question to take its longest.
-	dependencyAge = 2 * dependencyPeriod
-	// dependencyBound is the longest question; both fit between two ticks.
-	dependencyBound = dependencyPeriod / 4
-	// settleTime is when an agent that has booted is idle.
-	settleTime = 2 * time.Second
-)
-
-// health connects the agent's loops with the probe page. With an empty path
-// every slot is nil and beats go nowhere.
+// health connects the agent's loops with the probe page: each has a slot, beats into it
+// when it has come round, and says there why the agent is not ready. With an empty path
+// every slot is nil and beats go nowhere. docs/decisions/0046 has the reasons.
 type health struct {
-	page                        *probe.Writer
-	poll, lock, builder, podman *probe.Slot
+	path string
+	page *probe.Writer
 
-	mu       sync.Mutex
-	draining bool // what the session does makes the agent ready no more
+	poll, lock, step, report, builder, podman *probe.Slot
+
+	// told is closed when the agent takes no further job.
+	told chan struct{}
+
+	mu            sync.Mutex
+	open, answers bool // the session; the server that it is with
+	draining      bool
 }
 
-// openHealth makes the page. Nobody beats for the dependencies before the agent
-// has booted, which may take bootTime to wait for BuildKit and as long to remove
-// what a dead job left, so until then they may be silent for longer.
+// openHealth makes the page. Nobody beats before the agent has booted, which may take
+// bootTime to wait for BuildKit and as long to remove what a dead job left, so until
+// then the slots of what runs from then on may be silent for longer.
 func openHealth(path string, bootTime time.Duration) (*health, error) {
-	h := &health{}
+	h := &health{path: path, told: make(chan struct{})}
 	if path == "" {
 		return h, nil
 	}
@@ -50,7 +44,7 @@ func openHealth(path string, bootTime time.Duration) (*health, error) {
 		return nil, hint.With(err, "set DOCKLESS_PROBE_FILE to a file of this agent's own in a directory that can be written, best in /dev/shm, or to nothing")
 	}
 	h.page = page
-	bootAge := 2*bootTime + dependencyAge
+	bootAge := 2*bootTime + dependencies.age
 	for _, s := range []struct {
 		to   **probe.Slot
 		name string
@@ -58,6 +52,8 @@ func openHealth(path string, bootTime time.Duration) (*health, error) {
 	}{
 		{&h.poll, "poll", max(agent.MaxPollSilence, bootAge)},
 		{&h.lock, "lock", agent.MaxLockSilence},
+		{&h.step, "step", runner.MaxStepSilence},
+		{&h.report, "report", agent.MaxReportSilence},
 		{&h.builder, "builder", bootAge},
 		{&h.podman, "podman", bootAge},
 	} {
@@ -65,41 +61,59 @@ func openHealth(path string, bootTime time.Duration) (*health, error) {
 			return nil, errors.Join(err, page.Close())
 		}
 	}
-	h.lock.Set(probe.Stopped, probe.ReasonIdle)
+	for _, s := range []*probe.Slot{h.lock, h.step, h.report} {
+		inJob(s)(false)
+	}
 	return h, nil
 }
 
 func (h *health) close() error { return h.page.Close() }
 
+// inJob returns the beat of a loop that there is only while a job runs.
+func inJob(s *probe.Slot) func(running bool) {
+	return func(running bool) {
+		if running {
+			s.Set(probe.Ready, probe.ReasonBusy)
+			return
+		}
+		s.Set(probe.Stopped, probe.ReasonIdle)
+	}
+}
+
 // agent returns the hooks that the agent's loops call.
 func (h *health) agent() agent.Health {
 	return agent.Health{
-		Poll: h.poll.Beat,
-		Lock: func(held bool) {
-			if held {
-				h.lock.Set(probe.Ready, probe.ReasonBusy)
-				return
-			}
-			h.lock.Set(probe.Stopped, probe.ReasonIdle)
-		},
-		Ready: func(open bool) {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			switch {
-			case h.draining:
-				h.poll.Set(probe.Draining, probe.ReasonTold)
-			case open:
-				h.poll.Set(probe.Ready, probe.ReasonIdle)
-			default:
-				h.poll.Set(probe.Live, probe.ReasonSession)
-			}
-		},
-		Draining: func() {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.draining = true
-			h.poll.Set(probe.Draining, probe.ReasonTold)
-		},
+		Poll:     h.poll.Beat,
+		Lock:     inJob(h.lock),
+		Report:   inJob(h.report),
+		Ready:    func(open bool) { h.change(func() { h.open, h.answers = open, true }) },
+		Answers:  func(yes bool) { h.change(func() { h.answers = yes }) },
+		Draining: func() { h.change(h.drain) },
+	}
+}
+
+// change notes what became of the session, and whether the agent is ready with it.
+func (h *health) change(how func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	how()
+	switch {
+	case h.draining:
+		h.poll.Set(probe.Draining, probe.ReasonTold)
+	case !h.open:
+		h.poll.Set(probe.Live, probe.ReasonSession)
+	case !h.answers:
+		h.poll.Set(probe.Live, probe.ReasonServer)
+	default:
+		h.poll.Set(probe.Ready, probe.ReasonIdle)
+	}
+}
+
+// drain is called with mu held.
+func (h *health) drain() {
+	if !h.draining {
+		h.draining = true
+		close(h.told)
 	}
 }
 
@@ -107,77 +121,24 @@ func (h *health) agent() agent.Health {
 // the agent drains. The agent is alive without them, but not ready.
 func (h *health) watch(ctx context.Context, shop *workshop, log *slog.Logger) {
 	h.poll.Allow(agent.MaxPollSilence)
-	for _, s := range []*probe.Slot{h.builder, h.podman} {
-		s.Allow(dependencyAge)
-	}
-	if shop.builder == nil {
-		h.builder.Set(probe.Stopped, probe.ReasonNone)
-	}
-	if shop.podman == nil {
-		h.podman.Set(probe.Stopped, probe.ReasonNone)
-	}
-	tick := time.NewTicker(dependencyPeriod)
-	defer tick.Stop()
-	settled := time.NewTimer(settleTime)
-	defer settled.Stop()
-	for {
-		if shop.builder != nil {
-			judge(ctx, h.builder, probe.ReasonBuilder, "builder", func(ctx context.Context) error { return shop.pingBuilder(ctx, log) }, log)
-		}
-		if shop.podman != nil {
-			judge(ctx, h.podman, probe.ReasonContainers, "podman", shop.podman.Ping, log)
-		}
-		select {
-		case <-tick.C:
-		case <-settled.C:
-			warnIf(ctx, log, "cannot give memory back", releaseMemory())
-		case <-ctx.Done():
-			return
-		}
+	var watches sync.WaitGroup
+	defer watches.Wait()
+	for _, w := range []watch{
+		{name: "builder", slot: h.builder, silent: probe.ReasonBuilder, ask: shop.askBuilder(log)},
+		{name: "podman", slot: h.podman, silent: probe.ReasonContainers, ask: shop.askPodman()},
+	} {
+		w.rhythm = dependencies
+		watches.Go(func() { w.run(ctx, log) })
 	}
 }
 
-// judge asks one dependency and writes the answer into its slot.
-func judge(ctx context.Context, s *probe.Slot, reason probe.Reason, name string, ping func(context.Context) error, log *slog.Logger) {
-	ctx, cancel := context.WithTimeoutCause(ctx, dependencyBound, fmt.Errorf("no answer within %s", dependencyBound))
-	defer cancel()
-	if err := ping(ctx); err != nil {
-		if errors.Is(err, context.Canceled) {
-			return
-		}
-		log.WarnContext(ctx, "dependency does not answer", "name", name, "error", err)
-		s.Set(probe.Live, reason)
-		return
-	}
-	s.Set(probe.Ready, probe.ReasonIdle)
-}
+// leaveTime is how long the agent may take to go when its loops have ended: it waits
+// for the cache exports of its builds, each of which has its bound, and the rest takes
+// seconds.
+const leaveTime = buildcache.DefaultExportTimeout + time.Minute
 
-// pingBuilder asks all nodes at once. Builds go without some of several, so that the
-// error is there when none answers.
-func (w *workshop) pingBuilder(ctx context.Context, log *slog.Logger) error {
-	errs := make([]error, len(w.builder.Nodes))
-	var all sync.WaitGroup
-	for i, n := range w.builder.Nodes {
-		all.Go(func() {
-			_, errs[i] = n.Ping(ctx)
-			w.metrics.NodeUp(n.Name, errs[i] == nil)
-		})
-	}
-	all.Wait()
-	if !slices.Contains(errs, nil) {
-		return errors.Join(errs...)
-	}
-	for i, err := range errs {
-		if err != nil && ctx.Err() == nil {
-			log.WarnContext(ctx, "a node of the builder does not answer", "node", w.builder.Nodes[i].Name, "error", err)
-		}
-	}
-	return nil
-}
-
-// warnIf logs an error that changes nothing for anybody.
-func warnIf(ctx context.Context, log *slog.Logger, msg string, err error) {
-	if err != nil {
-		log.WarnContext(ctx, msg, "error", err) //nolint:sloglint // the two callers pass constants
-	}
+// leave says that the agent's loops have ended and that it only cleans up.
+func (h *health) leave() {
+	h.change(h.drain)
+	h.poll.Allow(leaveTime)
 }

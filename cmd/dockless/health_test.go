@@ -55,12 +55,28 @@ func TestAnAgentIsReadyWithItsSessionAndAliveWhileItDrains(t *testing.T) {
 	expect("with a session", true, true, "")
 	hooks.Ready(false)
 	expect("without a session", true, false, "no session")
+	hooks.Ready(true)
+	hooks.Answers(false)
+	expect("without a server", true, false, "server does not answer")
+	hooks.Answers(true)
+	expect("with the server back", true, true, "")
+	hooks.Lock(true)
+	hooks.Report(true)
+	inJob(h.step)(true)
+	expect("in a job", true, true, "4 slots")
+	hooks.Lock(false)
+	hooks.Report(false)
+	inJob(h.step)(false)
+	expect("after it", true, true, "1 slot,")
 
 	hooks.Draining()
 	hooks.Ready(true) // the session was reopened for the job that still runs
 	expect("while it drains", true, false, "draining")
 	stop()
 	<-done
+	h.leave()
+	h.leave() // it may be told more than once
+	expect("while it cleans up", true, false, "draining")
 	if err := h.close(); err != nil {
 		t.Error(err)
 	}

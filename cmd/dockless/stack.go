@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -56,9 +58,10 @@ docs/stack.md says where its commands differ from those of docker compose.`,
 	return cmd
 }
 
-// load reads the project. Inside a job the name gets a part of the job's id, so
-// that jobs which share a Podman do not share their services.
-func (f *stackFlags) load(ctx context.Context, owner podmanrun.Owner) (*podmanrun.Project, error) {
+// load reads the project, in a way that more may change. Inside a job its name ends
+// with what tells the job apart, so that jobs which share a Podman do not share their
+// services.
+func (f *stackFlags) load(ctx context.Context, owner podmanrun.Owner, more ...func(*podmanrun.LoadOptions)) (*podmanrun.Project, error) {
 	environment := make(map[string]string)
 	for _, entry := range os.Environ() {
 		if name, value, ok := strings.Cut(entry, "="); ok {
@@ -69,10 +72,12 @@ func (f *stackFlags) load(ctx context.Context, owner podmanrun.Owner) (*podmanru
 		Files: f.files, Name: f.project, Profiles: f.profiles, EnvFiles: f.envFiles,
 		Environment: environment, WorkingDir: f.directory,
 	}
+	for _, change := range more {
+		change(&options)
+	}
 	p, err := podmanrun.Load(ctx, options)
 	if err == nil && owner.Job != "" && f.project == "" && environment["COMPOSE_PROJECT_NAME"] == "" {
-		const enough = 8 // of a GUID's digits, to tell the jobs of one Podman apart
-		options.Name = p.Name() + "-" + owner.Job[:min(enough, len(owner.Job))]
+		options.Name = p.Name() + "-" + mark(owner)
 		p, err = podmanrun.Load(ctx, options)
 	}
 	if err != nil {
@@ -81,28 +86,41 @@ func (f *stackFlags) load(ctx context.Context, owner podmanrun.Owner) (*podmanru
 	return p, nil
 }
 
+// mark tells a job apart from the others of a Podman. The id alone does not: Azure
+// DevOps makes it from the job's name, so it is the same in every run of a pipeline
+// and for every job without a name.
+func mark(owner podmanrun.Owner) string {
+	sum := sha256.Sum256([]byte(owner.Agent + "\n" + owner.Job))
+	return hex.EncodeToString(sum[:4])
+}
+
 // part reads the project, warns about what is ignored of it, and returns the part
 // of it that is these services.
 func (f *stackFlags) part(cmd *cobra.Command, services []string, dependencies bool) (*podmanrun.Project, error) {
-	p, err := f.load(cmd.Context(), jobOwner())
+	p, err := f.load(cmd.Context(), jobOwner(), func(o *podmanrun.LoadOptions) { o.Services = services })
 	if err != nil {
 		return nil, err
 	}
 	for _, w := range p.Warnings() {
 		say(cmd.ErrOrStderr(), "warning: %s\n", w)
 	}
+	p = p.WithoutWarnings() // a start tells them too
 	if p, err = p.Only(services, dependencies); err != nil {
 		return nil, usageError{err}
 	}
 	return p, nil
 }
 
+// idle is for commands that need no active service: what they are about was started
+// by name, from behind a profile say.
+func idle(o *podmanrun.LoadOptions) { o.Idle = true }
+
 // name returns the project's name, without reading a file when -p gives it.
 func (f *stackFlags) name(ctx context.Context) (string, error) {
 	if f.project != "" {
 		return f.project, nil
 	}
-	p, err := f.load(ctx, jobOwner())
+	p, err := f.load(ctx, jobOwner(), idle)
 	if err != nil {
 		return "", err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
+	"github.com/dockless-ci/dockless/internal/span"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -32,6 +33,7 @@ type stackImages struct {
 	err    error
 	images imageWorks
 	end    func() error
+	trace  func(context.Context) context.Context // makes builds part of the command's trace
 	jobs   jobSettings
 }
 
@@ -39,7 +41,7 @@ func newStackImages(cmd *cobra.Command, c *podmanrun.Client) *stackImages {
 	return &stackImages{cmd: cmd, podman: c}
 }
 
-func (s *stackImages) open(ctx context.Context) error {
+func (s *stackImages) open() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.opened {
@@ -49,7 +51,10 @@ func (s *stackImages) open(ctx context.Context) error {
 	if s.err = loadSettings(&s.jobs); s.err != nil {
 		return s.err
 	}
-	_, s.images, s.end, s.err = openImages(context.WithoutCancel(ctx), s.cmd) // it outlives the build it is opened for
+	// It outlives the build it is opened for, but not the command.
+	var traced context.Context
+	traced, s.images, s.end, s.err = openImages(s.cmd.Context(), s.cmd)
+	s.trace = func(ctx context.Context) context.Context { return span.As(ctx, traced) }
 	s.err = hint.With(s.err, "or build the image elsewhere, and say --no-build here")
 	return s.err
 }
@@ -66,9 +71,10 @@ func (s *stackImages) close() error {
 
 // build is what [podmanrun.UpOptions] wants.
 func (s *stackImages) build(ctx context.Context, r podmanrun.BuildRequest) error {
-	if err := s.open(ctx); err != nil {
+	if err := s.open(); err != nil {
 		return err
 	}
+	ctx = s.trace(ctx)
 	request, err := s.request(ctx, r)
 	if err != nil {
 		return err
@@ -94,7 +100,7 @@ func (s *stackImages) request(ctx context.Context, r podmanrun.BuildRequest) (im
 		AddHosts: r.ExtraHosts, Ulimits: r.Ulimits, ShmSize: r.ShmSize, Network: r.Network, Allow: r.Allow,
 		Attestations: map[string]string{}, Insecure: s.jobs.Insecure, Auth: s.images.auth,
 	}
-	if r.Dockerfile != "" && !filepath.IsAbs(r.Dockerfile) && !strings.Contains(r.Context, "://") {
+	if r.Dockerfile != "" && !filepath.IsAbs(r.Dockerfile) && !imagebuild.IsRemote(r.Context) {
 		request.Dockerfile = filepath.Join(r.Context, r.Dockerfile)
 	}
 	if r.DockerfileInline != "" {

@@ -19,8 +19,9 @@ func newStackCopyCommand(f *stackFlags) *cobra.Command {
 		Long: `cp copies a file or directory between this machine and the container of a service,
 which need not run. A path that ends with /. is the content of a directory; - is a
 tar archive on standard output or input. Copies belong to who runs the command,
-and in a container to root. Without --index, a copy goes into every container of
-the service, and out of the first.`,
+and in a container to root, but for those of an archive, which says whose they are.
+Without --index, a copy goes into every container of the service, and out of the
+first.`,
 		Example: examples("cp db:/var/log/mysql ./logs", "cp ./fixtures/. db:/fixtures", "cp web:/etc/nginx - | tar t"),
 		Args:    both(needArgs(2, "a source and a target"), maxArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -30,9 +31,10 @@ the service, and out of the first.`,
 				return hint.With(usagef("one of %s and %s has to be in a container", args[0], args[1]), "write SERVICE:PATH for it, and ./PATH for a local name with a colon")
 			}
 			return f.onProject(cmd, func(ctx context.Context, c *podmanrun.Client, project string) error {
+				of := podmanrun.ContainerOf{Project: project, Owner: jobOwner(), Service: from + to, Replica: replica}
 				switch {
 				case out && toPath == "-":
-					archive, err := c.ArchiveOut(ctx, project, from, replica, fromPath)
+					archive, err := c.ArchiveOut(ctx, of, fromPath)
 					if err != nil {
 						return err
 					}
@@ -40,11 +42,11 @@ the service, and out of the first.`,
 					_, err = io.Copy(cmd.OutOrStdout(), archive)
 					return err
 				case out:
-					return c.CopyOut(ctx, project, from, replica, fromPath, toPath)
+					return c.CopyOut(ctx, of, fromPath, toPath)
 				case fromPath == "-":
-					return c.ArchiveIn(ctx, project, to, replica, cmd.InOrStdin(), toPath)
+					return c.ArchiveIn(ctx, of, cmd.InOrStdin(), toPath)
 				}
-				return c.CopyIn(ctx, project, to, replica, fromPath, toPath)
+				return c.CopyIn(ctx, of, fromPath, toPath)
 			})
 		},
 	}

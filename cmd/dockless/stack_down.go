@@ -20,7 +20,8 @@ func newStackDownCommand(f *stackFlags) *cobra.Command {
 		Short: "Stop and remove the project's containers and networks",
 		Long: `down stops and removes everything that carries the labels of the project: its
 containers, those of services that the file no longer has and those of single
-commands among them, and its networks. With -p the file is not needed.`,
+commands among them, and its networks. With -p the file is not needed. Inside a job
+it removes what is the job's.`,
 		Example: examples("down", "down -v -t 2", "down --rmi local", "down -p shop"),
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -29,19 +30,23 @@ commands among them, and its networks. With -p the file is not needed.`,
 				if err := oneOf("--rmi", images, "local", "all"); err != nil {
 					return err
 				}
-				p, err := f.load(cmd.Context(), jobOwner())
+				p, err := f.load(cmd.Context(), jobOwner(), idle)
 				if err != nil {
 					return err
 				}
 				remove = p.Images(images == "local")
 			}
 			lines := &stackLines{w: cmd.ErrOrStderr(), start: time.Now()}
-			options := podmanrun.DownOptions{Volumes: volumes, Timeout: timeout.pointer(), Progress: lines.event}
+			options := podmanrun.DownOptions{Owner: jobOwner(), Volumes: volumes, Timeout: timeout.pointer(), Progress: lines.event}
 			return f.onProject(cmd, func(ctx context.Context, c *podmanrun.Client, project string) error {
 				if err := c.Down(ctx, project, options); err != nil {
 					return err
 				}
-				return c.RemoveImages(ctx, remove)
+				used, err := c.RemoveImages(ctx, remove)
+				for _, image := range used {
+					say(cmd.ErrOrStderr(), "warning: image %s stays, a container uses it\n", image)
+				}
+				return err
 			})
 		},
 	}

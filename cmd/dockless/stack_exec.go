@@ -35,7 +35,7 @@ a shell.`,
 			for name, value := range values {
 				o.Env = append(o.Env, name+"="+value)
 			}
-			o.Service, o.Command, o.Detach = args[0], args[1:], streamFlags.detach
+			o.Service, o.Command, o.Detach, o.Owner = args[0], args[1:], streamFlags.detach, jobOwner()
 			return f.onProject(cmd, func(ctx context.Context, c *podmanrun.Client, project string) error {
 				streams := streamFlags.open(cmd)
 				if err := streams.start(); err != nil {

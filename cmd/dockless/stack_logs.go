@@ -30,10 +30,11 @@ behind the name of its service. With --follow it goes on until the containers en
 			if options.Since, err = moment(since); err != nil {
 				return err
 			}
-			options.Services = args
+			options.Services, options.Owner = args, jobOwner()
 			return f.onProject(cmd, func(ctx context.Context, c *podmanrun.Client, project string) error {
 				printer := lines.printer(cmd.OutOrStdout(), nil)
 				options.Names = printer.know
+				options.Note = func(service, text string) { say(cmd.ErrOrStderr(), "note: %s: %s\n", service, text) }
 				err := c.Logs(ctx, project, options, printer.line)
 				if err == nil && interrupted(ctx) {
 					return quietError{exitInterrupted}
@@ -136,5 +137,7 @@ func (p *linePrinter) event(w io.Writer, e podmanrun.Event) {
 		say(w, "%s exited with code %s\n", e.Subject(), e.Text)
 	case podmanrun.EventUnhealthy:
 		say(w, "%s is unhealthy\n", e.Subject())
+	case podmanrun.EventWarning:
+		say(w, "note: %s: %s\n", e.Subject(), e.Text)
 	}
 }

@@ -33,7 +33,7 @@ healthcheck of each that has one. With --all it also lists those of single comma
 				return err
 			}
 			return f.onProject(cmd, func(ctx context.Context, c *podmanrun.Client, project string) error {
-				list, err := c.Ps(ctx, project)
+				list, err := c.PsOwned(ctx, jobOwner(), project)
 				if err != nil {
 					return err
 				}
@@ -114,7 +114,7 @@ func newStackPortCommand(f *stackFlags) *cobra.Command {
 				return usagef("%q is no port", args[1])
 			}
 			return f.onProject(cmd, func(ctx context.Context, c *podmanrun.Client, project string) error {
-				list, err := c.Ps(ctx, project)
+				list, err := c.PsOwned(ctx, jobOwner(), project)
 				if err != nil {
 					return err
 				}
@@ -203,7 +203,7 @@ func newStackTopCommand(f *stackFlags) *cobra.Command {
 				return err
 			}
 			return f.onProject(cmd, func(ctx context.Context, c *podmanrun.Client, project string) error {
-				list, err := c.Top(ctx, project, args)
+				list, err := c.Top(ctx, jobOwner(), project, args)
 				if err != nil {
 					return err
 				}
@@ -239,7 +239,7 @@ func newStackImagesCommand(f *stackFlags) *cobra.Command {
 				return err
 			}
 			return f.onProject(cmd, func(ctx context.Context, c *podmanrun.Client, project string) error {
-				list, err := c.ImagesInUse(ctx, project, args)
+				list, err := c.ImagesInUse(ctx, jobOwner(), project, args)
 				if err != nil {
 					return err
 				}

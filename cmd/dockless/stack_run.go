@@ -30,12 +30,13 @@ func newStackRunCommand(sf *stackFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] SERVICE [COMMAND] [ARG...]",
 		Short: "Run one command in a container of its own",
-		Long: `run starts what a service depends on, then runs one command in a new container that
-is made like the service's, connected to standard input, output and error, and ends
-with the command's exit code. The ports of the service are not published, and its
-names on networks are left to the service, unless flags say otherwise.
+		Long: `run starts what a service depends on and, as soon as the conditions of its depends_on
+are met, one command in a new container that is made like the service's, connected
+to standard input, output and error, and ends with the command's exit code. The
+ports of the service are not published, and its names on networks are left to the
+service, unless flags say otherwise. Its hooks are not run.
 
-With --rm the container is removed afterwards. When run is interrupted, the command
+With --rm the container is removed afterwards, with --detach by Podman. When run is interrupted, the command
 is stopped, and the container removed in any case.`,
 		Example: examples("run --rm migrate", "run --rm -e SEED=1 -v ./seeds:/seeds db sh -c 'ls /seeds'", "run --rm --no-deps -p 8081:8080 web",
 			"--project-name shop run --rm -T tests go test ./..."),

@@ -19,7 +19,7 @@ func newActCommand(f *stackFlags, cmd *cobra.Command, timeout *seconds, do act) 
 	cmd.ValidArgsFunction = f.services(0)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		lines := &stackLines{w: cmd.ErrOrStderr(), start: time.Now()}
-		o := podmanrun.ServicesOptions{Services: args, Progress: lines.event}
+		o := podmanrun.ServicesOptions{Services: args, Owner: jobOwner(), Progress: lines.event}
 		if timeout != nil {
 			o.Timeout = timeout.pointer()
 		}
@@ -36,7 +36,9 @@ func newStackStartCommand(f *stackFlags) *cobra.Command {
 		Use:   "start",
 		Short: "Start containers that were stopped",
 		Long: `start starts containers that are there and do not run, those that others depend on
-first, and waits for each that has a healthcheck to be healthy.`,
+first, runs their post_start hooks, and waits for each that has a healthcheck to be
+healthy, and for those that others wait to complete. What runs already is waited for
+as well.`,
 		Example: examples("start", "start db"),
 	}, nil, func(ctx context.Context, c *podmanrun.Client, project string, o podmanrun.ServicesOptions) error {
 		return c.Start(ctx, project, o)
@@ -59,7 +61,7 @@ func newStackRestartCommand(f *stackFlags) *cobra.Command {
 		Use:   "restart",
 		Short: "Stop containers and start them again",
 		Long: `restart stops containers and starts them again, those that others depend on first,
-and waits for each that has a healthcheck to be healthy. A service whose
+as start does. A service whose
 depends_on says restart: true is restarted with what it depends on. What the
 file says meanwhile is not looked at; up does that.`,
 		Example: examples("restart", "restart -t 2 web"),

@@ -2,11 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+
+	"github.com/dockless-ci/dockless/podmanrun"
 )
 
 func TestLettersOfStackMeanWhatTheyDoForDockerCompose(t *testing.T) {
@@ -98,6 +106,121 @@ func TestPathsOfContainersAreToldFromThoseOfThisMachine(t *testing.T) {
 		if got := [2]string{service, path}; got != want || in != (want[0] != "") {
 			t.Errorf("cutServicePath(%q) = %q, %t, want %q", arg, got, in, want)
 		}
+	}
+}
+
+func TestJobsOfOnePodmanAreToldApart(t *testing.T) {
+	const always = "12f1170f-54f2-53f3-20dd-22fc7dff55f9" // of every job that has no name
+	seen := make(map[string]bool)
+	for _, owner := range []podmanrun.Owner{{Agent: "a-1", Job: always}, {Agent: "a-2", Job: always}, {Agent: "a-1", Job: "12f1170f-0000-53f3-20dd-22fc7dff55f9"}} {
+		seen[mark(owner)] = true
+	}
+	if len(seen) != 3 {
+		t.Errorf("three jobs have the marks %v", seen)
+	}
+	if got := mark(podmanrun.Owner{Agent: "a-1", Job: always}); len(got) != 8 || !seen[got] {
+		t.Errorf("a job's mark is %q, and another one the second time", got)
+	}
+}
+
+func TestASessionEndsWithTheServiceThatIsNamed(t *testing.T) {
+	p := testProject(t, `
+name: suite
+services:
+  migrate: {image: m}
+  db: {image: d}
+  tests: {image: t, depends_on: {migrate: {condition: service_completed_successfully}, db: {condition: service_started}}}
+`)
+	ended := func(service, code string) podmanrun.Event {
+		return podmanrun.Event{Service: service, Kind: podmanrun.EventExited, Text: code}
+	}
+	for name, c := range map[string]struct {
+		flags  attachedFlags
+		events []podmanrun.Event
+		ends   int // the event that ends it, counted from 1; zero is none
+		code   int // -1 is unknown
+	}{
+		"a service that is waited for has done its work": {attachedFlags{exitCodeFrom: "tests"}, []podmanrun.Event{ended("migrate", "0"), ended("tests", "3")}, 2, 3},
+		"another one ends first":                         {attachedFlags{exitCodeFrom: "tests"}, []podmanrun.Event{ended("db", "1"), ended("tests", "143")}, 1, 143},
+		"the service has not ended":                      {attachedFlags{exitCodeFrom: "tests"}, []podmanrun.Event{ended("db", "1")}, 1, -1},
+		"any end":                                        {attachedFlags{onExit: true}, []podmanrun.Event{ended("migrate", "0"), ended("db", "7"), ended("tests", "143")}, 2, 7},
+		"any end, but another's code":                    {attachedFlags{onExit: true, exitCodeFrom: "tests"}, []podmanrun.Event{ended("db", "7"), ended("tests", "2")}, 1, 2},
+		"a failure":                                      {attachedFlags{onFailure: true}, []podmanrun.Event{ended("db", "0"), ended("tests", "4")}, 2, 4},
+		"a failure, or the end of one":                   {attachedFlags{onFailure: true, exitCodeFrom: "tests"}, []podmanrun.Event{ended("db", "0"), ended("tests", "0")}, 2, 0},
+		"what was waited for failed":                     {attachedFlags{onFailure: true}, []podmanrun.Event{ended("migrate", "5")}, 1, 5},
+		"nothing is asked for":                           {attachedFlags{}, []podmanrun.Event{ended("db", "7"), {Service: "tests", Kind: podmanrun.EventUnhealthy}}, 0, -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := c.flags.verdict(p)
+			first := 0
+			for i, e := range c.events {
+				if v.ends(e) && first == 0 {
+					first = i + 1
+				}
+			}
+			code := -1
+			if v.code != nil {
+				code = *v.code
+			}
+			if first != c.ends || code != c.code {
+				t.Errorf("event %d ends it, with code %d; want event %d and code %d", first, code, c.ends, c.code)
+			}
+		})
+	}
+}
+
+// testProject reads a compose file.
+func testProject(t *testing.T, text string) *podmanrun.Project {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "compose.yml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := podmanrun.Load(t.Context(), podmanrun.LoadOptions{Files: []string{file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestADockerfileIsSoughtInItsContext(t *testing.T) {
+	for from, want := range map[string]string{
+		"/src/app": "/src/app/docker/app.Dockerfile", "git@host:org/repo.git": "docker/app.Dockerfile",
+		"https://host/org/repo.git#main": "docker/app.Dockerfile", "github.com/org/repo": "docker/app.Dockerfile",
+	} {
+		r, err := (&stackImages{}).request(t.Context(), podmanrun.BuildRequest{Context: from, Dockerfile: "docker/app.Dockerfile"})
+		if err != nil || r.Dockerfile != want {
+			t.Errorf("the Dockerfile in %s is %q, %v, want %q", from, r.Dockerfile, err, want)
+		}
+	}
+}
+
+func TestASignalEndsTheWaitForTheBuilderOfAStack(t *testing.T) {
+	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0") // nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }() // the test is over
+	for name, value := range map[string]string{
+		"BUILDKIT_HOST": "tcp://" + silent.Addr().String(), "DOCKLESS_BUILDKIT_TIMEOUT": "20s", "DOCKER_CONFIG": t.TempDir(), "HOME": t.TempDir(),
+	} {
+		t.Setenv(name, value)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cmd := &cobra.Command{}
+	cmd.SetContext(ctx)
+	cmd.SetErr(io.Discard)
+	images := newStackImages(cmd, nil)
+	start := time.Now()
+	time.AfterFunc(200*time.Millisecond, func() { cancel(interruptError{os.Interrupt}) })
+	if err := images.build(t.Context(), podmanrun.BuildRequest{}); err == nil {
+		t.Error("a builder that does not answer has built")
+	}
+	if took := time.Since(start); took < 200*time.Millisecond || took > 10*time.Second {
+		t.Errorf("the wait ended after %s, want it to end with the signal", took)
+	}
+	if err := images.close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -168,15 +168,16 @@ func (f *upFlags) run(cmd *cobra.Command, services []string) error {
 			return printJSON(cmd.OutOrStdout(), map[string]any{"project": stack.Project(), "environment": env})
 		}
 		attached := f.attached(cmd.OutOrStdout())
-		line := fmt.Sprintf("stack %s is up after %s", stack.Project(), time.Since(start).Round(time.Millisecond))
-		switch {
-		case attached:
+		state := "up"
+		if f.detach {
+			state = "started"
+		}
+		line := fmt.Sprintf("stack %s is %s after %s", stack.Project(), state, time.Since(start).Round(time.Millisecond))
+		if attached {
 			if !f.quiet {
 				say(cmd.ErrOrStderr(), "%s\n", line)
 			}
 			return f.session.attend(ctx, cmd, c, p, stack, f.timeout.pointer())
-		case f.detach:
-			line = strings.Replace(line, "up", "started", 1)
 		}
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), line)
 		return err

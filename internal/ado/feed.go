@@ -8,7 +8,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/dockless-ci/dockless/internal/job"
-	"github.com/dockless-ci/dockless/internal/retry"
 )
 
 const (
@@ -109,13 +108,11 @@ func (f *feed) run(ctx context.Context) {
 	tokens, ticks := feedBurst, 0
 	next := time.Now().Add(f.period(0)) // when the next tick earns a token
 	for {
-		select {
-		case <-ctx.Done():
+		if awaken(ctx, f.wake) != nil {
 			return
-		case <-f.wake:
 		}
 		for tokens == 0 || !next.After(time.Now()) {
-			if retry.Wait(ctx, time.Until(next)) != nil {
+			if rest(ctx, time.Until(next)) != nil {
 				return
 			}
 			tokens = min(tokens+1, feedBurst)
@@ -124,7 +121,7 @@ func (f *feed) run(ctx context.Context) {
 		}
 		tokens--
 		f.flush(ctx, feedLines)
-		if retry.Wait(ctx, feedSpacing) != nil {
+		if rest(ctx, feedSpacing) != nil {
 			return
 		}
 	}
@@ -154,12 +151,10 @@ type feedGroup struct {
 
 // flush sends what is kept, at most last lines of each record.
 func (f *feed) flush(ctx context.Context, last int) {
-	select {
-	case f.busy <- struct{}{}:
-		defer func() { <-f.busy }()
-	case <-ctx.Done():
+	if occupy(ctx, f.busy) != nil {
 		return
 	}
+	defer func() { <-f.busy }()
 	for _, g := range f.take() {
 		if skip := len(g.lines) - last; skip > 0 {
 			g.start, g.lines = g.start+int64(skip), g.lines[skip:]

@@ -43,6 +43,7 @@ type pages struct {
 	bytes    int                     // of attachments, until they are sent or dropped
 	open     int                     // uploads that are neither sent nor dropped
 	spilling bool                    // somebody moves chunks to the disk
+	writers  int                     // those who wait for room
 }
 
 // budget is how much memory there is; tests have less.
@@ -141,7 +142,16 @@ func (p *pages) await() {
 		p.changed.Broadcast()
 	})
 	defer timer.Stop()
+	p.writers++
 	p.changed.Wait()
+	p.writers--
+}
+
+// waits reports whether anybody waits for room.
+func (p *pages) waits() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.writers > 0
 }
 
 // room returns how many chunks may be begun.

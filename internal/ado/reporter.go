@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/job"
-	"github.com/dockless-ci/dockless/internal/retry"
 )
 
 // Reporter tells the server how one job is doing: records, live lines, log pages
@@ -30,6 +29,7 @@ type Reporter struct {
 	details *recordQueue // of the timelines of steps
 	feed    *feed
 	pages   *pages
+	rounds  *rounds // of the loops that send them
 
 	cancel     context.CancelCauseFunc
 	endUploads context.CancelCauseFunc // ends the uploads under way
@@ -37,7 +37,7 @@ type Reporter struct {
 }
 
 // ReporterConfig is what a [Reporter] needs. Every field is required but the
-// last two.
+// last three.
 type ReporterConfig struct {
 	Client  *JobClient
 	Message *job.Message
@@ -51,6 +51,10 @@ type ReporterConfig struct {
 	// SpoolLimit bounds that file, in bytes, usually [DefaultSpoolLimit]. Zero
 	// keeps everything in memory, and steps wait sooner.
 	SpoolLimit int64
+	// Beat is told that the report goes on: with true when everything that sends it
+	// has come round, at least every [MaxReportSilence] whatever the server does, and
+	// with false once when the reporter is closed. It must not block. Nil: nobody.
+	Beat func(open bool)
 }
 
 // errUploadsOver is why uploads end that took too long: the job is completed
@@ -72,16 +76,30 @@ func OpenReporter(ctx context.Context, c ReporterConfig) *Reporter {
 	r.details = newRecordQueue(c.Client.UpdateRecords, c.Log)
 	r.feed = newFeed(c.Client.SendLines, c.Log)
 	r.pages = newPages(c.Message.JobID.Record(), r.upload, spool{dir: c.SpoolDir, limit: c.SpoolLimit}, c.Log)
-	r.done.Go(func() { r.records.run(ctx) })
-	r.done.Go(func() { r.details.run(ctx) })
-	r.done.Go(func() { r.feed.run(ctx) })
+	r.rounds = newRounds(c.Beat)
+	r.loop(ctx, r.records.run)
+	r.loop(ctx, r.details.run)
+	r.loop(ctx, r.feed.run)
 	uploads, endUploads := context.WithCancelCause(ctx)
 	r.endUploads = endUploads
 	for range uploadWorkers {
-		r.done.Go(func() { r.pages.run(uploads) })
+		r.loop(uploads, r.pages.run)
 	}
 	return r
 }
+
+// loop starts one of the reporter's loops, which attends while it runs.
+func (r *Reporter) loop(ctx context.Context, run func(context.Context)) {
+	lap := r.rounds.join()
+	r.done.Go(func() {
+		defer lap.leave()
+		run(Attended(ctx, lap.turn))
+	})
+}
+
+// Waits reports whether a line or a file waits for room in the report, because the
+// server does not take it: a step that does so cannot end.
+func (r *Reporter) Waits() bool { return r.pages.waits() }
 
 // UpdateRecord queues a change of a record. Changes of one record are merged,
 // and sent at most every half second. Completing a record ends its log. Records
@@ -151,6 +169,9 @@ const (
 // plan is over, [ErrPlanGone]. ctx bounds all of it and needs a deadline: until
 // then Complete waits for a server that is away. Complete is called once.
 func (r *Reporter) Complete(ctx context.Context, result job.Result) error {
+	lap := r.rounds.join() // the loop that sends what is left
+	defer lap.leave()
+	ctx = Attended(ctx, lap.turn)
 	r.client.conn.throttle.hurry()
 	feedCtx, cancel := share(ctx, feedShare, feedDrain, "the last live lines")
 	r.feed.drain(feedCtx)
@@ -225,7 +246,7 @@ func (r *Reporter) complete(ctx context.Context, result job.Result) error {
 		arrived = arrived || mayHaveArrived(err)
 		pause := within(ctx, pauseAfter(err, max(attempt-completeAttempts+2, 1), r.pause, completeGrowth*r.pause))
 		r.log.WarnContext(ctx, "completing the job will be repeated", "error", err, "attempt", attempt, "pause", pause)
-		if werr := retry.Wait(ctx, pause); werr != nil {
+		if werr := rest(ctx, pause); werr != nil {
 			return fmt.Errorf("%w (last error: %w)", werr, err)
 		}
 	}
@@ -239,5 +260,6 @@ func (r *Reporter) Close() {
 	r.endUploads(errReporterClosed)
 	r.cancel(errReporterClosed)
 	r.done.Wait()
+	r.rounds.end()
 	r.pages.closeSpool()
 }

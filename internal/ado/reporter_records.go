@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/job"
-	"github.com/dockless-ci/dockless/internal/retry"
 )
 
 const (
@@ -103,12 +102,7 @@ func (q *recordQueue) run(ctx context.Context) {
 	q.mu.Unlock()
 	failures := 0
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-q.wake:
-		}
-		if retry.Wait(ctx, recordPause) != nil || q.drains() {
+		if awaken(ctx, q.wake) != nil || rest(ctx, recordPause) != nil || q.drains() {
 			return
 		}
 		more, err := q.flush(ctx) // flush logs its error
@@ -121,7 +115,7 @@ func (q *recordQueue) run(ctx context.Context) {
 		if more {
 			q.signal()
 		}
-		if retry.Wait(ctx, pause) != nil {
+		if rest(ctx, pause) != nil {
 			return
 		}
 	}
@@ -155,7 +149,7 @@ func (q *recordQueue) drain(ctx context.Context) error {
 			return err
 		}
 		failures++
-		if werr := retry.Wait(ctx, within(ctx, pauseAfter(err, failures, recordPeriod, recordPauseMax))); werr != nil {
+		if werr := rest(ctx, within(ctx, pauseAfter(err, failures, recordPeriod, recordPauseMax))); werr != nil {
 			return fmt.Errorf("%w (last error: %w)", werr, err)
 		}
 	}
@@ -164,12 +158,10 @@ func (q *recordQueue) drain(ctx context.Context) error {
 // flush sends one batch. A batch that fails goes back in front, under whatever
 // was queued meanwhile. more reports whether something is left.
 func (q *recordQueue) flush(ctx context.Context) (more bool, err error) {
-	select {
-	case q.busy <- struct{}{}:
-		defer func() { <-q.busy }()
-	case <-ctx.Done():
-		return true, context.Cause(ctx)
+	if err := occupy(ctx, q.busy); err != nil {
+		return true, err
 	}
+	defer func() { <-q.busy }()
 	batch := q.take()
 	if len(batch) == 0 {
 		return false, nil

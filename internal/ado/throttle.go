@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/dockless-ci/dockless/internal/retry"
 )
 
 const (
@@ -61,7 +59,7 @@ func (t *throttle) wait(ctx context.Context) error {
 	if left <= 0 {
 		return nil
 	}
-	return retry.Wait(ctx, min(left, throttleWait))
+	return rest(ctx, min(left, throttleWait))
 }
 
 // hurry lets requests go on that the service only asked to hold back: the logs of

@@ -105,7 +105,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		answer, err = t.challenged(ctx, req) //nolint:bodyclose // it is in memory already
 		attempts++
 		if status, ok := errors.AsType[*StatusError](err); ok && status.Temporary() && attempts <= retries {
-			return errors.Join(err, retry.Wait(ctx, spread(status.RetryAfter)))
+			return errors.Join(err, rest(ctx, spread(status.RetryAfter)))
 		}
 		return err
 	})
@@ -150,6 +150,7 @@ var errNoAnswer = errors.New("no complete answer in time")
 
 // attempt sends req once. challenge reports whether the service asks for a new token.
 func (t *transport) attempt(ctx context.Context, req *http.Request) (_ *http.Response, secret string, challenge bool, err error) {
+	defer attend(ctx)
 	if err := t.throttle.wait(ctx); err != nil {
 		return nil, "", false, err
 	}

@@ -119,8 +119,9 @@ func (p *pages) run(ctx context.Context) {
 	defer p.mu.Unlock()
 	for {
 		for !p.closed && len(p.ready) == 0 {
-			p.changed.Wait()
+			p.watch(ctx)
 		}
+		attend(ctx)
 		if p.closed {
 			return
 		}
@@ -216,9 +217,21 @@ func (p *pages) drain(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		p.changed.Wait()
+		p.watch(ctx)
 	}
 	return nil
+}
+
+// watch waits for a change, and attends meanwhile. It is called with mu held.
+func (p *pages) watch(ctx context.Context) {
+	timer := time.AfterFunc(restPiece, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.changed.Broadcast()
+	})
+	defer timer.Stop()
+	p.changed.Wait()
+	attend(ctx)
 }
 
 // close lets everybody go who waits, and drops what is queued.

@@ -46,6 +46,7 @@ var arrows = map[string][]string{
 	"internal/launch":       nil,
 	"internal/registry":     nil,
 	"internal/preempt":      nil,
+	"internal/sdnotify":     nil,
 	"internal/cdi":          nil,
 	"internal/job":          nil,
 	"internal/expr":         nil,

@@ -37,6 +37,11 @@ func With(ctx context.Context, provider trace.TracerProvider, parent trace.SpanC
 	return trace.ContextWithSpan(ctx, root{provider: provider, parent: parent})
 }
 
+// As returns ctx with the span that other is in.
+func As(ctx, other context.Context) context.Context {
+	return trace.ContextWithSpan(ctx, trace.SpanFromContext(other))
+}
+
 // Start starts a span below that of ctx. The caller ends it.
 func Start(ctx context.Context, name string, attributes ...attribute.KeyValue) (context.Context, Span) {
 	ctx, s := tracer(ctx).Start(ctx, name, trace.WithAttributes(attributes...))

@@ -23,7 +23,7 @@ import (
 	"github.com/dockless-ci/dockless/test/stage"
 )
 
-var update = flag.Bool("update", false, "rewrite the tables of docs/compose.md")
+var update = flag.Bool("update", false, "rewrite the tables of docs/compose.md and docs/probe-verdicts.md")
 
 // composeRun is one folder on its way through one program.
 type composeRun struct {

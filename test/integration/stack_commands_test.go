@@ -1,8 +1,10 @@
 package integration_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -40,6 +42,7 @@ services:
     image: busybox
     init: true
     attach: false
+    restart: always
     command: sh -c "while :; do echo noise; sleep 0.2; done"
 volumes: {data: {}}
 `
@@ -154,6 +157,26 @@ func (s stackCommands) down() {
 	}
 }
 
+// ownersOf are the agents and jobs of all containers, networks and volumes of
+// projects, by kind and name.
+func (s stackCommands) ownersOf() map[string]string {
+	s.t.Helper()
+	found := make(map[string]string)
+	for _, thing := range containersOf(s.t, s.testStage) {
+		kind, name, _ := strings.Cut(thing, " ")
+		labels := ".Labels"
+		if kind == "container" {
+			labels = ".Config.Labels"
+		}
+		out, err := s.Podman.Command(s.t.Context(), kind, "inspect", "--format", `{{index `+labels+` "io.dockless.agent"}} {{index `+labels+` "io.dockless.job"}}`, name).Output()
+		if err != nil {
+			s.t.Fatalf("inspecting %s: %v", thing, err)
+		}
+		found[thing] = strings.TrimSpace(string(out))
+	}
+	return found
+}
+
 func TestExecRunsACommandInAService(t *testing.T) {
 	s := openStackCommands(t, pairOfServices)
 	s.stack("up", "-q").want(t, 0)
@@ -210,13 +233,73 @@ func TestRunPassesTheExitCodeAndLeavesNothing(t *testing.T) {
 		t.Errorf("containers before and after = %v and %v, want the same", before, after)
 	}
 
-	r := s.begun("run", "--rm", "-T", "--no-deps", "web", "sh", "-c", "echo there; sleep 1000")
-	eventually(t, "the command runs", 20*time.Second, func() bool { return strings.Contains(r.stdout.String(), "there") })
-	r.signal(t, syscall.SIGTERM)
-	r.end(t).want(t, 130)
-	if all := s.stack("ps", "-a").want(t, 0).stdout; strings.Contains(all, "-run-") {
-		t.Errorf("left behind by an interrupted run:\n%s", all)
+	for _, flag := range []string{"--rm", "--no-deps"} { // without --rm, too
+		r := s.begun("run", flag, "-T", "--no-deps", "web", "sh", "-c", "trap 'exit 0' TERM; echo there; sleep 1000 & wait")
+		eventually(t, "the command runs", 20*time.Second, func() bool { return strings.Contains(r.stdout.String(), "there") })
+		r.signal(t, syscall.SIGTERM)
+		r.end(t).want(t, 130)
+		if all := s.stack("ps", "-a").want(t, 0).stdout; strings.Contains(all, "-run-") {
+			t.Errorf("left behind by an interrupted run with %s:\n%s", flag, all)
+		}
 	}
+	s.stack("run", "-q", "-T", "--no-deps", "--name", "done", "web", "true").want(t, 0)
+	if all := s.stack("ps", "-a").want(t, 0).stdout; !strings.Contains(all, "done ") {
+		t.Errorf("a command without --rm has left no container:\n%s", all)
+	}
+
+	// Nobody is there any more to remove what runs on its own.
+	name = strings.TrimSpace(s.stack("run", "-q", "-d", "--rm", "-T", "--no-deps", "web", "sh", "-c", "trap 'exit 0' TERM; while [ ! -f /tmp/end ]; do sleep 0.2; done").want(t, 0).stdout)
+	if out, err := s.Podman.Command(t.Context(), "exec", name, "touch", "/tmp/end").CombinedOutput(); err != nil {
+		t.Fatalf("ending %s: %v: %s", name, err, out)
+	}
+	eventually(t, "Podman has removed it", 20*time.Second, func() bool { return !strings.Contains(s.stack("ps", "-a").want(t, 0).stdout, name) })
+	s.stack("run", "-q", "-d", "--rm", "-T", "--no-deps", "web", "true").want(t, 0)
+	eventually(t, "a short one is gone, too", 20*time.Second, func() bool { return !strings.Contains(s.stack("ps", "-a").want(t, 0).stdout, "-run-") })
+}
+
+func TestAServiceBehindAProfileIsStartedByName(t *testing.T) {
+	s := openStackCommands(t, `
+name: hidden
+services:
+  tool: {image: busybox, init: true, profiles: [tools], env_file: [tool.env], command: sleep 1000, depends_on: {extra: {condition: service_started, required: false}}}
+  extra: {image: busybox, init: true, profiles: [more], command: sleep 1000}
+`)
+	writeFile(t, s.dir, "tool.env", "WORD=from-the-file\n")
+	s.stack("up", "-q").want(t, 2).wantError(t, "--profile", "no active service")
+	s.stack("up", "-q", "tool").want(t, 0)
+	if out := s.stack("exec", "-T", "tool", "sh", "-c", "echo $WORD").want(t, 0).stdout; out != "from-the-file\n" {
+		t.Errorf("WORD = %q", out)
+	}
+	if out := s.stack("run", "-q", "--rm", "-T", "tool", "sh", "-c", "echo $WORD").want(t, 0).stdout; out != "from-the-file\n" {
+		t.Errorf("WORD of a single command = %q", out)
+	}
+	if _, states := s.ids(); len(states) != 1 {
+		t.Errorf("started: %v, want the tool alone", states)
+	}
+	s.down()
+}
+
+func TestRunWaitsForConditionsOnly(t *testing.T) {
+	s := openStackCommands(t, `
+name: soon
+services:
+  slow: {image: busybox, init: true, command: sleep 1000, healthcheck: {test: "false", interval: 1h}}
+  db: {image: busybox, init: true, command: sh -c "sleep 1; touch /tmp/ok; sleep 1000", healthcheck: {test: "test -f /tmp/ok"}, post_start: [{command: [touch, /tmp/hook]}]}
+  app:
+    image: busybox
+    depends_on: {slow: {condition: service_started}, db: {condition: service_healthy}}
+    post_start: [{command: ["false"]}]
+    deploy: {update_config: {parallelism: 1}}
+`)
+	f := s.stack("run", "--rm", "-T", "app", "echo", "here").want(t, 0)
+	if f.stdout != "here\n" || !strings.Contains(f.stderr, "healthy") {
+		t.Errorf("stdout = %q, stderr:\n%s", f.stdout, f.stderr)
+	}
+	if n := strings.Count(f.stderr, "update_config"); n != 1 {
+		t.Errorf("a warning is shown %d times:\n%s", n, f.stderr)
+	}
+	s.stack("exec", "db", "test", "-f", "/tmp/hook").want(t, 0)
+	s.down()
 }
 
 func TestAnAttachedUpShowsItsServicesAndStopsThem(t *testing.T) {
@@ -247,9 +330,15 @@ func TestAnAttachedUpShowsItsServicesAndStopsThem(t *testing.T) {
 }
 
 func TestASecondSignalKillsWhatDoesNotStop(t *testing.T) {
-	s := openStackCommands(t, "name: deaf\nservices: {deaf: {image: busybox, stop_grace_period: 5m, command: ['sh', '-c', \"trap '' TERM; echo deaf; while :; do sleep 1; done\"]}}\n")
+	s := openStackCommands(t, `
+name: deaf
+services:
+  deaf: &deaf {image: busybox, stop_grace_period: 5m, command: ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"]}
+  again: {<<: *deaf, restart: always}
+  hooked: {<<: *deaf, restart: unless-stopped, pre_stop: [{command: [sleep, "290"]}]}
+`)
 	r := s.begun("up", "--attach")
-	eventually(t, "the service has spoken", time.Minute, func() bool { return strings.Contains(r.stdout.String(), "deaf  | deaf") })
+	eventually(t, "the services have spoken", time.Minute, func() bool { return strings.Count(r.stdout.String(), "| deaf") == 3 })
 	r.signal(t, syscall.SIGINT)
 	eventually(t, "it is being stopped", 10*time.Second, func() bool { return strings.Contains(r.stderr.String(), "stopping") })
 	start := time.Now()
@@ -258,8 +347,26 @@ func TestASecondSignalKillsWhatDoesNotStop(t *testing.T) {
 	if took := time.Since(start); took > 30*time.Second {
 		t.Errorf("killing took %s", took)
 	}
-	if _, states := s.ids(); states["deaf-deaf-1"] != "exited" {
+	if _, states := s.ids(); len(states) != 3 || slices.ContainsFunc(slices.Collect(maps.Values(states)), func(state string) bool { return state != "exited" }) {
 		t.Errorf("states = %v", states)
+	}
+	s.down()
+}
+
+func TestWhatIsPausedIsStopped(t *testing.T) {
+	s := openStackCommands(t, pairOfServices)
+	r := s.begun("up", "--attach")
+	eventually(t, "the services have spoken", time.Minute, func() bool { return strings.Contains(r.stdout.String(), "web is up") })
+	s.stack("pause", "web", "noise").want(t, 0)
+	r.signal(t, syscall.SIGINT)
+	if f := r.end(t).want(t, 130); !strings.Contains(f.stdout, "web goes") {
+		t.Errorf("a paused service was not asked to stop:\n%s\n%s", f.stdout, f.stderr)
+	}
+	s.stack("start", "noise").want(t, 0)
+	s.stack("pause", "noise").want(t, 0)
+	s.stack("stop", "-t", "1", "noise").want(t, 0)
+	if _, states := s.ids(); slices.ContainsFunc(slices.Collect(maps.Values(states)), func(state string) bool { return state != "exited" }) {
+		t.Errorf("states = %v, want everything stopped", states)
 	}
 	s.down()
 }
@@ -269,16 +376,37 @@ func TestUpEndsWithTheExitCodeOfOneService(t *testing.T) {
 name: suite
 services:
   db: {image: busybox, init: true, command: sh -c "touch /tmp/ok; sleep 1000", healthcheck: {test: "test -f /tmp/ok"}}
-  tests: {image: busybox, command: sh -c "echo testing; exit 3", depends_on: {db: {condition: service_healthy}}}
+  migrate: {image: busybox, command: echo migrated, depends_on: {db: {condition: service_healthy}}}
+  tests:
+    image: busybox
+    command: sh -c "sleep 2; echo testing; exit 3"
+    depends_on: {migrate: {condition: service_completed_successfully}}
+  crash: {image: busybox, profiles: [crash], command: sh -c "sleep 1; exit 9"}
 `)
-	f := s.stack("up", "--exit-code-from", "tests").want(t, 3)
-	if !strings.Contains(f.stdout, "tests  | testing\n") {
-		t.Errorf("stdout:\n%s", f.stdout)
+	for _, c := range []struct {
+		args string
+		code int
+		says bool // the tests come to their end
+	}{
+		{"--exit-code-from tests", 3, true},
+		{"--abort-on-container-exit", 3, true},
+		{"--abort-on-container-exit --exit-code-from tests", 3, true},
+		{"--abort-on-container-failure --exit-code-from tests", 3, true},
+		{"--abort-on-container-failure --exit-code-from db crash db", 143, false},
+		{"--abort-on-container-exit crash db", 9, false},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			s.t = t
+			f := s.stack(append([]string{"up", "-t", "5"}, strings.Fields(c.args)...)...).want(t, c.code)
+			if says := strings.Contains(f.stdout, "| testing\n"); says != c.says {
+				t.Errorf("the tests came to their end: %t, want %t\n%s", says, c.says, f.stdout)
+			}
+			if _, states := s.ids(); states["suite-db-1"] != "exited" {
+				t.Errorf("states = %v, want everything stopped", states)
+			}
+			s.down()
+		})
 	}
-	if _, states := s.ids(); states["suite-db-1"] != "exited" {
-		t.Errorf("states = %v, want everything stopped", states)
-	}
-	s.down()
 }
 
 func TestLogsAreFollowedUntilTheContainersEnd(t *testing.T) {
@@ -308,6 +436,47 @@ services:
 	}
 	if timed := s.stack("logs", "-t", "second").want(t, 0).stdout; !strings.HasPrefix(timed, "second  | 20") {
 		t.Errorf("logs -t = %q", timed)
+	}
+}
+
+func TestLogsAreFollowedOverARestart(t *testing.T) {
+	s := openStackCommands(t, `
+name: startup
+services:
+  again:
+    image: busybox
+    restart: on-failure
+    command: sh -c "echo run $$(cat /n 2>/dev/null | wc -l); echo >>/n; for i in 1 2 3; do echo line $$i; done; sleep 1; [ $$(wc -l </n) -ge 4 ]"
+  mute: {image: busybox, init: true, logging: {driver: none}, command: sh -c "while :; do echo hush; sleep 0.2; done"}
+`)
+	if f := s.stack("up", "-d").want(t, 0); !strings.HasPrefix(f.stdout, "stack startup is started after ") {
+		t.Errorf("up -d says %q", f.stdout)
+	}
+	defer s.down()
+	r := s.begun("logs", "-f", "--no-log-prefix")
+	eventually(t, "all runs are shown", time.Minute, func() bool { return strings.Contains(r.stdout.String(), "run 3\nline 1\nline 2\nline 3\n") })
+	f := r.end(t).want(t, 0)
+	var want strings.Builder
+	for _, run := range []string{"0", "1", "2", "3"} {
+		want.WriteString("run " + run + "\nline 1\nline 2\nline 3\n")
+	}
+	if diff := cmp.Diff(want.String(), f.stdout); diff != "" {
+		t.Errorf("logs -f over three restarts (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(f.stderr, "note: mute: ") {
+		t.Errorf("nothing is said of the service without logs:\n%s", f.stderr)
+	}
+	if timed := s.stack("logs", "-t", "--no-log-prefix", "again").want(t, 0).stdout; strings.Count(timed, "\n") != 16 || !strings.HasPrefix(timed, "20") {
+		t.Errorf("logs -t:\n%s", timed)
+	}
+
+	// The same for who stays with the services.
+	s.stack("down", "-t", "1").want(t, 0)
+	r = s.begun("up", "--attach", "--no-log-prefix")
+	eventually(t, "all runs are shown", time.Minute, func() bool { return strings.Contains(r.stdout.String(), "run 3\nline 1\nline 2\nline 3\n") })
+	r.signal(t, syscall.SIGINT)
+	if f := r.end(t).want(t, 130); f.stdout != want.String() || !strings.Contains(f.stderr, "note: mute: ") {
+		t.Errorf("up --attach over three restarts:\n%s%s", f.stdout, f.stderr)
 	}
 }
 
@@ -343,8 +512,63 @@ func TestFilesAreCopiedBothWays(t *testing.T) {
 	if f := s.stack("exec", "db", "cat", "/var/in/sub/b").want(t, 0); f.stdout != "b" {
 		t.Errorf("the archive brought %q", f.stdout)
 	}
+	// Hard links go along, whatever the copy is called.
+	s.stack("exec", "db", "sh", "-c", "ln /tmp/in/a /tmp/in/sub/hard").want(t, 0)
+	if err := os.Mkdir(filepath.Join(s.dir, "content"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.stack("cp", "db:/tmp/in", "linked").want(t, 0)
+	s.stack("cp", "db:/tmp/in/.", "content").want(t, 0)
+	for _, name := range []string{"linked/a", "linked/sub/hard", "content/a", "content/sub/hard"} {
+		if content, err := os.ReadFile(filepath.Join(s.dir, name)); err != nil || string(content) != "a" {
+			t.Errorf("%s = %q, %v", name, content, err)
+		}
+	}
 	s.stack("cp", "db:/nowhere", ".").want(t, 1).wantError(t, "", "/nowhere")
 	s.stack("cp", "nowhere", "db:/tmp").want(t, 1).wantError(t, "", "nowhere")
+}
+
+func TestFilesAreCopiedIntoEveryReplica(t *testing.T) {
+	s := openStackCommands(t, `
+name: many
+services: {web: {image: busybox, init: true, user: "1000:1000", command: sleep 1000, scale: 2}}
+`)
+	s.stack("up", "-q").want(t, 0)
+	defer s.down()
+	content := func(replica, file string) string {
+		t.Helper()
+		return s.stack("exec", "--index", replica, "web", "sh", "-c", "cat "+file+" 2>/dev/null; stat -c ' %u:%g' "+file+" 2>/dev/null; true").want(t, 0).stdout
+	}
+	writeFile(t, s.dir, "a", "a")
+	s.stack("cp", "a", "web:/tmp/all").want(t, 0)
+	s.stack("cp", "--index", "2", "a", "web:/tmp/one").want(t, 0)
+	s.stack("cp", "--index", "3", "a", "web:/tmp/none").want(t, 1).wantError(t, "", "container 3")
+	archive := s.stack("cp", "--index", "2", "web:/tmp/one", "-").want(t, 0).stdout
+	said, err := tar.NewReader(strings.NewReader(archive)).Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := fmt.Sprintf("a %d:%d\n", said.Uid, said.Gid)
+	s.fed(archive, "cp", "-", "web:/var/tmp").want(t, 0)
+	s.fed(archive, "cp", "-", "web:/etc/passwd").want(t, 1).wantError(t, "", "web-")
+	sub := filepath.Join(s.dir, "sub")
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.typed(t, "typed", sub, nil, "stack", "-f", "../compose.yml", "cp", "..", "web:/tmp").want(t, 0)
+	for _, c := range []struct{ replica, file, want string }{
+		{"1", "/tmp/all", "a 0:0\n"},
+		{"2", "/tmp/all", "a 0:0\n"},
+		{"1", "/tmp/one", ""},
+		{"2", "/tmp/one", "a 0:0\n"},
+		{"1", "/var/tmp/one", owner},
+		{"2", "/var/tmp/one", owner},
+		{"1", "/tmp/" + filepath.Base(s.dir) + "/a", "a 0:0\n"},
+	} {
+		if got := content(c.replica, c.file); got != c.want {
+			t.Errorf("%s of replica %s is %q, want %q", c.file, c.replica, got, c.want)
+		}
+	}
 }
 
 func TestServicesAreStoppedStartedAndRestarted(t *testing.T) {
@@ -372,8 +596,8 @@ func TestServicesAreStoppedStartedAndRestarted(t *testing.T) {
 		t.Errorf("states after stop = %v", states)
 	}
 	started := s.stack("start").want(t, 0).stderr
-	if strings.Index(started, "db ") > strings.Index(started, "web ") {
-		t.Errorf("web was started before db:\n%s", started)
+	if db, web := strings.Index(started, "db "), strings.Index(started, "web "); db < 0 || web < db {
+		t.Errorf("web was not started after db:\n%s", started)
 	}
 	if top := s.stack("top", "db").want(t, 0).stdout; !strings.Contains(top, "sleep 1000") {
 		t.Errorf("top:\n%s", top)
@@ -384,6 +608,49 @@ func TestServicesAreStoppedStartedAndRestarted(t *testing.T) {
 	if list := s.stack("ls").want(t, 0).stdout; !strings.Contains(list, "pair") || !strings.Contains(list, "running (3)") {
 		t.Errorf("ls:\n%s", list)
 	}
+}
+
+func TestAStartDoesWhatUpDoes(t *testing.T) {
+	s := openStackCommands(t, `
+name: order
+services:
+  db: {image: busybox, init: true, command: sleep 1000, healthcheck: {test: "test -f /tmp/ok", interval: 1s, retries: 60}, post_start: [{command: [touch, /tmp/ok]}]}
+  migrate: {image: busybox, command: sh -c "sleep 1; date +%s >> /shared/done; exit $$(cat /shared/code 2>/dev/null || echo 0)", volumes: ["shared:/shared"], depends_on: {db: {condition: service_healthy}}}
+  web: {image: busybox, init: true, command: sh -c "wc -l < /shared/done > /shared/seen; sleep 1000", volumes: ["shared:/shared"], depends_on: {migrate: {condition: service_completed_successfully}}}
+volumes: {shared: {}}
+`)
+	s.stack("up", "-q", "-d").want(t, 0)
+	defer s.down()
+	seen := func() string {
+		t.Helper()
+		return strings.TrimSpace(s.stack("exec", "web", "cat", "/shared/seen").want(t, 0).stdout)
+	}
+	s.stack("exec", "db", "rm", "/tmp/ok").want(t, 0)
+	s.stack("stop", "-t", "1").want(t, 0)
+	s.stack("start").want(t, 0) // its hook makes db healthy
+	if got := seen(); got != "2" {
+		t.Errorf("web was started after %s migrations, want 2", got)
+	}
+	s.stack("exec", "db", "rm", "/tmp/ok").want(t, 0)
+	s.stack("restart", "-t", "1").want(t, 0)
+	if got := seen(); got != "3" {
+		t.Errorf("web was restarted after %s migrations, want 3", got)
+	}
+	s.stack("exec", "web", "sh", "-c", "echo 4 > /shared/code").want(t, 0)
+	s.stack("stop", "-t", "1", "web").want(t, 0)
+	s.stack("start").want(t, 1).wantError(t, "", "migrate", "exit code 4")
+	if _, states := s.ids(); states["order-web-1"] != "exited" {
+		t.Errorf("web was started although migrate failed: %v", states)
+	}
+	// What runs is waited for as well.
+	s.stack("exec", "db", "rm", "/tmp/ok").want(t, 0)
+	r := s.begun("start", "db", "migrate")
+	time.Sleep(time.Second)
+	if _, states := s.ids(); states["order-migrate-1"] != "exited" {
+		t.Errorf("migrate was started before db was healthy: %v", states)
+	}
+	s.stack("exec", "db", "touch", "/tmp/ok").want(t, 0)
+	r.end(t).want(t, 0)
 }
 
 func TestUpMakesAnewOnlyWhatHasChanged(t *testing.T) {
@@ -479,27 +746,83 @@ secrets: {word: {environment: WORD}}
 	if s.Podman.Command(t.Context(), "image", "exists", "built-app").Run() == nil {
 		t.Error("down --rmi local left the image")
 	}
+	// An image that is used elsewhere stays, and keeps no other one there.
+	s.stack("up", "-q").want(t, 0)
+	if out, err := s.Podman.Command(t.Context(), "tag", "built-app", "aaa-first").CombinedOutput(); err != nil {
+		t.Fatalf("naming an image: %v: %s", err, out)
+	}
+	s.env[1] = "COLOR=green"
+	s.stack("build", "-q").want(t, 0)
+	writeFile(t, s.dir, "other.yml", "name: other\nservices: {app: {image: aaa-first, init: true, command: sleep 1000}, too: {image: built-app, init: true, command: sleep 1000}}\n")
+	if out, err := s.Podman.Command(t.Context(), "create", "--name", "elsewhere", "aaa-first").CombinedOutput(); err != nil {
+		t.Fatalf("using an image: %v: %s", err, out)
+	}
+	s.stack("down", "-t", "2").want(t, 0)
+	gone := s.stack("-f", "other.yml", "down", "--rmi", "all").want(t, 0)
+	if !strings.Contains(gone.stderr, "image aaa-first stays") || s.Podman.Command(t.Context(), "image", "exists", "built-app").Run() == nil {
+		t.Errorf("down --rmi all with an image that is used:\n%s", gone.stderr)
+	}
+	if out, err := s.Podman.Command(t.Context(), "rm", "elsewhere").CombinedOutput(); err != nil {
+		t.Errorf("removing the other container: %v: %s", err, out)
+	}
 }
 
 // A job's commands make nothing that is not the job's.
 func TestWhatStackCommandsMakeBelongsToTheJob(t *testing.T) {
 	s := openStackCommands(t, pairOfServices)
-	s.env = []string{"DOCKLESS_AGENT=a-1", "DOCKLESS_JOB=0123456789abcdef"}
-	s.stack("up", "-q", "db").want(t, 0)
-	s.stack("run", "-q", "-d", "-T", "--no-deps", "web", "sleep", "1000").want(t, 0)
-	out, err := s.Podman.Command(t.Context(), "ps", "--format", "{{.Names}} {{.Labels}}").Output()
-	if err != nil {
-		t.Fatal(err)
+	// The ids of jobs are made from their names: those of two agents are often one.
+	first, second := s, s
+	first.env = []string{"DOCKLESS_AGENT=a-1", "DOCKLESS_JOB=0123456789abcdef"}
+	second.env = []string{"DOCKLESS_AGENT=a-2", "DOCKLESS_JOB=0123456789abcdef"}
+	first.stack("up", "-q", "db").want(t, 0)
+	first.stack("run", "-q", "-d", "-T", "--no-deps", "web", "sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait").want(t, 0)
+	made := s.ownersOf()
+	if len(made) != 4 { // two containers, a network, a volume
+		t.Errorf("made: %v", made)
 	}
-	for line := range strings.Lines(string(out)) {
-		if !strings.HasPrefix(line, "pair-01234567-") || !strings.Contains(line, "io.dockless.agent:a-1") || !strings.Contains(line, "io.dockless.job:0123456789abcdef") {
-			t.Errorf("not of the job: %s", line)
+	for name, owner := range made {
+		if !strings.HasPrefix(strings.SplitN(name, " ", 2)[1], "pair-a25b1ca4") || owner != "a-1 0123456789abcdef" {
+			t.Errorf("%s is of %q, want all of the job's under its mark", name, owner)
 		}
 	}
-	if strings.Count(string(out), "\n") != 2 {
-		t.Errorf("containers:\n%s", out)
+	second.stack("up", "-q", "db").want(t, 0)
+	if both := s.ownersOf(); len(both) != 7 {
+		t.Errorf("two jobs with one id have made: %v", both)
 	}
-	s.down()
+	second.stack("down", "-v", "-t", "2").want(t, 0)
+	if left := s.ownersOf(); !maps.Equal(made, left) {
+		t.Errorf("after down of the other job there is %v, want %v", left, made)
+	}
+	first.down()
+}
+
+// What a job's commands do is done to nothing that is not the job's, whatever the
+// name of its project.
+func TestStackCommandsOfAJobLeaveOthersAlone(t *testing.T) {
+	s := openStackCommands(t, pairOfServices)
+	s.stack("-p", "shared", "up", "-q", "db").want(t, 0)
+	defer func() {
+		s.stack("-p", "shared", "down", "-v", "-t", "2").want(t, 0)
+		if left := containersOf(t, s.testStage); len(left) != 0 {
+			t.Errorf("left behind by down: %q", left)
+		}
+	}()
+	before := s.ownersOf()
+	s.env = []string{"DOCKLESS_AGENT=a-1", "DOCKLESS_JOB=0123456789abcdef"}
+	for _, args := range []string{"exec -T db true", "logs db", "stop db", "kill db", "restart db", "pause db", "cp db:/etc/passwd .", "cp compose.yml db:/tmp", "top db", "images db"} {
+		s.stack(append([]string{"-p", "shared"}, strings.Fields(args)...)...).want(t, 1).wantError(t, "", "no container for service db")
+	}
+	for _, args := range []string{"stop", "kill", "down -v"} {
+		s.stack(append([]string{"-p", "shared"}, strings.Fields(args)...)...).want(t, 0)
+	}
+	if ps := s.stack("-p", "shared", "ps", "-q").want(t, 0).stdout; ps != "" {
+		t.Errorf("ps lists what is not the job's: %s", ps)
+	}
+	s.env = nil
+	if after := s.ownersOf(); !maps.Equal(before, after) {
+		t.Errorf("there is %v, want %v", after, before)
+	}
+	s.stack("-p", "shared", "exec", "-T", "db", "true").want(t, 0)
 }
 
 // Keys that become something else on their way to Podman do so each time alike.

@@ -26,9 +26,11 @@ type Options struct {
 	Files       []string          // compose files, later ones override; empty looks for the usual names
 	Name        string            // project name; empty takes COMPOSE_PROJECT_NAME, the file's name, the directory's name
 	Profiles    []string          // active profiles; empty takes COMPOSE_PROFILES
+	Services    []string          // active whatever their profiles are, with what they cannot do without
 	EnvFiles    []string          // files with variables for interpolation; empty takes .env if there is one
 	Environment map[string]string // variables for interpolation, stronger than those of EnvFiles
 	WorkingDir  string            // empty is the directory of the first file
+	Idle        bool              // no service has to be active
 	// Check reports, by the path of the key, what only shows in the merged project
 	// and cannot be honoured; nil checks nothing.
 	Check func(*types.Project) map[string]error
@@ -70,7 +72,7 @@ func Load(ctx context.Context, o Options) (*Project, error) {
 	if err := check.unknown(); err != nil {
 		return nil, err
 	}
-	project, err := loader.LoadWithContext(ctx, details, func(l *loader.Options) {
+	project, err := load(ctx, details, o.Services, func(l *loader.Options) {
 		l.SetProjectName(projectName(o, details.Environment, dir))
 		l.Profiles = profiles(o, details.Environment)
 		l.ResolvePaths = true
@@ -78,7 +80,7 @@ func Load(ctx context.Context, o Options) (*Project, error) {
 	if err != nil {
 		return nil, check.locate(fmt.Errorf("reading compose project: %w", err))
 	}
-	if len(project.Services) == 0 {
+	if len(project.Services) == 0 && !o.Idle {
 		err := errors.New("the compose project has no active service")
 		if len(project.DisabledServices) > 0 {
 			err = hint.With(err, "choose a profile with --profile; %s are behind profiles", strings.Join(project.DisabledServiceNames(), ", "))

@@ -51,9 +51,10 @@ func (c *Client) CopyFiles(ctx context.Context, id, name string, files []File) e
 }
 
 // PutArchive unpacks a tar archive into a directory of a container, which exists.
+// What is in it belongs to whom the archive says.
 func (c *Client) PutArchive(ctx context.Context, id, name, dir string, archive io.Reader) error {
 	return c.call(ctx, request{
-		method: http.MethodPut, path: "/containers/" + id + "/archive", query: url.Values{"path": {dir}, "rename": {"{}"}}, body: archive,
+		method: http.MethodPut, path: "/containers/" + id + "/archive", query: url.Values{"path": {dir}, "rename": {"{}"}, "copyUIDGID": {"false"}}, body: archive,
 		what: "copying files into container " + name, bound: loadTimeout,
 	}, nil)
 }

@@ -37,8 +37,11 @@ type connection interface {
 	CloseWrite() error
 }
 
-// hijack sends r and takes over its connection. It does not end with ctx any more.
+// hijack sends r and takes over its connection. The answer is waited for like any
+// other; the connection does not end with ctx any more.
 func (c *Client) hijack(ctx context.Context, r request, tty bool) (*Attachment, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, fmt.Errorf("podman did not answer within %s", requestTimeout))
+	defer cancel()
 	header := http.Header{"Connection": {"Upgrade"}, "Upgrade": {"tcp"}}
 	maps.Copy(header, r.header)
 	r.header, r.bound = header, -1

@@ -97,7 +97,8 @@ func (c *Client) ExecAttached(ctx context.Context, id, name string, r ExecReques
 	return c.execCode(ctx, session, what)
 }
 
-// ExecDetached starts a command in a container and leaves it to itself.
+// ExecDetached starts a command in a container and leaves it to itself. Its refusal
+// has Podman's words for why the command cannot be started.
 func (c *Client) ExecDetached(ctx context.Context, id, name string, r ExecRequest) error {
 	what := "running a command in container " + name
 	session, err := c.newExec(ctx, id, r, what)
@@ -134,18 +135,4 @@ func (c *Client) execCode(ctx context.Context, session, what string) (int, error
 			return 0, fmt.Errorf("%s: %w", what, err)
 		}
 	}
-}
-
-// Launch starts a command in a container and does not wait for it, nor for its output.
-// Unlike [Client.Exec] it returns Podman's words when the command cannot be started.
-func (c *Client) Launch(ctx context.Context, id, name string, r ExecRequest) error {
-	var session struct {
-		ID string `json:"Id"`
-	}
-	what := "starting a command in container " + name
-	err := c.call(ctx, request{method: http.MethodPost, path: "/containers/" + id + "/exec", body: r, what: what}, &session)
-	if err != nil {
-		return err
-	}
-	return c.call(ctx, request{method: http.MethodPost, path: "/exec/" + session.ID + "/start", body: map[string]bool{"Detach": true}, what: what}, nil)
 }

@@ -25,6 +25,17 @@ type LogsOptions struct {
 
 // Logs delivers the lines of one container.
 func (c *Client) Logs(ctx context.Context, id, name string, o LogsOptions, line func(string)) error {
+	return c.logs(ctx, id, name, o, func(body io.Reader) error { return readFrames(body, line) })
+}
+
+// StampedLogs is [Client.Logs] that tells when each line was written, as exactly as
+// Podman does: some releases to the second.
+func (c *Client) StampedLogs(ctx context.Context, id, name string, o LogsOptions, line func(stamp, text string)) error {
+	o.Timestamps = true
+	return c.logs(ctx, id, name, o, func(body io.Reader) error { return readLines(body, true, line) })
+}
+
+func (c *Client) logs(ctx context.Context, id, name string, o LogsOptions, read func(io.Reader) error) error {
 	query := url.Values{"stdout": {"true"}, "stderr": {"true"}}
 	if o.Follow {
 		query.Set("follow", "true")
@@ -49,7 +60,7 @@ func (c *Client) Logs(ctx context.Context, id, name string, o LogsOptions, line 
 		return err
 	}
 	defer func() { _ = body.Close() }() // everything of interest has been read
-	if err := readFrames(body, line); err != nil {
+	if err := read(body); err != nil {
 		return fmt.Errorf("%s: %w", what, withCause(ctx, err))
 	}
 	return nil
@@ -63,17 +74,22 @@ const maxFrame = 16 << 20
 // last four bytes are the length, and a piece of one line. Streams are put
 // together separately, so that pieces of stdout and stderr do not mix.
 func readFrames(r io.Reader, line func(string)) error {
+	return readLines(r, false, func(_, text string) { line(text) })
+}
+
+// readLines is readFrames for frames that may be stamped: then each has the time and
+// a space in front of its piece. A line has the time of its first piece.
+func readLines(r io.Reader, stamped bool, line func(stamp, text string)) error {
 	in := bufio.NewReader(r)
-	var partial [3]strings.Builder
-	flush := func(b *strings.Builder) {
-		if b.Len() > 0 {
-			line(b.String())
-			b.Reset()
-		}
+	var partial [3]struct {
+		strings.Builder
+		stamp string
 	}
 	defer func() {
 		for i := range partial {
-			flush(&partial[i])
+			if b := &partial[i]; b.Len() > 0 {
+				line(b.stamp, b.String())
+			}
 		}
 	}()
 	for {
@@ -93,14 +109,20 @@ func readFrames(r io.Reader, line func(string)) error {
 			return err
 		}
 		b := &partial[header[0]]
-		rest := text.String()
+		rest, stamp := text.String(), ""
+		if stamped {
+			stamp, rest, _ = strings.Cut(rest, " ")
+		}
 		for {
+			if b.Len() == 0 {
+				b.stamp = stamp
+			}
 			before, after, ended := strings.Cut(rest, "\n")
 			b.WriteString(before)
 			if !ended {
 				break
 			}
-			line(strings.TrimSuffix(b.String(), "\r"))
+			line(b.stamp, strings.TrimSuffix(b.String(), "\r"))
 			b.Reset()
 			rest = after
 		}

@@ -30,6 +30,7 @@ type CreateRequest struct {
 	Terminal         bool              `json:"terminal,omitempty"`
 	Stdin            bool              `json:"stdin,omitempty"`
 	Init             bool              `json:"init,omitempty"`
+	Remove           bool              `json:"remove,omitempty"` // when it has ended
 	Privileged       bool              `json:"privileged,omitempty"`
 	ReadOnly         bool              `json:"read_only_filesystem,omitempty"`
 	NoNewPrivileges  bool              `json:"no_new_privileges,omitempty"`
@@ -286,6 +287,9 @@ type Container struct {
 			Name              string `json:"Name"`
 			MaximumRetryCount int    `json:"MaximumRetryCount"` // zero is no maximum
 		} `json:"RestartPolicy"`
+		LogConfig struct {
+			Type string `json:"Type"` // the driver
+		} `json:"LogConfig"`
 	} `json:"HostConfig"`
 	NetworkSettings struct {
 		Ports map[string][]struct {

@@ -54,11 +54,28 @@ func TestLogFramesBecomeLines(t *testing.T) {
 	}
 }
 
+func TestALineHasTheTimeOfItsFirstPiece(t *testing.T) {
+	stream := frame(1, "T1 one ") + frame(2, "T2 err\n") + frame(1, "T3 two\n") + frame(1, "T4 \n") + frame(1, "T5 no end")
+	var got []string
+	if err := readLines(strings.NewReader(stream), true, func(stamp, text string) { got = append(got, stamp+"|"+text) }); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"T2|err", "T1|one two", "T4|", "T5|no end"}, got); diff != "" {
+		t.Errorf("lines differ (-want +got):\n%s", diff)
+	}
+}
+
 func FuzzLogFrames(f *testing.F) {
 	f.Add([]byte(frame(1, "a\n")))
 	f.Add([]byte(frame(2, "a") + frame(1, "b\nc")))
 	f.Add([]byte("\x03\x00\x00\x00\x00\x00\x00\x01a"))
+	f.Add([]byte(frame(1, "2026-01-02T15:04:05Z a\nb") + frame(1, "none")))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		_ = readLines(bytes.NewReader(data), true, func(stamp, line string) {
+			if strings.Contains(stamp, " ") || strings.Contains(line, "\n") {
+				t.Errorf("line %q of %q contains a line end, or its time a space", line, stamp)
+			}
+		})
 		_ = readFrames(bytes.NewReader(data), func(line string) {
 			if strings.Contains(line, "\n") {
 				t.Errorf("line %q contains a line end", line)

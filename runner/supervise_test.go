@@ -1,0 +1,156 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dockless-ci/dockless/internal/job"
+)
+
+// supervised runs the supervisor of a job without steps in a bubble. Last is when it
+// beat, in ns since the start, and ended says that it said so.
+func supervised(ctx context.Context, t *testing.T, test func(x *execution, last *atomic.Int64, ended *atomic.Bool)) error {
+	t.Helper()
+	var last atomic.Int64
+	var ended atomic.Bool
+	began := time.Now()
+	x := &execution{log: slog.New(slog.DiscardHandler)}
+	x.cfg.Beat = func(running bool) {
+		last.Store(int64(time.Since(began)))
+		ended.Store(!running)
+	}
+	over, done := make(chan struct{}), make(chan struct{})
+	hard, end := context.WithCancelCause(context.Background())
+	defer end(errOver)
+	go func() {
+		defer close(done)
+		x.supervise(ctx, end, over)
+	}()
+	test(x, &last, &ended)
+	close(over)
+	<-done
+	if !ended.Load() {
+		t.Error("the supervisor ended without a last beat")
+	}
+	return context.Cause(hard)
+}
+
+func silent(began time.Time, last *atomic.Int64) time.Duration {
+	return time.Since(began) - time.Duration(last.Load())
+}
+
+func TestAStepOfThreeHoursBeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		_ = supervised(t.Context(), t, func(x *execution, last *atomic.Int64, _ *atomic.Bool) {
+			defer x.watch(t.Context(), "compile everything")()
+			for range 3 * 60 {
+				time.Sleep(time.Minute)
+				if got := silent(began, last); got > MaxStepSilence {
+					t.Fatalf("silent for %s, want at most %s", got, MaxStepSilence)
+				}
+			}
+		})
+	})
+}
+
+func TestAStepThatDoesNotEndWhenItHasToStopsTheBeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		_ = supervised(t.Context(), t, func(x *execution, last *atomic.Int64, _ *atomic.Bool) {
+			step, cancel := context.WithTimeoutCause(t.Context(), time.Hour, errTimeout)
+			defer cancel()
+			ended := x.watch(step, "hangs")
+			time.Sleep(time.Hour + MaxStepSilence)
+			if got := silent(began, last); got < MaxStepSilence-lookPeriod {
+				t.Errorf("silent for %s after the end of a step that goes on, want about %s", got, MaxStepSilence)
+			}
+			ended()
+			time.Sleep(lookPeriod)
+			if got := silent(began, last); got > lookPeriod {
+				t.Errorf("silent for %s when the step has ended, want at most %s", got, lookPeriod)
+			}
+		})
+	})
+}
+
+// full is a report that the server does not take.
+type full struct {
+	Reporter
+	waits atomic.Bool
+}
+
+func (f *full) Waits() bool { return f.waits.Load() }
+
+// A step that cannot end because its output has nowhere to go waits for the server, as
+// the report does, whose own beat says whether that goes on.
+func TestAStepThatWaitsForItsReportBeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		_ = supervised(t.Context(), t, func(x *execution, last *atomic.Int64, _ *atomic.Bool) {
+			report := &full{}
+			report.waits.Store(true)
+			x.rep = report
+			step, cancel := context.WithCancelCause(t.Context())
+			cancel(errTimeout)
+			defer x.watch(step, "prints")()
+			time.Sleep(time.Hour)
+			if got := silent(began, last); got > lookPeriod {
+				t.Errorf("silent for %s while the report is full, want at most %s", got, lookPeriod)
+			}
+			report.waits.Store(false)
+			time.Sleep(time.Hour)
+			if got := silent(began, last); got < 50*time.Minute {
+				t.Errorf("silent for %s of an hour in which only the step hangs, want most of it", got)
+			}
+		})
+	})
+}
+
+func TestAJobThatHangsOnItsOwnLockDoesNotBeat(t *testing.T) {
+	began := time.Now()
+	x := &execution{log: slog.New(slog.DiscardHandler)}
+	var beats atomic.Int32
+	x.cfg.Beat = func(bool) { beats.Add(1) }
+	x.mu.Lock()
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		x.look()
+	}()
+	select {
+	case <-looked:
+		t.Errorf("the supervisor looked at a locked job within %s", time.Since(began))
+	case <-time.After(50 * time.Millisecond):
+	}
+	if n := beats.Load(); n != 0 {
+		t.Errorf("%d beats of a locked job, want none", n)
+	}
+	x.mu.Unlock()
+	if <-looked; beats.Load() != 1 {
+		t.Errorf("%d beats after the lock was let go, want one", beats.Load())
+	}
+}
+
+// Protocol §8.14: the grace of a cancellation, less what the report takes.
+func TestTheSupervisorEndsAJobThatUsedUpItsGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		began := time.Now()
+		cause := supervised(ctx, t, func(_ *execution, last *atomic.Int64, _ *atomic.Bool) {
+			cancel(&job.Stop{Reason: job.StopCanceled, Message: "canceled", Grace: 10 * time.Minute})
+			time.Sleep(20 * time.Minute)
+			if got := silent(began, last); got > lookPeriod {
+				t.Errorf("silent for %s after the grace, want at most %s: the job still ends", got, lookPeriod)
+			}
+		})
+		if stop, ok := errors.AsType[*job.Stop](cause); !ok || stop.Grace != 10*time.Minute {
+			t.Errorf("the job ended with %v, want its stop as the cause", cause)
+		}
+	})
+}
