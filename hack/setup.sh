@@ -5,7 +5,8 @@
 #
 # tests   (default) Debian packages, buildkitd, buildctl, docker, buildx and
 #         compose, a test with testcontainers-go, the libraries of tasks for Node,
-#         the container configuration of the test host, and the base images
+#         the container configuration of the test host, headless Chromium, and the
+#         base images
 # lint    golangci-lint
 # deploy  kustomize, kubeconform and the Kubernetes API description
 # bench   the peers that the benchmarks compare with
@@ -153,6 +154,23 @@ debian_packages() {
 	done_with packages
 }
 
+# browser installs Chromium without a display. Ubuntu has it as a snap only, which
+# sees no other directory than its own: there a Chrome has to be installed by hand.
+browser() {
+	for program in chromium-headless-shell chromium chromium-browser google-chrome google-chrome-stable; do
+		if found "$program"; then
+			return
+		fi
+	done
+	command -v apt-get >/dev/null || fail "install Chromium or Chrome by hand, so that chromium or google-chrome is on PATH"
+	as_root apt-get update -q
+	if ! apt-cache show chromium-headless-shell >/dev/null 2>&1; then
+		fail "there is no package chromium-headless-shell here: install Chromium or Chrome by hand, so that chromium or google-chrome is on PATH"
+	fi
+	say "Debian package to install: chromium-headless-shell"
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium-headless-shell fonts-dejavu-core
+}
+
 docker_config() {
 	# The docker command finds buildx here with DOCKER_CONFIG=.build/docker, and
 	# through the link in cli-plugins of a copy of this folder.
@@ -267,6 +285,7 @@ base_images() {
 
 tests_stage() {
 	debian_packages
+	browser
 	need_go
 	kit=github.com/moby/buildkit
 	for tool in buildkitd buildctl; do

@@ -1,6 +1,7 @@
 package podmanrun
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -46,6 +47,43 @@ func (c *Client) Projects(ctx context.Context) ([]ProjectStatus, error) {
 		projects = append(projects, *byOwner[key])
 	}
 	return projects, nil
+}
+
+// ServiceStatus is how one container of an owner is.
+type ServiceStatus struct {
+	Project string
+	Job     string // that it belongs to; empty: none
+	Service string
+	Replica int    // zero when the service has one container
+	State   string // Podman's word
+	Health  string // of the last check; empty without one
+}
+
+// Subject is what the container is of, for people.
+func (s ServiceStatus) Subject() string { return subject(s.Service, s.Replica) }
+
+// Glance returns the containers of an owner by project and service. Unlike [Client.Ps]
+// it asks one question and runs no healthcheck: it is for those who only look.
+func (c *Client) Glance(ctx context.Context, o Owner) ([]ServiceStatus, error) {
+	list, err := c.api.ListContainers(ctx, o.Labels())
+	if err != nil {
+		return nil, err
+	}
+	var all []ServiceStatus
+	for _, l := range list {
+		if l.Labels[LabelService] == "" || isOneOff(l) {
+			continue
+		}
+		s := ServiceStatus{Project: l.Labels[LabelProject], Job: l.Labels[LabelJob], Service: l.Labels[LabelService], Replica: replicaIn(l, list), State: l.State, Health: l.Status}
+		if libpod.Ended(s.State) {
+			s.State, s.Health = "exited", ""
+		}
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b ServiceStatus) int {
+		return cmp.Or(cmp.Compare(a.Project, b.Project), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Replica, b.Replica))
+	})
+	return all, nil
 }
 
 // ServiceProcesses are the processes of one container, as ps shows them.

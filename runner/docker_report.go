@@ -1,10 +1,12 @@
 package runner
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -26,6 +28,7 @@ func (d *dockerStep) report(r *imagebuild.Result) {
 	for i, reason := range r.Reasons {
 		report.Reasons[i] = reason.String()
 	}
+	report.Waterfall = waterfall(r)
 	d.node.print(fmt.Sprintf("Built %s in %.1f s: %d of %d steps cached.", report.Digest, report.Seconds, report.Cached, report.Steps))
 	if table := strings.TrimRight(explain.Table(r.Reasons), "\n"); table != "" {
 		d.node.print(table)
@@ -49,6 +52,38 @@ func (d *dockerStep) report(r *imagebuild.Result) {
 		name = fmt.Sprintf("Build_%d.md", d.summaries)
 	}
 	d.publish(job.AttachmentSummary, name, []byte(explain.Markdown(summaryOf(r))))
+}
+
+// waterfall lists the steps of a build that were needed: those that were cached,
+// first one first, then the others as they began on BuildKit's clock, which tells
+// of a step before it tells of what that builds on.
+func waterfall(r *imagebuild.Result) []job.BuildStep {
+	var began time.Time
+	for _, s := range r.Steps {
+		if s.Ran && (began.IsZero() || s.Started.Before(began)) {
+			began = s.Started
+		}
+	}
+	var cached, steps []job.BuildStep
+	ran := 0
+	for _, s := range r.Steps {
+		if s.Base || !s.Ran && !s.Cached {
+			continue
+		}
+		if !s.Ran {
+			cached = append(cached, job.BuildStep{Name: s.Name, Cached: true})
+			continue
+		}
+		step := job.BuildStep{Name: s.Name, Start: s.Started.Sub(began).Seconds(), Seconds: s.Duration.Seconds()}
+		if ran < len(r.Reasons) { // there is one for each step that ran, or none at all
+			step.Reason = r.Reasons[ran].Text
+		}
+		ran++
+		steps = append(steps, step)
+	}
+	slices.Reverse(cached)
+	slices.SortStableFunc(steps, func(a, b job.BuildStep) int { return cmp.Compare(a.Start, b.Start) })
+	return append(cached, steps...)
 }
 
 func (d *dockerStep) publish(kind, name string, content []byte) {

@@ -20,3 +20,6 @@ func Builtins() map[job.TaskReference]bool {
 	}
 	return all
 }
+
+// Waterfall lists the steps of a build.
+var Waterfall = waterfall

@@ -24,8 +24,10 @@ import (
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/internal/metrics"
 	"github.com/dockless-ci/dockless/internal/preempt"
+	"github.com/dockless-ci/dockless/internal/recent"
 	"github.com/dockless-ci/dockless/internal/registryauth"
 	"github.com/dockless-ci/dockless/internal/sdnotify"
+	"github.com/dockless-ci/dockless/internal/statuspage"
 	"github.com/dockless-ci/dockless/internal/telemetry"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
@@ -47,6 +49,7 @@ type agentSettings struct {
 	telemetry telemetry.Config
 	metrics   metrics.Config
 	systemd   sdnotify.Config
+	status    statuspage.Config
 }
 
 func (s *agentSettings) load() error {
@@ -54,7 +57,7 @@ func (s *agentSettings) load() error {
 		s.build.Home = home
 	}
 	// The runner checks its own settings once it has all of them.
-	return s.loadSignIn(&s.build, &s.podman, &s.job, &s.notice, &s.telemetry, &s.metrics, &s.systemd, unchecked{&s.runner})
+	return s.loadSignIn(&s.build, &s.podman, &s.job, &s.notice, &s.telemetry, &s.metrics, &s.systemd, &s.status, unchecked{&s.runner})
 }
 
 func newAgentCommand() *cobra.Command {
@@ -160,11 +163,15 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 
 	s.warnOfEngines(ctx, shop, log)
 	run := &jobRunner{settings: s, shop: shop, log: log, beat: inJob(health.step)}
+	states := &agentStates{metrics: shop.metrics, state: metrics.Offline, since: time.Now()}
+	if pages != nil && !s.status.Off() {
+		run.recent = recent.New()
+	}
 	var last lastResult
 	deps := in.deps(s.agentDeps(log))
 	deps.Health = health.agent()
 	if shop.metrics != nil {
-		deps.Health = (&agentStates{metrics: shop.metrics}).observe(deps.Health)
+		deps.Health = states.observe(deps.Health)
 	}
 	deps.Capabilities, deps.JobEnded = shop.capabilities(ctx, cdi.Dirs(), log), last.set
 	a, err := agent.New(s.agent, run.run, deps)
@@ -191,7 +198,14 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 		return nil
 	})
 	if shop.metrics != nil {
-		g.Go(func() error { return pages.Run(over, shop.metrics.Pages()) })
+		containers := newGlancing(shop.podman, agentName(s.agent))
+		g.Go(func() error {
+			return pages.Run(over, s.pages(over, &agentSource{Jobs: run.recent, settings: s, states: states, podman: containers}, shop.metrics))
+		})
+		g.Go(func() error {
+			containers.watch(over)
+			return nil
+		})
 		g.Go(func() error {
 			watchDisks(over, shop.builder, shop.metrics)
 			return nil
@@ -291,6 +305,7 @@ type jobRunner struct {
 	log      *slog.Logger
 	beat     func(running bool)
 	nodes    runner.NodeVersions
+	recent   *recent.Jobs // for the status page; nil: nobody looks
 }
 
 // run is the agent's [agent.JobFunc].
@@ -318,7 +333,9 @@ func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.
 		return "", err
 	}
 	began := time.Now()
-	outcome, err := r.Run(ctx, m, c.Reporter)
+	seen := j.recent.Begin(m, c.AgentName, c.PoolName, pipelineOf(m))
+	outcome, err := r.Run(ctx, m, seen.Before(c.Reporter))
+	seen.End(outcome.Result)
 	j.shop.metrics.Job(outcome.Result, time.Since(began))
 	warnIf(ctx, j.log, "cannot give memory back", releaseMemory())
 	return outcome.Result, err

@@ -18,6 +18,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/preempt"
 	"github.com/dockless-ci/dockless/internal/registryauth"
 	"github.com/dockless-ci/dockless/internal/sdnotify"
+	"github.com/dockless-ci/dockless/internal/statuspage"
 	"github.com/dockless-ci/dockless/internal/telemetry"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
@@ -44,6 +45,7 @@ func settingsSections() []settingsSection {
 		{"Traces", "Read by `dockless agent`, `replay` and `build`, under OpenTelemetry's own names. All its other variables, such as `OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_…` and `OTEL_EXPORTER_OTLP_CERTIFICATE`, have their usual meaning (see [metrics.md](metrics.md)).", &telemetry.Config{}},
 		{"Metrics", "Read by `dockless agent`; [metrics.md](metrics.md) lists them.", &metrics.Config{}},
 		{"systemd", "Read by `dockless agent`; systemd sets them, nobody else needs to (see `deploy/systemd`).", &sdnotify.Config{}},
+		{"Status page", "Read by `dockless agent`; [status-page.md](status-page.md) shows it.", &statuspage.Config{}},
 		{"Log", "The program's own log, on standard error.", &logging.Config{}},
 	}
 }

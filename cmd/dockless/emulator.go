@@ -12,6 +12,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/internal/mask"
+	"github.com/dockless-ci/dockless/internal/statuspage"
 )
 
 func newEmulatorCommand() *cobra.Command {
@@ -24,6 +25,7 @@ func newEmulatorCommand() *cobra.Command {
 encrypted messages, locks, timelines, logs. It keeps its state and refuses wrong
 orders. It prints one JSON line with its address when it is ready.
 
+Look at everything: URL/ in a browser, on this machine or with --status-page public
 Queue a pipeline:   curl -H 'Content-Type: application/yaml' --data-binary @azure-pipelines.yml 'URL/_emulator/jobs?repo=PATH'
 Offer it a task:    curl --data-binary @task.zip URL/_emulator/tasks
 Look at its job:    curl URL/_emulator/jobs/ID
@@ -34,11 +36,14 @@ Make calls fail:    curl -d '{"match":"PATCH /jobrequests/","kind":"status","val
                     GET lists the faults, DELETE removes them`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf("--status-page", config.Status.Access, statuspage.Loopback, statuspage.Public, statuspage.Off); err != nil {
+				return err
+			}
 			var logConfig logging.Config
 			if err := loadSettings(&logConfig); err != nil {
 				return err
 			}
-			config.PAT = mask.NewSecret(pat)
+			config.PAT, config.Version = mask.NewSecret(pat), version
 			if err := config.Validate(); err != nil {
 				return usageError{err}
 			}
@@ -57,6 +62,9 @@ Make calls fail:    curl -d '{"match":"PATCH /jobrequests/","kind":"status","val
 	flags.DurationVar(&config.LockDuration, "lock", config.LockDuration, "how far a renewal moves a request's lock")
 	flags.DurationVar(&config.LockGrace, "lock-grace", config.LockGrace, "how long after its lock expired a job is abandoned")
 	flags.DurationVar(&config.SessionExpiry, "session-expiry", config.SessionExpiry, "how long a session lives that nobody polls")
+	flags.StringVar(&config.Status.Access, "status-page", config.Status.Access, "`WHO` sees the status page at /: loopback, public or off")
+	flags.StringSliceVar(&config.Status.Hosts, "status-host", nil, "further `NAME` under which browsers may ask for it; may be repeated")
+	completeWords(cmd, "status-page", statuspage.Loopback, statuspage.Public, statuspage.Off)
 	flags.DurationVar(&config.PollHold, "poll", config.PollHold, "how long an empty message poll is held")
 	return cmd
 }

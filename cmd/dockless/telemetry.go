@@ -63,6 +63,15 @@ type agentStates struct {
 
 	mu                   sync.Mutex
 	open, busy, draining bool
+	state                metrics.State
+	since                time.Time // of state
+}
+
+// now returns the state and since when it is that.
+func (a *agentStates) now() (metrics.State, time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state, a.since
 }
 
 // observe returns hooks that call those of h, too.
@@ -95,6 +104,9 @@ func (a *agentStates) change(how func()) {
 		state = metrics.Busy
 	case a.open:
 		state = metrics.Idle
+	}
+	if state != a.state {
+		a.state, a.since = state, time.Now()
 	}
 	a.metrics.AgentState(state)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/mask"
+	"github.com/dockless-ci/dockless/internal/statuspage"
 )
 
 // Config says which pools there are and how patient the server is. Take
@@ -27,6 +28,9 @@ type Config struct {
 	// AdminTokens reports whether a bearer token belongs to an administrator, as
 	// Microsoft Entra's do (§1.11); nil: none does. It is called concurrently.
 	AdminTokens func(token string) bool
+
+	Status  statuspage.Config // who sees the status page; the zero value is nobody
+	Version string            // of this program, for that page
 
 	PlainMessages bool         // sessions get no key and messages are readable, for debugging
 	DeletedAgent  DeletedAgent // what an agent is told that was removed
@@ -56,6 +60,7 @@ func Defaults() Config {
 		TokenLifetime: 50 * time.Minute, // §3.2, the 3000 s of its example
 		CancelTimeout: 5 * time.Minute,  // §5.4, the 00:05:00 of its example
 		DeletedAgent:  DeletedRevoked,
+		Status:        statuspage.Config{Access: statuspage.Loopback},
 	}
 }
 
@@ -81,6 +86,9 @@ func (c Config) Validate() error {
 	}
 	if c.DeletedAgent != DeletedRevoked && c.DeletedAgent != DeletedNotFound {
 		problem("deleted agent is %q, want %s or %s", c.DeletedAgent, DeletedRevoked, DeletedNotFound)
+	}
+	if err := c.Status.Validate(); c.Status.Access != "" && err != nil {
+		problem("status page: %w", err)
 	}
 	for _, d := range []struct {
 		name  string

@@ -76,9 +76,14 @@ func ofRun(all []Status, number string) []Status {
 
 // jobNamed finds a job by its id or by the number of its request.
 func (s *Server) jobNamed(text string) job.ID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.namedLocked(text)
+}
+
+// namedLocked is [Server.jobNamed] for a caller that holds s.mu.
+func (s *Server) namedLocked(text string) job.ID {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
 		if q := s.requests[job.RequestID(n)]; q != nil {
 			return q.job
 		}

@@ -61,6 +61,9 @@ func (s *Server) postFeed(c *call) (any, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if in.StepID != nil {
+		q.follow(&in)
+	}
 	q.notify()
 	return nil, nil
 }

@@ -408,7 +408,7 @@ func TestRunsOfAProjectAreListed(t *testing.T) {
 
 func TestOptionalResourcesAreMissing(t *testing.T) {
 	p := newPeer(t, emulatortest.New(t), "a")
-	for _, path := range []string{"/_apis/customerintelligence/Events", "/_apis/FeatureFlags/x", "/_apis", "/", "/_apis/distributedtask/packages/agent/linux-x64"} {
+	for _, path := range []string{"/_apis/customerintelligence/Events", "/_apis/FeatureFlags/x", "/_apis", "/_apis/distributedtask/packages/agent/linux-x64"} {
 		p.want(404, "GET", path, nil, p.pat()) // §7.13
 	}
 	p.want(405, "DELETE", "/_apis/connectionData", nil, p.pat())

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/dockless-ci/dockless/internal/statuspage"
 )
 
 // Call is one call an agent made for a job, in the order of the answers.
@@ -25,13 +27,18 @@ const maxCalls = 20000
 // table is built once: it never changes.
 var table = locations()
 
-// ServeHTTP answers the agent protocol and, under /_emulator, the control calls.
+// ServeHTTP answers the agent protocol, under /_emulator the control calls, and at /
+// people who look ([statuspage]).
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-s.closed:
 		_ = answerError(w, stopping())
 		return
 	default:
+	}
+	if !s.cfg.Status.Off() && statuspage.Serves(r.URL.Path) {
+		s.page.ServeHTTP(w, r)
+		return
 	}
 	began := time.Now()
 	out := &reply{ResponseWriter: w, clock: s.shiftedClock}

@@ -25,6 +25,7 @@ type storedLog struct {
 	size    int64
 	lines   int64
 	file    *appendFile
+	index   lineIndex
 }
 
 type logWire struct {

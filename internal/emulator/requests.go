@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/statuspage"
 )
 
 // State is where a job is in its life.
@@ -61,6 +62,7 @@ type request struct {
 	calls          []Call
 	feed           *appendFile
 	feedNext       map[job.RecordID]int // next expected line of each step that was fed
+	tails          map[job.RecordID]*statuspage.Tail
 }
 
 // notify wakes everybody who waits for the job.
@@ -219,6 +221,7 @@ func (s *Server) end(q *request, result job.Result) {
 	q.blocked = false
 	q.state, q.result, q.finished, q.agent = Completed, result, s.now(), nil
 	q.plan.settle(q, q.finished)
+	q.forgetTails()
 	if a != nil {
 		a.request = nil
 	}

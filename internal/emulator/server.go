@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/statuspage"
 )
 
 // Identifiers start at numbers far apart, so that a client that mixes two kinds
@@ -42,6 +43,7 @@ type Server struct {
 	closed   chan struct{}
 	close    sync.Once
 	skew     atomic.Int64 // nanoseconds by which the clock is wrong
+	page     *statuspage.Page
 
 	saving sync.Mutex // taken before mu, for one save at a time
 
@@ -94,6 +96,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	for i, name := range cfg.Pools {
 		s.pools = append(s.pools, &pool{id: firstPool + i, name: name, configured: name, created: time.Now()})
 	}
+	s.page = statuspage.New(statusSource{s}, cfg.Status, s.closed)
 	if err := s.openDir(); err != nil {
 		return nil, err
 	}

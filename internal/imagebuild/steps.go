@@ -19,6 +19,7 @@ type Step struct {
 	Cached   bool
 	Ran      bool // it was executed, to its end or not; neither Ran nor Cached: not needed
 	Error    string
+	Started  time.Time     // zero when it did not run
 	Duration time.Duration // zero when it did not run
 }
 
@@ -86,7 +87,7 @@ func (r *recorder) steps() []Step {
 		v := r.seen[d]
 		s := Step{Vertex: d, Inputs: slices.Clone(v.Inputs), Name: v.Name, Base: isBase(v.Name), Cached: v.Cached, Error: v.Error}
 		if v.Started != nil && !v.Cached {
-			s.Ran = true
+			s.Ran, s.Started = true, *v.Started
 			if v.Completed != nil {
 				s.Duration = v.Completed.Sub(*v.Started)
 			}

@@ -36,8 +36,8 @@ func TestStepsAreCountedOnceAndBaseImagesNotAtAll(t *testing.T) {
 		r.add(s)
 	}
 	want := []Step{
-		{Vertex: "from", Name: "[build 1/3] FROM docker.io/library/busybox", Base: true, Ran: true, Duration: time.Second},
-		{Vertex: "copy", Name: "[build 2/3] COPY . .", Inputs: []digest.Digest{"from"}, Ran: true, Duration: 2 * time.Second},
+		{Vertex: "from", Name: "[build 1/3] FROM docker.io/library/busybox", Base: true, Ran: true, Started: *at(1), Duration: time.Second},
+		{Vertex: "copy", Name: "[build 2/3] COPY . .", Inputs: []digest.Digest{"from"}, Ran: true, Started: *at(2), Duration: 2 * time.Second},
 		{Vertex: "run", Name: "[linux/amd64 build 3/3] RUN true", Inputs: []digest.Digest{"copy"}, Cached: true},
 		{Vertex: "skip", Name: "[2/2] RUN never", Inputs: []digest.Digest{"run"}},
 	}

@@ -43,6 +43,18 @@ type BuildReport struct {
 	Cached    int      `json:"cached"` // those that did not run
 	Reasons   []string `json:"reasons"`
 	Seconds   float64  `json:"seconds"`
+	// Waterfall are the steps: those that were cached, then the others as they
+	// began. Older agents do not say.
+	Waterfall []BuildStep `json:"waterfall,omitempty"`
+}
+
+// BuildStep is one step of an image build that was needed.
+type BuildStep struct {
+	Name    string  `json:"name"`
+	Cached  bool    `json:"cached,omitempty"`
+	Start   float64 `json:"start,omitempty"`   // seconds since the build began
+	Seconds float64 `json:"seconds,omitempty"` // zero when it did not run
+	Reason  string  `json:"reason,omitempty"`  // why it ran
 }
 
 // Reported returns r and its log lines as a report shows them.

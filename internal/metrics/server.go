@@ -15,9 +15,9 @@ import (
 	"github.com/dockless-ci/dockless/internal/hint"
 )
 
-// Config says where metrics are shown. The zero value shows none.
+// Config says where metrics and the status page are. The zero value shows none.
 type Config struct {
-	Addr string `envconfig:"DOCKLESS_HTTP_ADDR" desc:"host:port of metrics for Prometheus (/metrics) and a page of what there is, read-only and open to whoever reaches it, for example 127.0.0.1:9464, or :9464 in a pod; empty is off"`
+	Addr string `envconfig:"DOCKLESS_HTTP_ADDR" desc:"host:port of metrics for Prometheus (/metrics), open to whoever reaches it, and of the status page (/), which DOCKLESS_STATUS_PAGE says who sees, both read-only; for example 127.0.0.1:9464, or :9464 in a pod; empty is off"`
 }
 
 // Validate reports an address that cannot be listened on.
@@ -113,7 +113,8 @@ func (s *Server) Run(ctx context.Context, pages http.Handler) error {
 	return nil
 }
 
-// Pages are the metrics at /metrics, and a page that says so.
+// Pages are the metrics at /metrics, and a page that says so for those who want
+// no status page.
 func (m *Metrics) Pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{

@@ -19,7 +19,7 @@ var layer0 = []string{"probe", "internal/mask", "internal/retry", "internal/hint
 var arrows = map[string][]string{
 	"cmd/dockless":          {"*"},
 	"cmd/dockless-probe":    {"probe"},
-	"internal/emulator":     {"internal/ado", "internal/job", "internal/pipeline"},
+	"internal/emulator":     {"internal/ado", "internal/job", "internal/pipeline", "internal/statuspage"},
 	"agent":                 {"internal/ado", "internal/job", "probe"},
 	"runner":                {"internal/job", "internal/expr", "internal/imagebuild", "internal/explain", "internal/buildflags", "internal/buildcache", "internal/imagelayout", "internal/registryauth", "internal/capsule", "internal/dockerapi", "internal/launch", "podmanrun", "probe", "internal/registryhttp"},
 	"internal/ado":          {"internal/job"},
@@ -36,6 +36,8 @@ var arrows = map[string][]string{
 	"internal/doctor":       nil,
 	"internal/telemetry":    nil,
 	"internal/metrics":      {"internal/imagebuild", "internal/job"},
+	"internal/statuspage":   {"internal/job"},
+	"internal/recent":       {"internal/job", "internal/statuspage"},
 	"internal/span":         nil,
 	"internal/capsule":      {"internal/job"},
 	"internal/artifactdir":  {"internal/job"},

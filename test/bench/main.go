@@ -63,6 +63,7 @@ func rows() []row {
 		{"pickup", "queued to first line of the first script", "none at hand", "p50 ≤ 50 ms, p99 ≤ 200 ms", pickupRow},
 		{"steps", "200 `true` steps, per step", "`bash -c true`", "≤ 10 ms above", stepsRow},
 		{"log", "1 GB of log with 100 secrets", "none at hand", "≥ 150 MB/s, ≤ 80 MB RSS, nothing lost or leaked", logRow},
+		{"status-page", "status page while a job prints 100,000 lines, eight readers", "none at hand", "p95 ≤ 50 ms", statusPageRow},
 		{"build", "one build, every step run", "`buildctl build`", "≤ 1.03 ×", buildRow},
 		{"build-buildx", "one build, every step run", "`docker buildx build`", "≤ 1.03 ×", buildxRow},
 		{"build-buildah", "one build, every step run", "`buildah bud`", "≤ 1.0 ×", buildahRow},

@@ -312,6 +312,7 @@ type Listed struct {
 	ID     string            `json:"Id"`
 	Names  []string          `json:"Names"`
 	State  string            `json:"State"`
+	Status string            `json:"Status"` // of the healthcheck; empty without one
 	Labels map[string]string `json:"Labels"`
 	Ports  []PortMapping     `json:"Ports"`
 

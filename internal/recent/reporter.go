@@ -1,0 +1,145 @@
+package recent
+
+import (
+	"context"
+	"encoding/json"
+	"sync/atomic"
+
+	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/statuspage"
+)
+
+// Reporter is told what happens in a job, masked.
+type Reporter interface {
+	UpdateRecord(job.Record)
+	WriteLine(record job.RecordID, line []byte)
+	Attach(ctx context.Context, record job.RecordID, a job.Attachment)
+}
+
+// reporter sees everything first.
+type reporter struct {
+	j    *Job
+	next Reporter
+	last atomic.Pointer[tailOf] // a step prints many lines in a row
+}
+
+type tailOf struct {
+	record job.RecordID
+	tail   *statuspage.Tail
+}
+
+// Before returns a reporter that keeps what it is told and passes it on to next.
+func (j *Job) Before(next Reporter) Reporter {
+	if j == nil {
+		return next
+	}
+	return &reporter{j: j, next: next}
+}
+
+// WriteLine implements [Reporter].
+func (r *reporter) WriteLine(record job.RecordID, line []byte) {
+	last := r.last.Load()
+	if last == nil || last.record != record {
+		last = &tailOf{record, r.j.tail(record)}
+		r.last.Store(last)
+	}
+	if last.tail != nil {
+		last.tail.Add(line)
+	}
+	r.next.WriteLine(record, line)
+}
+
+// tail finds the log of a record, or begins it. It is nil for the job's own record,
+// which has the lines of all others, when the next job has begun, and above the bound.
+func (j *Job) tail(record job.RecordID) *statuspage.Tail {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	t := j.tails[record]
+	if t == nil && !j.over && record != j.id.Record() && len(j.tails) < mostRecords {
+		t = &statuspage.Tail{}
+		j.tails[record] = t
+	}
+	return t
+}
+
+// UpdateRecord implements [Reporter].
+func (r *reporter) UpdateRecord(record job.Record) {
+	r.j.update(record)
+	r.next.UpdateRecord(record)
+}
+
+func (j *Job) update(r job.Record) {
+	if r.Timeline != "" {
+		return // below a step's own record, thousands maybe
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	old, known := j.records[r.ID]
+	if !known && len(j.records) == mostRecords {
+		return
+	}
+	r.Variables = nil // may be secret
+	id := r.ID
+	r = old.Merge(r)
+	r.ID = id // which merging leaves alone
+	r.Name, r.CurrentOperation = cut(r.Name), cut(r.CurrentOperation)
+	if len(r.Issues) > 0 {
+		issues := make([]job.Issue, len(r.Issues))
+		for i, issue := range r.Issues {
+			issues[i] = job.Issue{Type: issue.Type, Message: cut(issue.Message)}
+		}
+		r.Issues = issues
+	}
+	j.records[r.ID] = r
+	if r.ID == j.id.Record() {
+		j.shown.Name = r.Name
+		return
+	}
+	if r.State == job.Completed && old.State != job.Completed && j.tails[r.ID] != nil {
+		j.order = append(j.order, r.ID)
+		j.shrink()
+	}
+}
+
+// shrink drops logs of steps that ended until the others fit. The lock is held.
+func (j *Job) shrink() {
+	sum := 0
+	for _, t := range j.tails {
+		sum += t.Size()
+	}
+	for sum > mostLogBytes && len(j.order) > 1 {
+		sum -= j.tails[j.order[0]].Size()
+		delete(j.tails, j.order[0])
+		j.order = j.order[1:]
+	}
+}
+
+// Attach implements [Reporter].
+func (r *reporter) Attach(ctx context.Context, record job.RecordID, a job.Attachment) {
+	if a.Type == job.AttachmentBuild {
+		r.j.build(a.Content)
+	}
+	r.next.Attach(ctx, record, a)
+}
+
+func (j *Job) build(content []byte) {
+	var report job.BuildReport
+	if json.Unmarshal(content, &report) != nil {
+		return // an attachment of a job may be anything
+	}
+	report.Waterfall = report.Waterfall[:min(len(report.Waterfall), mostRows)]
+	report.Reasons = report.Reasons[:min(len(report.Reasons), mostRows)]
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.builds) < mostBuilds {
+		j.builds = append(j.builds, statuspage.BuildOf(report))
+	}
+}
+
+// cut bounds a text.
+func cut(text string) string {
+	if len(text) > mostText {
+		return text[:mostText] + "…"
+	}
+	return text
+}
