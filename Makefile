@@ -90,8 +90,9 @@ dist: ## the static binaries for amd64 and arm64, in .build/dist; this is also t
 	done
 
 .PHONY: docs
-docs: ## regenerate docs/configuration.md
+docs: ## regenerate docs/configuration.md and docs/metrics.md
 	go run ./cmd/dockless docs settings > docs/configuration.md
+	go run ./cmd/dockless docs metrics > docs/metrics.md
 
 .PHONY: bench
 bench: setup build ## measure the budgets against their peers, write docs/benchmarks.md

@@ -51,6 +51,7 @@ type Conn struct {
 	PoolID    ado.PoolID
 	PoolName  string
 	Once      bool // the agent leaves after this job
+	Wait      job.Wait
 }
 
 // Deps are what an [Agent] is given besides its settings.

@@ -16,9 +16,9 @@ import (
 const firstRenewals = 6
 
 // firstRenewal proves that a request is still ours, before any of its code runs,
-// and returns until when. It also compares the request with the message, which
-// might be a stale or a foreign one.
-func (s *service) firstRenewal(ctx context.Context, m *job.Message) (until time.Time, err error) {
+// and returns it. It also compares the request with the message, which might be a
+// stale or a foreign one.
+func (s *service) firstRenewal(ctx context.Context, m *job.Message) (_ ado.JobRequest, err error) {
 	defer func() {
 		if err != nil {
 			s.deps.Health.lock(false)
@@ -30,17 +30,17 @@ func (s *service) firstRenewal(ctx context.Context, m *job.Message) (until time.
 		s.deps.Health.lock(true)
 		switch {
 		case err == nil && !matches(request, m):
-			return time.Time{}, fmt.Errorf("request %d belongs to another job: %w", m.RequestID, ado.ErrLockLost)
+			return ado.JobRequest{}, fmt.Errorf("request %d belongs to another job: %w", m.RequestID, ado.ErrLockLost)
 		case err == nil:
-			return s.heldUntil(request), nil
+			return request, nil
 		case ctx.Err() != nil:
-			return time.Time{}, context.Cause(ctx)
+			return ado.JobRequest{}, context.Cause(ctx)
 		case errors.Is(err, ado.ErrLockLost), attempt == firstRenewals:
-			return time.Time{}, err
+			return ado.JobRequest{}, err
 		}
 		s.log.WarnContext(ctx, "first renewal failed, trying again", "request_id", m.RequestID, "error", err, "attempt", attempt)
 		if err := retry.Wait(ctx, retry.Between(s.timings.firstRenewal.low, s.timings.firstRenewal.high)); err != nil {
-			return time.Time{}, err
+			return ado.JobRequest{}, err
 		}
 	}
 }
@@ -67,6 +67,22 @@ func (s *service) heldUntil(r ado.JobRequest) time.Time {
 		return now.Add(held)
 	}
 	return now.Add(s.timings.lockAssumed)
+}
+
+// waited returns how a job waited, when the server tells. Its dates are by its clock,
+// of which ours is known to some seconds; nothing of a job is later than now.
+func (s *service) waited(r ado.JobRequest) job.Wait {
+	if r.QueueTime.IsZero() || r.AssignTime.Before(r.QueueTime.Time) {
+		return job.Wait{}
+	}
+	now := time.Now()
+	ours := func(t job.Time) time.Time {
+		if t := t.Add(now.Sub(s.options.Clock.At(s.config.URL)).Round(time.Millisecond)); t.Before(now) {
+			return t
+		}
+		return now
+	}
+	return job.Wait{Queued: ours(r.QueueTime), Assigned: ours(r.AssignTime)}
 }
 
 // keepLocked renews a request that is held until a time, until ctx ends. When

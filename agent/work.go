@@ -90,7 +90,7 @@ func (s *service) run(ctx context.Context, w *work) {
 	w.begun(func(reason *job.Stop) { endJob(reason) })
 
 	log.InfoContext(ctx, "job received", "job", m.JobDisplayName, "steps", len(m.Steps))
-	held, err := s.firstRenewal(jobCtx, m)
+	request, err := s.firstRenewal(jobCtx, m)
 	switch {
 	case err != nil && jobCtx.Err() == nil:
 		log.ErrorContext(ctx, "job is dropped: its request could not be renewed", "error", err)
@@ -106,8 +106,9 @@ func (s *service) run(ctx context.Context, w *work) {
 		log.ErrorContext(ctx, "job would not be found after a crash", "error", err)
 	}
 	var renewing sync.WaitGroup
+	held := s.heldUntil(request)
 	renewing.Go(func() { s.keepLocked(lock, m.RequestID, held, loseLock) })
-	result := s.execute(lock, jobCtx, w)
+	result := s.execute(lock, jobCtx, w, s.waited(request))
 	loseLock(errOver) // stops the renewal; a lock that was lost before stays lost
 	renewing.Wait()
 	if err := s.state.forget(); err != nil {
@@ -138,8 +139,8 @@ func (s *service) canceledEarly(lock context.Context, w *work) {
 	s.report(lock, w, func(*ado.Reporter) job.Result { return job.Canceled })
 }
 
-// execute runs the job and reports it. lock bounds the report.
-func (s *service) execute(lock, jobCtx context.Context, w *work) job.Result {
+// execute runs the job, which has waited, and reports it. lock bounds the report.
+func (s *service) execute(lock, jobCtx context.Context, w *work, wait job.Wait) job.Result {
 	return s.report(lock, w, func(r *ado.Reporter) job.Result {
 		defer context.AfterFunc(jobCtx, r.Hurry)() // a step that waits for the report could not end
 		tasks, err := ado.NewTaskClient(w.message, s.jobOptions())
@@ -156,7 +157,7 @@ func (s *service) execute(lock, jobCtx context.Context, w *work) job.Result {
 		}
 		return s.supervise(jobCtx, w, Conn{
 			Reporter: r, Tasks: tasks, Builds: builds, Tests: tests, AgentID: s.agent.ID, AgentName: s.agent.Name,
-			PoolID: s.pool.ID, PoolName: s.pool.Name, Once: s.config.Once,
+			PoolID: s.pool.ID, PoolName: s.pool.Name, Once: s.config.Once, Wait: wait,
 		})
 	})
 }

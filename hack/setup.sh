@@ -26,10 +26,10 @@ stamps=$build/stamps
 # What the real components of the tests need. mmdebstrap makes the base images.
 packages="podman runc conmon netavark aardvark-dns containernetworking-plugins iptables
 fuse-overlayfs slirp4netns uidmap catatonit mmdebstrap git git-lfs ca-certificates openssl nodejs
-zip unzip bzip2 xz-utils 7zip gcc libc6-dev pkg-config libseccomp-dev qemu-user-static"
+zip unzip bzip2 xz-utils 7zip gcc g++ libc6-dev python3 libatomic1 strace pkg-config libseccomp-dev qemu-user-static"
 # A program of each package that has one, to see quickly that all is there.
 programs="podman runc conmon iptables fuse-overlayfs slirp4netns newuidmap catatonit mmdebstrap git git-lfs openssl node npm
-zip unzip bzip2 xz 7zz gcc pkg-config qemu-aarch64-static qemu-x86_64-static
+zip unzip bzip2 xz 7zz gcc g++ python3 strace pkg-config qemu-aarch64-static qemu-x86_64-static
 /usr/lib/podman/netavark /usr/lib/podman/aardvark-dns /usr/lib/cni/bridge"
 # A Node that is not Debian's brings npm along and refuses Debian's.
 command -v npm >/dev/null || packages="$packages npm"
@@ -326,6 +326,7 @@ deploy_stage() {
 	need_go
 	go_tool kustomize kustomize sigs.k8s.io/kustomize/kustomize/v5 -ldflags "-s -w"
 	go_tool kubeconform kubeconform github.com/yannh/kubeconform/cmd/kubeconform -ldflags "-s -w"
+	go_test_program promql promql.test
 	inputs=$(digest tools/kubernetes/go.mod tools/kubernetes/go.sum)
 	if ! current kubernetes; then
 		say "fetching the Kubernetes API description"

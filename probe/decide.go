@@ -24,52 +24,45 @@ type Query struct {
 
 // evidence is what a reader knows besides the page.
 type evidence struct {
-	boot  uint64 // hash of this boot's id
-	now   int64  // CLOCK_BOOTTIME, read after the beats were written
-	owner ownership
+	boot uint64 // hash of this boot's id
+	now  int64  // CLOCK_BOOTTIME, read after the beats were written
 }
 
-// ownership says what became of the process that wrote the page.
-type ownership int
+// complaint is what is wrong with a slot.
+type complaint int
 
 const (
-	ownerUnknown ownership = iota // it could not be found out
-	ownerAlive
+	fine complaint = iota
 	ownerGone
+	ownerInDoubt
+	oddAllowance
+	noBeat
+	futureBeat
+	oldBeat
+	wrongState
 )
 
 // decide answers the question and appends the reason, one line without its
 // end, to line. It allocates nothing else, so see [CheckFile].
-func (p *page) decide(line []byte, question Question, q Query, e evidence) (bool, []byte) {
+func (s *sight) decide(line []byte, question Question, q Query, e evidence) (bool, []byte) {
 	mark := len(line)
-	if question == IsReady {
-		line = append(line, "not ready: "...)
-	} else {
-		line = append(line, "not live: "...)
-	}
-	if ok, refusal := p.checkHeader(line, e); !ok {
+	line = append(line, "not "...)
+	line = appendQuestion(line, question)
+	if ok, refusal := s.page.checkHeader(line, e); !ok {
 		return false, refusal
 	}
-	used, asked, youngest := 0, 0, int64(0)
+	used, asked, bad := 0, 0, -1
 	for n := range Slots {
-		state := State(p.load(slot(n) + stateWord)) //nolint:gosec // the lower half
-		if state == 0 || q.Slot != "" && !p.hasName(n, q.Slot) {
+		if !s.asked(n, q) {
 			continue
 		}
 		used++
-		if state == Stopped {
+		if s.page.statusOf(n).state() == Stopped {
 			continue
 		}
 		asked++
-		age, ok, refusal := p.checkBeat(line, n, q.MaxAge, e.now)
-		if !ok {
-			return false, refusal
-		}
-		if question == IsReady && state != Ready || state > Stopped {
-			return false, p.appendState(p.appendSlot(line, n), n)
-		}
-		if asked == 1 || age < youngest {
-			youngest = age
+		if bad < 0 && s.judge(n, question, q.MaxAge, e.now) != fine {
+			bad = n
 		}
 	}
 	switch {
@@ -81,14 +74,28 @@ func (p *page) decide(line []byte, question Question, q Query, e evidence) (bool
 		return false, append(appendQuoted(append(line, "slot "...), q.Slot), " is stopped"...)
 	case asked == 0:
 		return false, append(line, "every slot is stopped"...)
+	case bad >= 0:
+		line = s.appendComplaint(line, bad, s.judge(bad, question, q.MaxAge, e.now), q.MaxAge, e.now)
+		return false, s.appendAges(line, mark, "; ", bad, question, q, e.now)
 	}
 	line = append(line[:mark], line[mark+len("not "):]...)
-	line = appendNumber(line, uint64(asked))
-	line = append(line, " slot"...)
+	line = append(appendNumber(line, uint64(asked)), " slot"...)
 	if asked > 1 {
 		line = append(line, 's')
 	}
-	return true, appendAge(append(line, ", youngest beat "...), youngest)
+	return true, s.appendAges(line, mark, ": ", -1, question, q, e.now)
+}
+
+// asked reports whether slot n is in use and one that q is about.
+func (s *sight) asked(n int, q Query) bool {
+	return s.page.ownerOf(n).inUse() && (q.Slot == "" || s.page.hasName(n, q.Slot))
+}
+
+func appendQuestion(line []byte, question Question) []byte {
+	if question == IsReady {
+		return append(line, "ready: "...)
+	}
+	return append(line, "live: "...)
 }
 
 func (p *page) checkHeader(line []byte, e evidence) (bool, []byte) {
@@ -98,116 +105,110 @@ func (p *page) checkHeader(line []byte, e evidence) (bool, []byte) {
 	case p.load(versionWord) != version|Slots<<32:
 		line = append(line, "the page has version "...)
 		line = appendNumber(line, p.load(versionWord)&0xffffffff)
-		return false, append(line, ", this reader knows 1"...)
-	case p.load(stepWord) > maxStep:
-		return false, append(line, "the page's clock is too coarse"...)
+		return false, appendNumber(append(line, ", this reader knows "...), version)
 	case e.boot == 0 || p.load(bootWord) != e.boot:
 		return false, append(line, "the page is from before the last boot"...)
-	case e.owner == ownerGone:
-		line = appendNumber(append(line, "process "...), p.load(pidWord))
-		return false, append(line, ", which wrote the page, is gone"...)
-	case e.owner != ownerAlive:
-		line = appendNumber(append(line, "cannot tell whether process "...), p.load(pidWord))
-		return false, append(line, ", which wrote the page, is alive"...)
 	}
 	return true, line
 }
 
-// checkBeat returns the age of slot n's last beat in ns.
-func (p *page) checkBeat(line []byte, n int, maxAge time.Duration, now int64) (int64, bool, []byte) {
-	allowed := p.load(slot(n) + allowedWord)
-	if maxAge > 0 {
-		allowed = uint64(maxAge)
-	}
-	beat := int64(p.load(slot(n) + beatWord)) //nolint:gosec // checked below
-	age := now - beat
+// judge says what is wrong with slot n, which is in use and not stopped.
+func (s *sight) judge(n int, question Question, maxAge time.Duration, now int64) complaint {
+	status, allowed := s.page.statusOf(n), s.allowed(n, maxAge)
+	beat := s.beat(n)
 	switch {
-	case allowed == 0 || allowed > maxAllowed:
-		return 0, false, append(p.appendSlot(line, n), " allows an age that makes no sense"...)
+	case s.fates[n] == fateGone:
+		return ownerGone
+	case s.fates[n] != fateAlive:
+		return ownerInDoubt
+	case allowed == 0 || allowed > maxAllowed || status.step() > maxStep:
+		return oddAllowance
 	case beat <= 0:
-		return 0, false, append(p.appendSlot(line, n), " has never beaten"...)
+		return noBeat
 	case beat > now:
-		return 0, false, append(p.appendSlot(line, n), ": last beat is in the future"...)
-	case uint64(age) > allowed+p.load(stepWord): //nolint:gosec // age is not negative here
-		line = appendAge(append(p.appendSlot(line, n), ": last beat "...), age)
-		line = appendAge(append(line, " ago, allowed "...), int64(allowed))
-		return 0, false, p.appendReason(line, n)
+		return futureBeat
+	case uint64(now-beat) > allowed+status.step()*1e6: //nolint:gosec // not negative here
+		return oldBeat
+	case status.state() == 0 || status.state() > Stopped, question == IsReady && status.state() != Ready:
+		return wrongState
 	}
-	return age, true, line
+	return fine
 }
 
-func (p *page) appendSlot(line []byte, n int) []byte {
-	return p.appendName(append(line, "slot "...), n)
-}
-
-// appendState appends " is draining (told to)".
-func (p *page) appendState(line []byte, n int) []byte {
-	line = append(line, " is "...)
-	line = append(line, State(p.load(slot(n)+stateWord)).String()...) //nolint:gosec // the lower half
-	return p.appendReason(line, n)
-}
-
-// appendReason appends " (told to)", or nothing when there is no reason.
-func (p *page) appendReason(line []byte, n int) []byte {
-	reason := Reason(p.load(slot(n)+stateWord) >> 32)
-	if reason == ReasonNone {
-		return line
+func (s *sight) allowed(n int, maxAge time.Duration) uint64 {
+	if maxAge > 0 {
+		return uint64(maxAge)
 	}
-	line = append(line, " ("...)
-	line = append(line, reason.String()...)
-	if reason > ReasonFailed {
-		line = appendNumber(append(line, ' '), uint64(reason))
-	}
-	return append(line, ')')
+	return s.page.load(slot(n) + allowedWord)
 }
 
-// appendQuoted appends a name given by the operator, which may be anything.
-func appendQuoted(line []byte, name string) []byte {
-	for i := range min(len(name), MaxName) {
-		c := name[i]
-		if c <= ' ' || c > '~' {
-			c = '?'
+// beat is the last beat of slot n, which may be any number.
+func (s *sight) beat(n int) int64 { return int64(s.page.load(slot(n) + beatWord)) } //nolint:gosec // foreign bytes
+
+// appendComplaint appends what is wrong with slot n: "slot poll: last beat 31s
+// ago, allowed 30s (busy)".
+func (s *sight) appendComplaint(line []byte, n int, c complaint, maxAge time.Duration, now int64) []byte {
+	status := s.page.statusOf(n)
+	line = s.page.appendName(append(line, "slot "...), n)
+	switch c {
+	case ownerGone:
+		line = appendNumber(append(line, ": process "...), s.page.ownerOf(n).pid())
+		line = append(line, " is gone"...)
+	case ownerInDoubt:
+		line = appendNumber(append(line, ": cannot tell whether process "...), s.page.ownerOf(n).pid())
+		line = append(line, " is alive"...)
+	case oddAllowance:
+		return append(line, " allows an age that makes no sense"...)
+	case noBeat:
+		return append(line, " has never beaten"...)
+	case futureBeat:
+		return append(line, ": last beat is in the future"...)
+	case oldBeat:
+		line = appendAge(append(line, ": last beat "...), now-s.beat(n))
+		line = appendAge(append(line, " ago, allowed "...), int64(s.allowed(n, maxAge))) //nolint:gosec // checked
+	case wrongState, fine:
+		line = append(append(line, " is "...), status.state().String()...)
+	}
+	return appendReason(line, status.reason())
+}
+
+// longestList is where the list of slots stops to grow, so that the line stays
+// one that a person reads, and within [lineSize].
+const longestList = 600
+
+// appendAges appends the slots that were asked, but for slot except, with the
+// ages of their beats: "poll 12ms, lock 3s", and what is wrong with them in a
+// word: "poll 45s of 30s", "lock gone", "builder 1s live". The first goes after
+// separator; without any the line stays as it is.
+func (s *sight) appendAges(line []byte, mark int, separator string, except int, question Question, q Query, now int64) []byte {
+	more := uint64(0)
+	for n := range Slots {
+		if n == except || !s.asked(n, q) || s.page.statusOf(n).state() == Stopped {
+			continue
 		}
-		line = append(line, c)
+		if len(line)-mark > longestList {
+			more++
+			continue
+		}
+		line = append(s.page.appendName(append(line, separator...), n), ' ')
+		separator = ", "
+		switch c := s.judge(n, question, q.MaxAge, now); c {
+		case ownerGone:
+			line = append(line, "gone"...)
+		case ownerInDoubt, oddAllowance, noBeat, futureBeat:
+			line = append(line, "in doubt"...)
+		case fine, oldBeat, wrongState:
+			line = appendAge(line, now-s.beat(n))
+			if c == oldBeat {
+				line = appendAge(append(line, " of "...), int64(s.allowed(n, q.MaxAge))) //nolint:gosec // checked
+			}
+			if c == wrongState {
+				line = append(append(line, ' '), s.page.statusOf(n).state().String()...)
+			}
+		}
+	}
+	if more > 0 {
+		line = append(appendNumber(append(line, " and "...), more), " more"...)
 	}
 	return line
-}
-
-func appendNumber(line []byte, v uint64) []byte {
-	var digits [20]byte
-	at := len(digits)
-	for {
-		at--
-		digits[at] = byte('0' + v%10)
-		if v /= 10; v == 0 {
-			return append(line, digits[at:]...)
-		}
-	}
-}
-
-// appendAge appends ns, not negative, as a person says it: 0ms, 12ms, 31s,
-// 2m5s, 3h20m.
-func appendAge(line []byte, ns int64) []byte {
-	v := uint64(ns) //nolint:gosec // not negative
-	const ms, s, m, h = 1e6, 1e9, 60e9, 3600e9
-	switch {
-	case v < s:
-		return append(appendNumber(line, v/ms), "ms"...)
-	case v < 10*s && v%s/(s/10) != 0:
-		line = append(appendNumber(line, v/s), '.')
-		return append(appendNumber(line, v%s/(s/10)), 's')
-	case v < m:
-		return append(appendNumber(line, v/s), 's')
-	case v < h:
-		line = append(appendNumber(line, v/m), 'm')
-		if v%m/s == 0 {
-			return line
-		}
-		return append(appendNumber(line, v%m/s), 's')
-	}
-	line = append(appendNumber(line, v/h), 'h')
-	if v%h/m == 0 {
-		return line
-	}
-	return append(appendNumber(line, v%h/m), 'm')
 }

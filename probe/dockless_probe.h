@@ -10,13 +10,16 @@
  *     dockless_set(&control, DOCKLESS_READY, DOCKLESS_REASON_NONE);
  *     for (;;) { ...; dockless_beat(&control); }
  *
- * dockless_create and dockless_take make system calls; call them before the
+ * dockless_create makes a page of one's own; with dockless_join several processes of
+ * one user share one, each with slots of its own.
+ *
+ * dockless_create, dockless_join and dockless_take make system calls; call them before the
  * real-time part begins. dockless_beat reads CLOCK_BOOTTIME, which the kernel
  * serves without a system call on x86-64 and arm64, and stores it;
  * dockless_beat_at only stores. All functions are static inline, so there is
- * nothing to link. The layout is version 1 of docs/probe-abi.md.
+ * nothing to link. The layout is version 2 of docs/probe-abi.md.
  *
- * Linux on little-endian 64-bit machines, GCC or Clang, C99 or C++11 or later.
+ * Linux on little-endian 64-bit machines, GCC or Clang, C99, C11 or C++11 or later.
  * Include it before other headers or define _GNU_SOURCE for the whole file.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -47,10 +50,19 @@
 
 #define DOCKLESS_PAGE_SIZE 4096
 #define DOCKLESS_SLOTS 62
-#define DOCKLESS_VERSION 1
-#define DOCKLESS_MAX_NAME 31
+#define DOCKLESS_VERSION 2
+#define DOCKLESS_MAX_NAME 23
 #define DOCKLESS_MAGIC UINT64_C(0x7373656c6b636f64) /* "dockless" */
-#define DOCKLESS_MAX_STEP UINT64_C(1000000000)
+#define DOCKLESS_HEADER_SIZE 128
+#define DOCKLESS_SLOT_SIZE 64
+#define DOCKLESS_MAX_STEP UINT64_C(1000) /* ms */
+/* The owner of a slot, its first word. */
+#define DOCKLESS_PID UINT64_C(0x3fffff)
+#define DOCKLESS_MOVING (UINT64_C(1) << 22)
+#define DOCKLESS_FOREIGN (UINT64_C(1) << 23)
+#define DOCKLESS_START_SHIFT 24
+/* How often a slot was claimed, in its second word. */
+#define DOCKLESS_TURN UINT64_C(0xffffff00)
 #define DOCKLESS_MAX_ALLOWED (UINT64_C(31536000) * UINT64_C(1000000000))
 
 enum dockless_state {
@@ -88,21 +100,24 @@ enum {
 	dockless_w_pid = 3,
 	dockless_w_start = 4,
 	dockless_w_namespace = 5,
-	dockless_w_step = 6,
 	dockless_w_created = 7,
 	dockless_w_slots = 16,
-	dockless_w_state = 0,
-	dockless_w_beat = 1,
-	dockless_w_allowed = 2,
-	dockless_w_counter = 3,
-	dockless_w_name = 4,
+	dockless_w_owner = 0,
+	dockless_w_state = 1,
+	dockless_w_beat = 2,
+	dockless_w_allowed = 3,
+	dockless_w_counter = 4,
+	dockless_w_name = 5,
 	dockless_w_slot = 8
 };
 
-/* dockless_writer owns a page. Not safe for concurrent use; its slots are. */
+/*
+ * dockless_writer is this process' way to a page, which it has for itself or shares.
+ * A process has one for a page. Not safe for concurrent use; its slots are.
+ */
 struct dockless_writer {
 	int fd;
-	int used;
+	uint64_t owner; /* this process, as its slots name it */
 	uint64_t *page;
 	char path[PATH_MAX];
 };
@@ -110,6 +125,7 @@ struct dockless_writer {
 /* dockless_slot is one loop's place. Copies beat the same slot. */
 struct dockless_slot {
 	uint64_t *words;
+	uint64_t turn; /* what its state and reason stand in */
 };
 
 static inline uint64_t dockless_load(const uint64_t *word)
@@ -213,93 +229,148 @@ static inline uint64_t dockless_start(uint64_t pid)
 	return end != at + 1 && *end == ' ' ? start : 0;
 }
 
-/* dockless_lock takes or asks about the lock that a page's writer holds. */
-static inline int dockless_lock(int fd, int command, int *taken)
+/* dockless_lock takes, gives back or asks about a lock on part of the file. */
+static inline int dockless_lock(int fd, int command, int kind, int start, int length, int *taken)
 {
 	struct flock lock;
 
 	memset(&lock, 0, sizeof(lock));
-	lock.l_type = F_WRLCK;
+	lock.l_type = (short)kind;
 	lock.l_whence = SEEK_SET;
+	lock.l_start = start;
+	lock.l_len = length;
 	if (fcntl(fd, command, &lock) != 0)
 		return -errno;
 	*taken = lock.l_type != F_UNLCK;
 	return 0;
 }
 
-/*
- * dockless_create makes the page, or takes over the one that a dead process
- * left. It returns 0, or -EBUSY when a living process writes the page, or
- * another negative errno. The page's lock ends with the process; a child that
- * is forked without exec inherits it and must not outlive its parent.
- */
-static inline int dockless_create(struct dockless_writer *w, const char *path)
+/* dockless_lock_slot makes its owner seen from other process id namespaces. */
+static inline int dockless_lock_slot(int fd, int n, int kind)
 {
+	int taken = 0;
+
+	return dockless_lock(fd, F_OFD_SETLK, kind, DOCKLESS_HEADER_SIZE + n * DOCKLESS_SLOT_SIZE, DOCKLESS_SLOT_SIZE, &taken);
+}
+
+/* dockless_lock_header returns 1 when we got the lock, 0 when we did not, or -errno. */
+static inline int dockless_lock_header(int fd, int kind)
+{
+	int taken, err = dockless_lock(fd, F_OFD_SETLK, kind, 0, DOCKLESS_HEADER_SIZE, &taken);
+
+	return err == 0 ? 1 : err == -EAGAIN || err == -EACCES ? 0 : err;
+}
+
+/* dockless_enter opens the file and locks its header: alone is 1 when nobody else has. */
+static inline int dockless_enter(struct dockless_writer *w, int shared, int *alone)
+{
+	const struct timespec pause = {0, 5000000};
 	struct stat mine, there;
-	uint64_t start, boot;
+	int turn, got = 0;
+
+	for (turn = 0; turn < 200; turn++) {
+		w->fd = open(w->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+		if (w->fd < 0)
+			return -errno;
+		if (fstat(w->fd, &mine) != 0)
+			got = -errno;
+		else if (!S_ISREG(mine.st_mode))
+			got = -EINVAL;
+		else if (mine.st_uid != geteuid())
+			got = -EPERM;
+		else {
+			*alone = 1;
+			got = dockless_lock_header(w->fd, F_WRLCK);
+			if (got == 0) {
+				*alone = 0;
+				got = dockless_lock_header(w->fd, F_RDLCK);
+				if (got == 1 && !shared)
+					got = -EBUSY;
+			}
+		}
+		/* Who removes the page may do so between our opening and locking it. */
+		if (got == 1 && lstat(w->path, &there) == 0 && there.st_ino == mine.st_ino && there.st_dev == mine.st_dev)
+			return 0;
+		close(w->fd);
+		w->fd = -1;
+		if (got < 0)
+			return got;
+		nanosleep(&pause, NULL);
+	}
+	return -EBUSY;
+}
+
+static inline int dockless_open(struct dockless_writer *w, const char *path, int shared)
+{
+	uint64_t start = dockless_start((uint64_t)getpid()), boot = dockless_boot(), space = dockless_namespace(), there;
+	struct stat st;
 	void *memory;
-	int err = -EBUSY, taken, turn;
+	int err, alone = 0, i;
 
 	memset(w, 0, sizeof(*w));
 	w->fd = -1;
 	if (strlen(path) >= sizeof(w->path))
 		return -ENAMETOOLONG;
+	if (boot == 0 || start == 0 || start == UINT64_MAX)
+		return -ENOSYS;
 	strcpy(w->path, path);
-	/* Another owner may remove the file between our opening and locking it. */
-	for (turn = 0; turn < 10; turn++) {
-		w->fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
-		if (w->fd < 0)
-			return -errno;
-		if (fstat(w->fd, &mine) != 0)
-			err = -errno;
-		else if (!S_ISREG(mine.st_mode))
-			err = -EINVAL;
-		else if (mine.st_uid != geteuid())
-			err = -EPERM;
+	err = dockless_enter(w, shared, &alone);
+	if (err != 0)
+		return err;
+	err = -EBUSY;
+	if (alone && (ftruncate(w->fd, DOCKLESS_PAGE_SIZE) != 0 || fchmod(w->fd, 0644) != 0))
+		err = -errno;
+	else if (fstat(w->fd, &st) == 0 && st.st_size == DOCKLESS_PAGE_SIZE) {
+		memory = mmap(NULL, DOCKLESS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
+		if (memory != MAP_FAILED)
+			w->page = (uint64_t *)memory;
 		else
-			err = dockless_lock(w->fd, F_OFD_SETLK, &taken);
-		if (err == -EAGAIN || err == -EACCES)
-			err = -EBUSY;
-		if (err != 0)
-			goto fail;
-		if (lstat(path, &there) == 0 && there.st_ino == mine.st_ino && there.st_dev == mine.st_dev)
-			break;
+			err = -errno;
+	}
+	if (w->page != NULL && alone) {
+		for (i = 0; i < DOCKLESS_PAGE_SIZE / 8; i++)
+			dockless_store(&w->page[i], 0); /* the magic first */
+		dockless_store(&w->page[dockless_w_version], DOCKLESS_VERSION | (uint64_t)DOCKLESS_SLOTS << 32);
+		dockless_store(&w->page[dockless_w_boot], boot);
+		dockless_store(&w->page[dockless_w_pid], (uint64_t)getpid());
+		dockless_store(&w->page[dockless_w_start], start);
+		dockless_store(&w->page[dockless_w_namespace], space);
+		dockless_store(&w->page[dockless_w_created], (uint64_t)dockless_now());
+		dockless_store(&w->page[dockless_w_magic], DOCKLESS_MAGIC);
+	}
+	if (w->page == NULL || dockless_load(&w->page[dockless_w_magic]) != DOCKLESS_MAGIC ||
+	    dockless_load(&w->page[dockless_w_version]) != (DOCKLESS_VERSION | (uint64_t)DOCKLESS_SLOTS << 32) ||
+	    dockless_load(&w->page[dockless_w_boot]) != boot || (alone && shared && dockless_lock_header(w->fd, F_RDLCK) != 1)) {
+		if (w->page != NULL)
+			munmap(w->page, DOCKLESS_PAGE_SIZE);
 		close(w->fd);
 		w->fd = -1;
+		return err;
 	}
-	if (w->fd < 0)
-		return -EBUSY;
-	boot = dockless_boot();
-	start = dockless_start((uint64_t)getpid());
-	if (boot == 0 || start == 0 || start == UINT64_MAX) {
-		err = -ENOSYS;
-		goto fail;
-	}
-	if (ftruncate(w->fd, DOCKLESS_PAGE_SIZE) != 0 || fchmod(w->fd, 0644) != 0) {
-		err = -errno;
-		goto fail;
-	}
-	memory = mmap(NULL, DOCKLESS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
-	if (memory == MAP_FAILED) {
-		err = -errno;
-		goto fail;
-	}
-	w->page = (uint64_t *)memory;
-	for (turn = 0; turn < DOCKLESS_PAGE_SIZE / 8; turn++)
-		dockless_store(&w->page[turn], 0); /* the magic first */
-	dockless_store(&w->page[dockless_w_version], DOCKLESS_VERSION | (uint64_t)DOCKLESS_SLOTS << 32);
-	dockless_store(&w->page[dockless_w_boot], boot);
-	dockless_store(&w->page[dockless_w_pid], (uint64_t)getpid());
-	dockless_store(&w->page[dockless_w_start], start);
-	dockless_store(&w->page[dockless_w_namespace], dockless_namespace());
-	dockless_store(&w->page[dockless_w_step], 0); /* beats carry the exact time */
-	dockless_store(&w->page[dockless_w_created], (uint64_t)dockless_now());
-	dockless_store(&w->page[dockless_w_magic], DOCKLESS_MAGIC);
+	there = dockless_load(&w->page[dockless_w_namespace]);
+	w->owner = (uint64_t)getpid() | start << DOCKLESS_START_SHIFT | (there != 0 && there != space ? DOCKLESS_FOREIGN : 0);
 	return 0;
-fail:
-	close(w->fd);
-	w->fd = -1;
-	return err;
+}
+
+/*
+ * dockless_create makes the page for this process alone, or takes over the one that
+ * dead processes left. It returns 0, or -EBUSY when a living process has the file
+ * open, or another negative errno. The page's locks end with the process; a child
+ * that is forked without exec inherits them and must not outlive its parent.
+ */
+static inline int dockless_create(struct dockless_writer *w, const char *path)
+{
+	return dockless_open(w, path, 0);
+}
+
+/*
+ * dockless_join is dockless_create for a page that several processes share: it opens
+ * the one that others have joined, or makes it. It returns -EBUSY when a living process
+ * has it for itself, or uses the file for something else.
+ */
+static inline int dockless_join(struct dockless_writer *w, const char *path)
+{
+	return dockless_open(w, path, 1);
 }
 
 /* dockless_beat_at beats at a CLOCK_BOOTTIME in nanoseconds: one store. */
@@ -318,7 +389,7 @@ static inline void dockless_beat(struct dockless_slot *s)
 static inline void dockless_set(struct dockless_slot *s, uint32_t state, uint32_t reason)
 {
 	dockless_beat(s);
-	dockless_store(&s->words[dockless_w_state], state | (uint64_t)reason << 32);
+	dockless_store(&s->words[dockless_w_state], s->turn | state | (uint64_t)reason << 32);
 }
 
 /* dockless_allow beats and changes the age allowed, in nanoseconds up to a year. */
@@ -343,54 +414,253 @@ static inline int dockless_name_byte(unsigned char c)
 }
 
 /*
- * dockless_take takes the next free slot, in state starting and just beaten.
- * It returns 0, -EINVAL for a name or -ERANGE for an age that is not allowed,
- * -EEXIST for a name in use, or -ENOSPC.
+ * dockless_sight is a page as it was copied, each slot whole, with what became of
+ * the processes that own them: 1 alive, 0 gone, -1 unknown.
+ */
+struct dockless_sight {
+	uint64_t page[DOCKLESS_PAGE_SIZE / 8];
+	signed char fates[DOCKLESS_SLOTS];
+	int fd;
+	int apart; /* we count processes differently than the page */
+};
+
+static inline uint64_t *dockless_words(uint64_t *page, int n)
+{
+	return page + dockless_w_slots + n * dockless_w_slot;
+}
+
+/* dockless_in_use reports whether a slot counts, by its first word. */
+static inline int dockless_in_use(uint64_t owner)
+{
+	return owner != 0 && (owner & DOCKLESS_MOVING) == 0;
+}
+
+static inline uint32_t dockless_state_of(const uint64_t *words)
+{
+	return (uint32_t)(words[dockless_w_state] & 0xff);
+}
+
+/* dockless_copy_slot reports whether the slot stayed the same claim while it was copied. */
+static inline int dockless_copy_slot(const uint64_t *words, uint64_t *copy)
+{
+	int i;
+
+	copy[dockless_w_owner] = dockless_load(&words[dockless_w_owner]);
+	if (!dockless_in_use(copy[dockless_w_owner]))
+		return 1;
+	for (i = dockless_w_state; i < dockless_w_slot; i++)
+		copy[i] = dockless_load(&words[i]);
+	return ((dockless_load(&words[dockless_w_state]) ^ copy[dockless_w_state]) & DOCKLESS_TURN) == 0 &&
+	       dockless_load(&words[dockless_w_owner]) == copy[dockless_w_owner];
+}
+
+/* dockless_fate finds out whether the owner of slot n is still there. */
+static inline int dockless_fate(struct dockless_sight *s, int n, uint64_t owner)
+{
+	uint64_t start;
+	int taken = 0, m;
+
+	if (s->apart || (owner & DOCKLESS_FOREIGN) != 0) {
+		if ((owner & DOCKLESS_MOVING) != 0)
+			return -1; /* it may not have taken the lock yet */
+		return dockless_lock(s->fd, F_OFD_GETLK, F_WRLCK, DOCKLESS_HEADER_SIZE + n * DOCKLESS_SLOT_SIZE,
+				     DOCKLESS_SLOT_SIZE, &taken) == 0 ? taken : -1;
+	}
+	for (m = 0; m < n; m++)
+		if (s->fates[m] == 1 && ((dockless_words(s->page, m)[dockless_w_owner] ^ owner) & ~DOCKLESS_MOVING) == 0)
+			return 1;
+	start = dockless_start(owner & DOCKLESS_PID);
+	if (start == UINT64_MAX)
+		return -1;
+	return start != 0 && start << DOCKLESS_START_SHIFT == owner >> DOCKLESS_START_SHIFT << DOCKLESS_START_SHIFT;
+}
+
+/* dockless_look copies slot n and finds out about its owner. */
+static inline int dockless_look(struct dockless_sight *s, const uint64_t *page, int n)
+{
+	const uint64_t *words = page + dockless_w_slots + n * dockless_w_slot;
+	uint64_t *copy = dockless_words(s->page, n);
+	int turn, fate;
+
+	for (turn = 0; turn < 1000; turn++) {
+		if (!dockless_copy_slot(words, copy))
+			continue;
+		if (copy[dockless_w_owner] == 0)
+			return -1;
+		fate = dockless_fate(s, n, copy[dockless_w_owner]);
+		/* Who gave its slot back and ended in between is not gone, it left. */
+		if (fate != 0 || (dockless_load(&words[dockless_w_owner]) == copy[dockless_w_owner] &&
+				  ((dockless_load(&words[dockless_w_state]) ^ copy[dockless_w_state]) & DOCKLESS_TURN) == 0))
+			return fate;
+	}
+	return -1;
+}
+
+static inline void dockless_see(struct dockless_sight *s, const uint64_t *page, int fd)
+{
+	uint64_t there;
+	int i;
+
+	memset(s, 0, sizeof(*s));
+	s->fd = fd;
+	for (i = 0; i < dockless_w_slots; i++)
+		s->page[i] = dockless_load(&page[i]);
+	if (s->page[dockless_w_magic] != DOCKLESS_MAGIC ||
+	    s->page[dockless_w_version] != (DOCKLESS_VERSION | (uint64_t)DOCKLESS_SLOTS << 32))
+		return;
+	there = s->page[dockless_w_namespace];
+	s->apart = there != 0 && there != dockless_namespace();
+	for (i = 0; i < DOCKLESS_SLOTS; i++)
+		s->fates[i] = (signed char)dockless_look(s, page, i);
+}
+
+/* dockless_slot_name writes a slot's name, with question marks for what is none. */
+static inline const char *dockless_slot_name(const uint64_t *words, char *buf)
+{
+	int i;
+
+	for (i = 0; i < DOCKLESS_MAX_NAME; i++) {
+		unsigned char c = (unsigned char)(words[dockless_w_name + i / 8] >> (i % 8 * 8));
+
+		if (c == 0)
+			break;
+		buf[i] = (char)(dockless_name_byte(c) ? c : '?');
+	}
+	buf[i] = '\0';
+	return buf;
+}
+
+/* dockless_living finds a slot of that name whose owner lives or may: -1 for none. */
+static inline int dockless_living(struct dockless_sight *s, const char *name, int except)
+{
+	char other[DOCKLESS_MAX_NAME + 1];
+	int n;
+
+	for (n = 0; n < DOCKLESS_SLOTS; n++) {
+		const uint64_t *words = dockless_words(s->page, n);
+
+		if (n != except && dockless_in_use(words[dockless_w_owner]) && s->fates[n] != 0 &&
+		    strcmp(name, dockless_slot_name(words, other)) == 0)
+			return n;
+	}
+	return -1;
+}
+
+/* dockless_best is the slot to claim for a name, see docs/probe-abi.md: -1 for none. */
+static inline int dockless_best(struct dockless_sight *s, const char *name)
+{
+	char other[DOCKLESS_MAX_NAME + 1];
+	int n, unused = -1, left = -1;
+
+	for (n = 0; n < DOCKLESS_SLOTS; n++) {
+		const uint64_t *words = dockless_words(s->page, n);
+		uint64_t owner = words[dockless_w_owner];
+
+		if (owner == 0 && unused < 0)
+			unused = n;
+		if (owner == 0 || s->fates[n] != 0)
+			continue;
+		if (dockless_in_use(owner) && strcmp(name, dockless_slot_name(words, other)) == 0)
+			return n;
+		if (left < 0 && (!dockless_in_use(owner) || dockless_state_of(words) == DOCKLESS_STOPPED))
+			left = n;
+	}
+	return unused >= 0 ? unused : left;
+}
+
+/* dockless_give_back frees slot n, which is ours. */
+static inline void dockless_give_back(struct dockless_writer *w, int n)
+{
+	uint64_t *owner = &dockless_words(w->page, n)[dockless_w_owner];
+
+	dockless_store(owner, w->owner | DOCKLESS_MOVING);
+	(void)dockless_lock_slot(w->fd, n, F_UNLCK);
+	dockless_store(owner, 0);
+}
+
+/*
+ * dockless_take claims a slot, in state starting and just beaten; it waits for
+ * nobody. It returns 0, -EINVAL for a name or -ERANGE for an age that is not
+ * allowed, -EEXIST for a name that a living process uses, or -ENOSPC.
  */
 static inline int dockless_take(struct dockless_writer *w, struct dockless_slot *s, const char *name, uint64_t allowed)
 {
-	uint64_t words[4] = {0, 0, 0, 0};
+	const struct timespec pause = {0, 5000000};
+	struct dockless_sight seen;
+	uint64_t name_words[3] = {0, 0, 0}, was;
 	size_t i, length = strlen(name);
-	int n;
+	int n, turn;
 
 	if (length == 0 || length > DOCKLESS_MAX_NAME)
 		return -EINVAL;
 	for (i = 0; i < length; i++) {
 		if (!dockless_name_byte((unsigned char)name[i]))
 			return -EINVAL;
-		words[i / 8] |= (uint64_t)(unsigned char)name[i] << (i % 8 * 8);
+		name_words[i / 8] |= (uint64_t)(unsigned char)name[i] << (i % 8 * 8);
 	}
 	if (allowed == 0 || allowed > DOCKLESS_MAX_ALLOWED)
 		return -ERANGE;
-	for (n = 0; n < w->used; n++)
-		if (memcmp(&w->page[dockless_w_slots + n * dockless_w_slot + dockless_w_name], words, sizeof(words)) == 0)
+	for (turn = 0; turn < 2 * DOCKLESS_SLOTS; turn++) {
+		dockless_see(&seen, w->page, w->fd);
+		if (dockless_living(&seen, name, -1) >= 0)
 			return -EEXIST;
-	if (w->used == DOCKLESS_SLOTS)
-		return -ENOSPC;
-	s->words = &w->page[dockless_w_slots + w->used++ * dockless_w_slot];
-	for (i = 0; i < 4; i++)
-		dockless_store(&s->words[dockless_w_name + i], words[i]);
-	dockless_store(&s->words[dockless_w_allowed], allowed);
-	dockless_set(s, DOCKLESS_STARTING, DOCKLESS_REASON_NONE);
-	return 0;
+		n = dockless_best(&seen, name);
+		if (n < 0)
+			return -ENOSPC;
+		s->words = dockless_words(w->page, n);
+		was = dockless_words(seen.page, n)[dockless_w_owner];
+		if (!__atomic_compare_exchange_n(&s->words[dockless_w_owner], &was, w->owner | DOCKLESS_MOVING, 0,
+						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			continue;
+		if (dockless_lock_slot(w->fd, n, F_WRLCK) != 0) {
+			/* A child that the dead owner forked has the file open, until its exec. */
+			dockless_store(&s->words[dockless_w_owner], was);
+			nanosleep(&pause, NULL);
+			continue;
+		}
+		s->turn = ((dockless_load(&s->words[dockless_w_state]) & DOCKLESS_TURN) + 0x100) & DOCKLESS_TURN;
+		dockless_store(&s->words[dockless_w_state], s->turn);
+		for (i = 0; i < 3; i++)
+			dockless_store(&s->words[dockless_w_name + i], name_words[i]);
+		dockless_store(&s->words[dockless_w_counter], 0);
+		dockless_store(&s->words[dockless_w_allowed], allowed);
+		dockless_set(s, DOCKLESS_STARTING, DOCKLESS_REASON_NONE);
+		__atomic_store_n(&s->words[dockless_w_owner], w->owner, __ATOMIC_SEQ_CST);
+		/* Each looks after it has shown its own, so that one sees the other. */
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		dockless_see(&seen, w->page, w->fd);
+		if (dockless_living(&seen, name, n) < 0)
+			return 0;
+		dockless_give_back(w, n);
+		s->words = NULL;
+		return -EEXIST;
+	}
+	return -ENOSPC;
+}
+
+/* dockless_release gives a slot back. No copy of it may beat afterwards. */
+static inline void dockless_release(struct dockless_writer *w, struct dockless_slot *s)
+{
+	dockless_give_back(w, (int)((s->words - w->page - dockless_w_slots) / dockless_w_slot));
+	s->words = NULL;
 }
 
 /*
- * dockless_close marks all slots stopped, removes the file and unmaps the page.
- * No slot of the page may beat afterwards.
+ * dockless_close releases all slots, unmaps the page, and removes the file unless
+ * others have it open. No slot may beat afterwards.
  */
 static inline int dockless_close(struct dockless_writer *w)
 {
-	struct dockless_slot s;
+	struct stat mine, there;
 	int n, err = 0;
 
 	if (w->fd < 0)
 		return 0;
-	for (n = 0; n < w->used; n++) {
-		s.words = &w->page[dockless_w_slots + n * dockless_w_slot];
-		dockless_set(&s, DOCKLESS_STOPPED, DOCKLESS_REASON_FINISHED);
-	}
-	if (unlink(w->path) != 0 && errno != ENOENT)
+	for (n = 0; n < DOCKLESS_SLOTS; n++)
+		if (dockless_load(&dockless_words(w->page, n)[dockless_w_owner]) == w->owner)
+			dockless_give_back(w, n);
+	if (dockless_lock_header(w->fd, F_WRLCK) == 1 && fstat(w->fd, &mine) == 0 && lstat(w->path, &there) == 0 &&
+	    there.st_ino == mine.st_ino && there.st_dev == mine.st_dev && unlink(w->path) != 0)
 		err = -errno;
 	munmap(w->page, DOCKLESS_PAGE_SIZE);
 	close(w->fd);
@@ -444,107 +714,180 @@ static inline const char *dockless_age_text(uint64_t ns, char *buf, size_t size)
 	return buf;
 }
 
-/* dockless_owner tells whether the page's writer lives: 1, 0, or -1 for unknown. */
-static inline int dockless_owner(const uint64_t *page, int fd)
+/* dockless_append writes at the end of line, as far as there is room. */
+static inline void dockless_append(char *line, size_t size, const char *text)
 {
-	uint64_t there = dockless_load(&page[dockless_w_namespace]), start;
-	int taken = 0;
+	size_t at = strlen(line);
 
-	if (there != 0 && there != dockless_namespace())
-		return dockless_lock(fd, F_OFD_GETLK, &taken) == 0 ? taken : -1;
-	start = dockless_start(dockless_load(&page[dockless_w_pid]));
-	if (start == UINT64_MAX)
-		return -1;
-	return start != 0 && start == dockless_load(&page[dockless_w_start]);
+	if (at < size)
+		snprintf(line + at, size - at, "%s", text);
 }
 
-/* dockless_slot_name writes a slot's name, with question marks for what is none. */
-static inline const char *dockless_slot_name(const uint64_t *words, char *buf)
+enum dockless_complaint {
+	DOCKLESS_FINE,
+	DOCKLESS_OWNER_GONE,
+	DOCKLESS_OWNER_IN_DOUBT,
+	DOCKLESS_ODD_ALLOWANCE,
+	DOCKLESS_NO_BEAT,
+	DOCKLESS_FUTURE_BEAT,
+	DOCKLESS_OLD_BEAT,
+	DOCKLESS_WRONG_STATE
+};
+
+/* dockless_question is what dockless_check was asked. */
+struct dockless_question {
+	int ready;
+	const char *name;
+	uint64_t max_age;
+	int64_t now;
+};
+
+/* dockless_asked reports whether slot n is in use and one that is asked about. */
+static inline int dockless_asked(struct dockless_sight *s, int n, const struct dockless_question *q, char *name)
 {
-	int i;
+	const uint64_t *words = dockless_words(s->page, n);
 
-	for (i = 0; i < DOCKLESS_MAX_NAME; i++) {
-		unsigned char c = (unsigned char)(words[dockless_w_name + i / 8] >> (i % 8 * 8));
+	dockless_slot_name(words, name);
+	return dockless_in_use(words[dockless_w_owner]) && (q->name == NULL || strcmp(q->name, name) == 0);
+}
 
-		if (c == 0)
-			break;
-		buf[i] = (char)(dockless_name_byte(c) ? c : '?');
+/* dockless_judge says what is wrong with slot n, which is in use and not stopped. */
+static inline enum dockless_complaint dockless_judge(struct dockless_sight *s, int n, const struct dockless_question *q)
+{
+	const uint64_t *words = dockless_words(s->page, n);
+	uint64_t allowed = q->max_age != 0 ? q->max_age : words[dockless_w_allowed], step = words[dockless_w_state] >> 48;
+	int64_t beat = (int64_t)words[dockless_w_beat];
+	uint32_t state = dockless_state_of(words);
+
+	if (s->fates[n] == 0)
+		return DOCKLESS_OWNER_GONE;
+	if (s->fates[n] < 0)
+		return DOCKLESS_OWNER_IN_DOUBT;
+	if (allowed == 0 || allowed > DOCKLESS_MAX_ALLOWED || step > DOCKLESS_MAX_STEP)
+		return DOCKLESS_ODD_ALLOWANCE;
+	if (beat <= 0)
+		return DOCKLESS_NO_BEAT;
+	if (beat > q->now)
+		return DOCKLESS_FUTURE_BEAT;
+	if ((uint64_t)(q->now - beat) > allowed + step * 1000000)
+		return DOCKLESS_OLD_BEAT;
+	if (state == 0 || state > DOCKLESS_STOPPED || (q->ready && state != DOCKLESS_READY))
+		return DOCKLESS_WRONG_STATE;
+	return DOCKLESS_FINE;
+}
+
+/* dockless_complain writes what is wrong with slot n. */
+static inline void dockless_complain(struct dockless_sight *s, int n, const struct dockless_question *q, char *line, size_t size)
+{
+	const uint64_t *words = dockless_words(s->page, n);
+	unsigned long long pid = words[dockless_w_owner] & DOCKLESS_PID;
+	char name[DOCKLESS_MAX_NAME + 1], was[32], limit[32], why[64], what[160];
+
+	dockless_slot_name(words, name);
+	dockless_reason_text((uint32_t)(words[dockless_w_state] >> 32 & 0xffff), why, sizeof(why));
+	switch (dockless_judge(s, n, q)) {
+	case DOCKLESS_OWNER_GONE:
+		snprintf(what, sizeof(what), ": process %llu is gone%s", pid, why);
+		break;
+	case DOCKLESS_OWNER_IN_DOUBT:
+		snprintf(what, sizeof(what), ": cannot tell whether process %llu is alive%s", pid, why);
+		break;
+	case DOCKLESS_ODD_ALLOWANCE:
+		snprintf(what, sizeof(what), " allows an age that makes no sense");
+		break;
+	case DOCKLESS_NO_BEAT:
+		snprintf(what, sizeof(what), " has never beaten");
+		break;
+	case DOCKLESS_FUTURE_BEAT:
+		snprintf(what, sizeof(what), ": last beat is in the future");
+		break;
+	case DOCKLESS_OLD_BEAT:
+		snprintf(what, sizeof(what), ": last beat %s ago, allowed %s%s",
+			 dockless_age_text((uint64_t)(q->now - (int64_t)words[dockless_w_beat]), was, sizeof(was)),
+			 dockless_age_text(q->max_age != 0 ? q->max_age : words[dockless_w_allowed], limit, sizeof(limit)), why);
+		break;
+	default:
+		snprintf(what, sizeof(what), " is %s%s", dockless_state_text(dockless_state_of(words)), why);
 	}
-	buf[i] = '\0';
-	return buf;
+	dockless_append(line, size, "slot ");
+	dockless_append(line, size, name);
+	dockless_append(line, size, what);
 }
 
-/* dockless_decide is dockless_check for a copy of a page. */
-static inline int dockless_decide(const uint64_t *page, int owner, uint64_t boot, int64_t now, int ready,
-				  const char *name, uint64_t max_age, char *line, size_t size)
+/* dockless_ages lists the slots that were asked, but for except, with their beats' ages. */
+static inline void dockless_ages(struct dockless_sight *s, int except, const struct dockless_question *q, const char *separator,
+				 char *line, size_t size)
 {
-	const char *verb = ready ? "ready" : "live";
-	char slot[DOCKLESS_MAX_NAME + 1], was[32], limit[32], why[64];
-	uint64_t youngest = 0, step = page[dockless_w_step], pid = page[dockless_w_pid];
-	int used = 0, asked = 0, n;
+	char name[DOCKLESS_MAX_NAME + 1], was[32], limit[32], text[128];
+	int n, more = 0;
 
-	if (page[dockless_w_magic] != DOCKLESS_MAGIC)
-		snprintf(line, size, "not %s: the file is not a probe page", verb);
-	else if (page[dockless_w_version] != (DOCKLESS_VERSION | (uint64_t)DOCKLESS_SLOTS << 32))
-		snprintf(line, size, "not %s: the page has version %u, this reader knows 1", verb, (unsigned)page[dockless_w_version]);
-	else if (step > DOCKLESS_MAX_STEP)
-		snprintf(line, size, "not %s: the page's clock is too coarse", verb);
-	else if (boot == 0 || page[dockless_w_boot] != boot)
-		snprintf(line, size, "not %s: the page is from before the last boot", verb);
-	else if (owner == 0)
-		snprintf(line, size, "not %s: process %llu, which wrote the page, is gone", verb, (unsigned long long)pid);
-	else if (owner < 0)
-		snprintf(line, size, "not %s: cannot tell whether process %llu, which wrote the page, is alive", verb, (unsigned long long)pid);
-	else
-		goto slots;
-	return 0;
-slots:
 	for (n = 0; n < DOCKLESS_SLOTS; n++) {
-		const uint64_t *words = &page[dockless_w_slots + n * dockless_w_slot];
-		uint32_t state = (uint32_t)words[dockless_w_state];
-		int64_t beat = (int64_t)words[dockless_w_beat];
-		uint64_t age, allowed = max_age != 0 ? max_age : words[dockless_w_allowed];
+		const uint64_t *words = dockless_words(s->page, n);
+		enum dockless_complaint wrong;
 
-		if (state == DOCKLESS_FREE)
+		if (n == except || !dockless_asked(s, n, q, name) || dockless_state_of(words) == DOCKLESS_STOPPED)
 			continue;
-		dockless_slot_name(words, slot);
-		if (name != NULL && strcmp(name, slot) != 0)
-			continue;
-		used++;
-		if (state == DOCKLESS_STOPPED)
-			continue;
-		asked++;
-		dockless_reason_text((uint32_t)(words[dockless_w_state] >> 32), why, sizeof(why));
-		age = (uint64_t)now - (uint64_t)beat;
-		if (allowed == 0 || allowed > DOCKLESS_MAX_ALLOWED)
-			snprintf(line, size, "not %s: slot %s allows an age that makes no sense", verb, slot);
-		else if (beat <= 0)
-			snprintf(line, size, "not %s: slot %s has never beaten", verb, slot);
-		else if (beat > now)
-			snprintf(line, size, "not %s: slot %s: last beat is in the future", verb, slot);
-		else if (age > allowed + step)
-			snprintf(line, size, "not %s: slot %s: last beat %s ago, allowed %s%s", verb, slot,
-				 dockless_age_text(age, was, sizeof(was)), dockless_age_text(allowed, limit, sizeof(limit)), why);
-		else if ((ready && state != DOCKLESS_READY) || state > DOCKLESS_STOPPED)
-			snprintf(line, size, "not %s: slot %s is %s%s", verb, slot, dockless_state_text(state), why);
-		else {
-			if (asked == 1 || age < youngest)
-				youngest = age;
+		if (strlen(line) > 600) { /* one line that a person reads */
+			more++;
 			continue;
 		}
-		return 0;
+		wrong = dockless_judge(s, n, q);
+		if (wrong == DOCKLESS_FINE || wrong == DOCKLESS_OLD_BEAT || wrong == DOCKLESS_WRONG_STATE)
+			dockless_age_text((uint64_t)(q->now - (int64_t)words[dockless_w_beat]), was, sizeof(was));
+		else
+			snprintf(was, sizeof(was), "%s", wrong == DOCKLESS_OWNER_GONE ? "gone" : "in doubt");
+		snprintf(text, sizeof(text), "%s%s %s%s%s", separator, name, was,
+			 wrong == DOCKLESS_OLD_BEAT ? " of " : wrong == DOCKLESS_WRONG_STATE ? " " : "",
+			 wrong == DOCKLESS_OLD_BEAT ? dockless_age_text(q->max_age != 0 ? q->max_age : words[dockless_w_allowed], limit, sizeof(limit)) :
+			 wrong == DOCKLESS_WRONG_STATE ? dockless_state_text(dockless_state_of(words)) : "");
+		dockless_append(line, size, text);
+		separator = ", ";
 	}
-	if (used == 0 && name != NULL)
-		snprintf(line, size, "not %s: no slot %s", verb, name);
+	if (more > 0) {
+		snprintf(text, sizeof(text), " and %d more", more);
+		dockless_append(line, size, text);
+	}
+}
+
+/* dockless_decide answers from what was seen, with the reason in line. */
+static inline int dockless_decide(struct dockless_sight *s, uint64_t boot, const struct dockless_question *q, char *line, size_t size)
+{
+	const char *verb = q->ready ? "ready" : "live";
+	char name[DOCKLESS_MAX_NAME + 1];
+	int used = 0, asked = 0, bad = -1, n;
+
+	for (n = 0; n < DOCKLESS_SLOTS; n++) {
+		if (!dockless_asked(s, n, q, name))
+			continue;
+		used++;
+		if (dockless_state_of(dockless_words(s->page, n)) == DOCKLESS_STOPPED)
+			continue;
+		asked++;
+		if (bad < 0 && dockless_judge(s, n, q) != DOCKLESS_FINE)
+			bad = n;
+	}
+	if (s->page[dockless_w_magic] != DOCKLESS_MAGIC)
+		snprintf(line, size, "not %s: the file is not a probe page", verb);
+	else if (s->page[dockless_w_version] != (DOCKLESS_VERSION | (uint64_t)DOCKLESS_SLOTS << 32))
+		snprintf(line, size, "not %s: the page has version %u, this reader knows %d", verb,
+			 (unsigned)s->page[dockless_w_version], DOCKLESS_VERSION);
+	else if (boot == 0 || s->page[dockless_w_boot] != boot)
+		snprintf(line, size, "not %s: the page is from before the last boot", verb);
+	else if (used == 0 && q->name != NULL)
+		snprintf(line, size, "not %s: no slot %s", verb, q->name);
 	else if (used == 0)
 		snprintf(line, size, "not %s: no slot in use", verb);
-	else if (asked == 0 && name != NULL)
-		snprintf(line, size, "not %s: slot %s is stopped", verb, name);
+	else if (asked == 0 && q->name != NULL)
+		snprintf(line, size, "not %s: slot %s is stopped", verb, q->name);
 	else if (asked == 0)
 		snprintf(line, size, "not %s: every slot is stopped", verb);
-	else {
-		snprintf(line, size, "%s: %d slot%s, youngest beat %s", verb, asked, asked > 1 ? "s" : "",
-			 dockless_age_text(youngest, was, sizeof(was)));
+	else if (bad >= 0) {
+		snprintf(line, size, "not %s: ", verb);
+		dockless_complain(s, bad, q, line, size);
+		dockless_ages(s, bad, q, "; ", line, size);
+	} else {
+		snprintf(line, size, "%s: %d slot%s", verb, asked, asked > 1 ? "s" : "");
+		dockless_ages(s, -1, q, ": ", line, size);
 		return 1;
 	}
 	return 0;
@@ -552,17 +895,18 @@ slots:
 
 /*
  * dockless_check answers whether the page at path is live, or ready when ready
- * is not 0: 1 for yes and 0 for no, with the reason in line. name narrows it to
- * one slot unless NULL; max_age, in nanoseconds, replaces every slot's own
- * allowance unless 0.
+ * is not 0: 1 for yes and 0 for no, with the reason in line, which has room for
+ * 1024 bytes. name narrows it to one slot unless NULL; max_age, in nanoseconds,
+ * replaces every slot's own allowance unless 0.
  */
 static inline int dockless_check(const char *path, int ready, const char *name, uint64_t max_age, char *line, size_t size)
 {
-	uint64_t page[DOCKLESS_PAGE_SIZE / 8];
+	struct dockless_sight seen;
+	struct dockless_question q;
 	const char *verb = ready ? "ready" : "live";
 	struct stat st;
 	void *memory;
-	int i, owner, fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0) {
 		const char *why = errno == ENOENT || errno == ENOTDIR ? "no page at" :
@@ -582,13 +926,14 @@ static inline int dockless_check(const char *path, int ready, const char *name, 
 		close(fd);
 		return 0;
 	}
-	owner = dockless_owner((const uint64_t *)memory, fd);
-	for (i = 0; i < DOCKLESS_PAGE_SIZE / 8; i++)
-		page[i] = dockless_load((const uint64_t *)memory + i);
+	dockless_see(&seen, (const uint64_t *)memory, fd);
 	munmap(memory, DOCKLESS_PAGE_SIZE);
 	close(fd);
-	/* The clock comes after the copy: a beat later than it is none of ours. */
-	return dockless_decide(page, owner, dockless_boot(), dockless_now(), ready, name, max_age, line, size);
+	q.ready = ready;
+	q.name = name;
+	q.max_age = max_age;
+	q.now = dockless_now(); /* after the copy: a beat later than it is none of ours */
+	return dockless_decide(&seen, dockless_boot(), &q, line, size);
 }
 
 #endif /* DOCKLESS_PROBE_H */

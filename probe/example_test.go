@@ -43,7 +43,7 @@ func Example() {
 	for range 3 {
 		poll.Beat() // once in every round of the loop that must not stand still
 	}
-	answer, _, _ := strings.Cut(r.Ask(probe.IsReady, probe.Query{}).Text, ",")
+	answer, _, _ := strings.Cut(r.Ask(probe.IsReady, probe.Query{}).Text, ": poll ")
 	fmt.Println(answer)
 	// Output:
 	// not ready: slot poll is starting (builder does not answer)

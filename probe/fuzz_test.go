@@ -19,15 +19,15 @@ func FuzzDecide(f *testing.F) {
 	good := make([]byte, PageSize)
 	put := func(offset int, v uint64) { binary.LittleEndian.PutUint64(good[offset:], v) }
 	copy(good, "dockless")
-	put(8, 1|62<<32)
+	put(8, 2|62<<32)
 	put(16, boot)
-	put(24, 42)
-	put(48, 1e8)
 	for n, beat := range []uint64{uint64(now) - 1e9, uint64(now) - 31e9, uint64(now)} {
-		put(128+64*n, uint64(Ready)|uint64(n)<<32)
-		put(128+64*n+8, beat)
-		put(128+64*n+16, 3600e9)
-		copy(good[128+64*n+32:], "slot")
+		at := 128 + 64*n
+		put(at, 42|7<<24)
+		put(at+8, uint64(Ready)|1<<8|uint64(n)<<32|500<<48)
+		put(at+16, beat)
+		put(at+24, 3600e9)
+		copy(good[at+40:], "slot")
 	}
 	f.Add(good, uint8(0), uint8(1), "", int64(0))
 	f.Add(good, uint8(1), uint8(1), "slot", int64(30*time.Second))
@@ -38,13 +38,16 @@ func FuzzDecide(f *testing.F) {
 		// it need not find the magic first.
 		raw := bytes.Clone(good)
 		copy(raw, data)
-		var p page
-		for i := range p {
-			p[i] = binary.LittleEndian.Uint64(raw[8*i:])
+		var s sight
+		for i := range s.page {
+			s.page[i] = binary.LittleEndian.Uint64(raw[8*i:])
+		}
+		for n := range s.fates {
+			s.fates[n] = fate(owner % 3)
 		}
 		q := Query{Slot: name, MaxAge: time.Duration(maxAge)}
-		e := evidence{boot: boot, now: now, owner: ownership(owner % 3)}
-		ok, line := p.decide([]byte("> "), Question(question%2), q, e)
+		e := evidence{boot: boot, now: now}
+		ok, line := s.decide([]byte("> "), Question(question%2), q, e)
 		if len(line) > lineSize || bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' || r > '~' }) {
 			t.Errorf("the line is %q", line)
 		}
@@ -52,29 +55,29 @@ func FuzzDecide(f *testing.F) {
 			t.Errorf("the answer is %v, the line %q", ok, line)
 		}
 		if e.boot = 0; ok {
-			if yes, line := p.decide(nil, Question(question%2), q, e); yes {
+			if yes, line := s.decide(nil, Question(question%2), q, e); yes {
 				t.Errorf("without a boot id: %s", line)
 			}
-			checkLive(t, raw, ownership(owner%3), boot, uint64(now), uint64(max(maxAge, 0)))
+			checkLive(t, raw, fate(owner%3), boot, uint64(now), uint64(max(maxAge, 0)))
 		}
 	})
 }
 
 // checkLive checks what every live page has.
-func checkLive(t *testing.T, raw []byte, owner ownership, boot, now, maxAge uint64) {
+func checkLive(t *testing.T, raw []byte, owner fate, boot, now, maxAge uint64) {
 	t.Helper()
 	word := func(offset int) uint64 { return binary.LittleEndian.Uint64(raw[offset:]) }
-	if string(raw[:8]) != "dockless" || raw[8] != 1 || word(16) != boot || owner != ownerAlive || word(48) > 1e9 {
-		t.Error("a page with a bad header is live")
+	if string(raw[:8]) != "dockless" || raw[8] != 2 || word(16) != boot || owner != fateAlive {
+		t.Error("a page with a bad header, or of dead processes, is live")
 	}
 	fresh := 0
 	for at := 128; at < PageSize; at += 64 {
-		allowed := word(at + 16)
+		allowed := word(at + 24)
 		if maxAge > 0 {
 			allowed = maxAge
 		}
-		state, beat := uint32(word(at)), word(at+8)
-		if state >= uint32(Starting) && state <= uint32(Draining) && beat > 0 && beat <= now && now-beat <= allowed+1e9 {
+		state, beat := raw[at+8], word(at+16)
+		if word(at) != 0 && raw[at+2]&0x40 == 0 && state >= uint8(Starting) && state <= uint8(Draining) && beat > 0 && beat <= now && now-beat <= allowed+1e9 {
 			fresh++
 		}
 	}

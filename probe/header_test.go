@@ -11,29 +11,47 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/dockless-ci/dockless/probe"
 )
 
-// compile builds testdata/probe.c, which uses dockless_probe.h.
-func compile(t *testing.T, flags ...string) string {
+// program is testdata/probe.c, which uses dockless_probe.h, made once.
+func program(t *testing.T) string {
 	t.Helper()
-	cc, err := exec.LookPath("cc")
-	if err != nil {
+	if _, err := exec.LookPath("cc"); err != nil {
 		t.Fatal("there is no C compiler to test dockless_probe.h with: apt-get install gcc libc6-dev")
 	}
-	path := filepath.Join(t.TempDir(), "probe")
-	args := append(flags, "-Wall", "-Wextra", "-Werror", "-I.", "-o", path, "testdata/probe.c")
-	if out, err := exec.CommandContext(t.Context(), cc, args...).CombinedOutput(); err != nil {
-		t.Fatalf("cc %q: %v\n%s", args, err, out)
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
+}
+
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "probe")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "probe")
+	programDir = dir
+	return path, compile("cc", "-std=gnu17", "-O2", "-o", path)
+})
+
+var programDir string // of what built has made; empty before
+
+func compile(compiler string, flags ...string) error {
+	args := append(slices.Clone(flags), "-Wall", "-Wextra", "-Werror", "-I.", "testdata/probe.c")
+	if out, err := exec.Command(compiler, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %q: %w\n%s", compiler, args, err, out)
+	}
+	return nil
 }
 
 // askC lets the C reader answer.
@@ -49,13 +67,16 @@ func askC(t *testing.T, program, path string, question probe.Question, q probe.Q
 }
 
 func TestTheHeaderCompilesInEveryDialectItPromises(t *testing.T) {
-	for _, flags := range [][]string{{"-std=c99", "-pedantic"}, {"-std=c11"}, {"-std=gnu17", "-O2"}} {
-		compile(t, flags...)
+	program(t) // in that of GNU, optimized, which sees more
+	for _, standard := range []string{"-std=c99", "-std=c11"} {
+		if err := compile("cc", standard, "-pedantic", "-fsyntax-only"); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
 func TestAPageWrittenInCIsReadInGo(t *testing.T) {
-	program := compile(t)
+	program := program(t)
 	path := filepath.Join(t.TempDir(), "page")
 	cmd := exec.CommandContext(t.Context(), program, "write", path)
 	in, err := cmd.StdinPipe()
@@ -66,31 +87,28 @@ func TestAPageWrittenInCIsReadInGo(t *testing.T) {
 	r := open(t, path)
 	want := []probe.SlotStatus{
 		{Name: "control", State: probe.Ready, Reason: probe.ReasonBusy, Allowed: time.Minute},
-		{Name: "log_writer-31.bytes.long.name.x", State: probe.Draining, Reason: probe.ReasonCustom + 5, Allowed: time.Hour, Counter: 7},
+		{Name: "log_writer-23.bytes.lng", State: probe.Draining, Reason: probe.ReasonCustom + 5, Allowed: time.Hour, Counter: 7},
 	}
-	before := r.Slots()
-	if diff := cmp.Diff(want, before, cmpopts.IgnoreFields(probe.SlotStatus{}, "Age")); diff != "" {
-		t.Errorf("slots (-want +got):\n%s", diff)
-	}
+	wantSlots(t, r.Slots(), want)
 	time.Sleep(20 * time.Millisecond)
 	if _, err := in.Write([]byte("b")); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, func() string { return fmt.Sprint(r.Slots()[0].Age < 15*time.Millisecond) }, "true")
-	if got := r.Ask(probe.IsReady, probe.Query{}); got.OK || got.Text != "not ready: slot log_writer-31.bytes.long.name.x is draining (other reason 1005)" {
+	if got := r.Ask(probe.IsReady, probe.Query{}); got.OK || !strings.HasPrefix(got.Text, "not ready: slot log_writer-23.bytes.lng is draining (other reason 1005); control ") {
 		t.Errorf("is it ready: %+v", got)
 	}
 	if got := r.Ask(probe.IsReady, probe.Query{Slot: "control"}); !got.OK {
 		t.Errorf("is slot control ready: %+v", got)
 	}
-	if _, err := probe.Create(path); !errors.Is(err, probe.ErrOwned) {
-		t.Errorf("Create of a page written in C = %v, want ErrOwned", err)
+	if _, err := probe.Join(path); !errors.Is(err, probe.ErrOwned) {
+		t.Errorf("Join of a page written in C = %v, want ErrOwned", err)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	if got := r.Ask(probe.IsLive, probe.Query{}); got.OK || !strings.HasSuffix(got.Text, "is gone") {
+	if got := r.Ask(probe.IsLive, probe.Query{}); got.OK || !strings.Contains(got.Text, " is gone (busy); log_writer-23.bytes.lng gone") {
 		t.Errorf("after the C writer's death: %+v", got)
 	}
 	if w, err := probe.Create(path); err != nil {
@@ -101,7 +119,7 @@ func TestAPageWrittenInCIsReadInGo(t *testing.T) {
 }
 
 func TestAPageWrittenInGoIsReadInC(t *testing.T) {
-	program := compile(t, "-O2")
+	program := program(t)
 	path := filepath.Join(t.TempDir(), "page")
 	if yes, line := askC(t, program, path, probe.IsLive, probe.Query{}); yes || line != "not live: no page at "+path {
 		t.Errorf("without a page C says %v, %q", yes, line)
@@ -124,7 +142,7 @@ func TestAPageWrittenInGoIsReadInC(t *testing.T) {
 
 // TestBothReadersAgreeOnDamagedPages changes single words of a good page.
 func TestBothReadersAgreeOnDamagedPages(t *testing.T) {
-	program := compile(t, "-O2")
+	program := program(t)
 	dir := t.TempDir()
 	good := filepath.Join(dir, "page")
 	w := create(t, good)
@@ -135,11 +153,11 @@ func TestBothReadersAgreeOnDamagedPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	values := []uint64{0, 1, 2, 5, 6, 1 << 31, 1 << 32, 1<<63 - 1, 1 << 63, 1<<64 - 1, 3e9, 0x2e2e20676f6f6421}
+	values := []uint64{0, 1, 2, 5, 6, 1<<16 | 3, 1 << 22, 1 << 23, 1 << 31, 1 << 32, 1<<63 - 1, 1 << 63, 1<<64 - 1, 3e9, 0x2e2e20676f6f6421}
 	path := filepath.Join(dir, "damaged")
 	for turn := range 150 {
 		damaged := bytes.Clone(page)
-		word := []int{0, 1, 2, 3, 4, 6, 16, 17, 18, 19, 20, 21, 23, 24, 25, 26, 28, 33, 511}[random.IntN(19)]
+		word := []int{0, 1, 2, 3, 5, 6, 16, 17, 18, 19, 20, 21, 23, 24, 25, 26, 27, 29, 511}[random.IntN(19)]
 		value := values[random.IntN(len(values))]
 		binary.LittleEndian.PutUint64(damaged[8*word:], value)
 		if err := os.WriteFile(path, damaged, 0o600); err != nil {
@@ -148,6 +166,8 @@ func TestBothReadersAgreeOnDamagedPages(t *testing.T) {
 		compareReaders(t, program, path, fmt.Sprintf("word %d = %#x", word, value), probe.Question(turn%2), probe.Query{})
 	}
 }
+
+var ages = regexp.MustCompile(`\b[0-9.]+(ms|s|m|h)([0-9]+[sm])?\b`)
 
 // compareReaders asks in Go, in C and in Go again: time goes on, so that the C
 // reader has to agree with one of the two. Ages are cut off.
@@ -158,9 +178,7 @@ func compareReaders(t *testing.T, program, path, what string, question probe.Que
 	yes, line := askC(t, program, path, question, q)
 	after := r.Ask(question, q)
 	for _, v := range []probe.Verdict{before, after} {
-		inGo, _, _ := strings.Cut(v.Text, " beat ")
-		inC, _, _ := strings.Cut(line, " beat ")
-		if yes == v.OK && inC == inGo {
+		if yes == v.OK && ages.ReplaceAllString(line, "AGE") == ages.ReplaceAllString(v.Text, "AGE") {
 			return
 		}
 	}

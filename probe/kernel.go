@@ -180,11 +180,19 @@ func parseStart(stat []byte) uint64 {
 	return 0 // the line ends before the field does
 }
 
-// lock asks for, or with ofdGetLock about, a lock on the whole file. The lock
-// belongs to the open file, so it ends with the process that opened it, and
+// lock asks for, or with ofdGetLock about, a lock on length bytes of the file
+// from start on; no length is all of it. kind is F_WRLCK, F_RDLCK or F_UNLCK. The
+// lock belongs to the open file, so it ends with the process that opened it, and
 // it can be seen from other process id namespaces.
-func lock(fd, command int) (taken bool, errno syscall.Errno) {
-	request := syscall.Flock_t{Type: syscall.F_WRLCK}
+func lock(fd, command int, kind int16, start, length int64) (taken bool, errno syscall.Errno) {
+	request := syscall.Flock_t{Type: kind, Start: start, Len: length}
 	_, _, errno = syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(fd), uintptr(command), uintptr(unsafe.Pointer(&request))) //nolint:gosec // as above
 	return errno == 0 && request.Type != syscall.F_UNLCK, errno
+}
+
+// lockSlot locks or unlocks slot n, which its owner does to be seen from other
+// process id namespaces. It excludes nobody: who owns a slot says its first word.
+func lockSlot(fd, n int, kind int16) syscall.Errno {
+	_, errno := lock(fd, ofdSetLock, kind, int64(slot(n)*8), slotWords*8)
+	return errno
 }

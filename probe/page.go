@@ -23,20 +23,17 @@ const (
 	magicWord     = 0 // the bytes "dockless", stored last
 	versionWord   = 1 // version, and in the upper half the number of slots
 	bootWord      = 2 // hash of the boot id
-	pidWord       = 3 // process id of the writer
+	pidWord       = 3 // the process that made the page
 	startWord     = 4 // its start time in clock ticks since boot
 	namespaceWord = 5 // inode of its process id namespace, 0 when unknown
-	stepWord      = 6 // by how many ns a beat may be too old, see docs/probe-abi.md
 	createdWord   = 7 // CLOCK_BOOTTIME ns when the page was made
 	headerWords   = 16
 )
 
 const (
 	magic   = uint64('d') | 'o'<<8 | 'c'<<16 | 'k'<<24 | 'l'<<32 | 'e'<<40 | 's'<<48 | 's'<<56
-	version = 1
+	version = 2
 
-	// maxStep is the most that a page may ask of its reader's patience.
-	maxStep = uint64(1e9)
 	// maxAllowed is the largest age that a slot may allow itself, a year: no
 	// wait is that long, and sums of it do not overflow.
 	maxAllowed = uint64(365 * 24 * 3600 * 1e9)
@@ -44,13 +41,17 @@ const (
 
 // Words of a slot, one cache line of its own.
 const (
-	stateWord   = 0 // State, and in the upper half Reason; zero is a free slot
-	beatWord    = 1 // CLOCK_BOOTTIME ns of the last beat
-	allowedWord = 2 // ns
-	counterWord = 3
-	nameWord    = 4 // up to the end, padded with NUL
+	ownerWord   = 0 // see [owner]; zero is a free slot
+	stateWord   = 1 // see [status]
+	beatWord    = 2 // CLOCK_BOOTTIME ns of the last beat
+	allowedWord = 3 // ns
+	counterWord = 4
+	nameWord    = 5 // up to the end, padded with NUL
 	slotWords   = 8
 )
+
+// slotMemory is one slot as words.
+type slotMemory [slotWords]uint64
 
 // MaxName is the longest name of a slot in bytes: the last byte stays NUL.
 const MaxName = (slotWords-nameWord)*8 - 1
@@ -61,15 +62,18 @@ func (p *page) store(word int, v uint64) { atomic.StoreUint64(&p[word], v) }
 // slot is the index of the first word of slot n.
 func slot(n int) int { return headerWords + n*slotWords }
 
-// setName stores the name of slot n, which the caller has checked.
-func (p *page) setName(n int, name string) {
-	var words [slotWords - nameWord]uint64
+// memory is slot n itself.
+func (p *page) memory(n int) *slotMemory { return (*slotMemory)(p[slot(n):]) }
+
+func (p *page) ownerOf(n int) owner   { return owner(p.load(slot(n) + ownerWord)) }
+func (p *page) statusOf(n int) status { return status(p.load(slot(n) + stateWord)) }
+
+// nameWords is a name, which the caller has checked, as a slot has it.
+func nameWords(name string) (words [slotWords - nameWord]uint64) {
 	for i := range len(name) {
 		words[i/8] |= uint64(name[i]) << (i % 8 * 8)
 	}
-	for i, word := range words {
-		p.store(slot(n)+nameWord+i, word)
-	}
+	return words
 }
 
 // appendName appends the name of slot n to out. What cannot stand in a name

@@ -20,7 +20,7 @@ type Reader struct {
 // Verdict is the answer to a [Question].
 type Verdict struct {
 	OK   bool
-	Text string // one line that says why, for example "live: 3 slots, youngest beat 12ms"
+	Text string // one line that says why, for example "live: 2 slots: poll 12ms, lock 3s"
 }
 
 // SlotStatus is what a page says about one slot.
@@ -31,6 +31,8 @@ type SlotStatus struct {
 	Age     time.Duration // since the last beat
 	Allowed time.Duration // the age that the slot allows itself
 	Counter uint64        // what the writer counts, see [Slot.Count]
+	Process int           // the process that owns the slot, as it counts processes
+	Gone    bool          // that process has died, or it cannot be told whether it has
 }
 
 // Open maps the page of file path, read-only. The page may belong to a process
@@ -53,30 +55,37 @@ func (r *Reader) Close() error {
 }
 
 // Ask answers a question now. It reads a few small files under /proc to learn
-// whether the page's writer is still there.
+// whether the processes that write the page are still there.
 func (r *Reader) Ask(question Question, q Query) Verdict {
 	var buf [lineSize]byte
 	ok, line := r.page.ask(buf[:0], r.fd, question, q)
 	return Verdict{OK: ok, Text: string(line)}
 }
 
-// Slots returns what the page says about every slot in use, true or not: ask
-// [Reader.Ask] first whether the writer is alive.
+// Slots returns what the page says about every slot in use, true or not. Of a
+// file that is no page of this version and boot there are none.
 func (r *Reader) Slots() []SlotStatus {
+	var s sight
+	if ok, _ := r.page.checkHeader(nil, evidence{boot: bootHash()}); !ok {
+		return nil
+	}
+	s.see(r.page, r.fd)
+	now := boottime()
 	var slots []SlotStatus
 	for n := range Slots {
-		state := r.page.load(slot(n) + stateWord)
-		if state == 0 {
+		if !s.asked(n, Query{}) {
 			continue
 		}
-		beat := int64(r.page.load(slot(n) + beatWord)) //nolint:gosec // foreign bytes, shown as they are
+		status := s.page.statusOf(n)
 		slots = append(slots, SlotStatus{
-			Name:    string(r.page.appendName(nil, n)),
-			State:   State(state), //nolint:gosec // the lower half
-			Reason:  Reason(state >> 32),
-			Age:     time.Duration(boottime() - beat),
-			Allowed: time.Duration(r.page.load(slot(n) + allowedWord)), //nolint:gosec // as above
-			Counter: r.page.load(slot(n) + counterWord),
+			Name:    string(s.page.appendName(nil, n)),
+			State:   status.state(),
+			Reason:  status.reason(),
+			Age:     time.Duration(now - s.beat(n)),
+			Allowed: time.Duration(s.allowed(n, 0)), //nolint:gosec // foreign bytes, shown as they are
+			Counter: s.page.load(slot(n) + counterWord),
+			Process: int(s.page.ownerOf(n).pid()), //nolint:gosec // 22 bits
+			Gone:    s.fates[n] != fateAlive,
 		})
 	}
 	return slots
@@ -85,22 +94,16 @@ func (r *Reader) Slots() []SlotStatus {
 var errSize = errors.New("it is not a file of one page")
 
 // lineSize is more than the longest line that decide writes.
-const lineSize = 256
+const lineSize = 1024
 
 // CheckFile answers a question about the page of file path and appends the
 // line that says why, without its end, to line. It is [Open] and [Reader.Ask]
-// for a process that asks once and exits: when line has room for 256 bytes it
+// for a process that asks once and exits: when line has room for 1024 bytes it
 // allocates nothing, and it calls nothing that needs a started Go runtime.
 func CheckFile(line []byte, path string, question Question, q Query) (bool, []byte) {
 	p, fd, refused := mapFile(path)
 	if refused != notRefused {
-		line = append(line, "not "...)
-		if question == IsReady {
-			line = append(line, "ready: "...)
-		} else {
-			line = append(line, "live: "...)
-		}
-		line = append(line, refused.text()...)
+		line = append(appendQuestion(append(line, "not "...), question), refused.text()...)
 		return false, append(line, path[:min(len(path), lineSize/2)]...)
 	}
 	ok, line := p.ask(line, fd, question, q)
@@ -110,39 +113,12 @@ func CheckFile(line []byte, path string, question Question, q Query) (bool, []by
 }
 
 func (p *page) ask(line []byte, fd int, question Question, q Query) (bool, []byte) {
-	e := evidence{boot: bootHash(), owner: p.owner(fd)}
+	var s sight
+	e := evidence{boot: bootHash()}
+	s.see(p, fd)
 	// The clock is read last: a beat that is later than it is no beat of ours.
-	// Beats stored while decide runs may be later by as much as it takes, so
-	// the page is copied first.
-	var copied page
-	for i := range copied {
-		copied[i] = p.load(i)
-	}
 	e.now = boottime()
-	return copied.decide(line, question, q, e)
-}
-
-// owner finds out what became of the page's writer: by its process id and
-// start time, or, where process ids mean something else, by its lock.
-func (p *page) owner(fd int) ownership {
-	if here, there := pidNamespace(), p.load(namespaceWord); here != there && there != 0 {
-		taken, errno := lock(fd, ofdGetLock)
-		switch {
-		case errno != 0:
-			return ownerUnknown
-		case taken:
-			return ownerAlive
-		}
-		return ownerGone
-	}
-	start, errno := startTime(p.load(pidWord))
-	switch {
-	case errno != 0:
-		return ownerUnknown
-	case start != 0 && start == p.load(startWord):
-		return ownerAlive
-	}
-	return ownerGone
+	return s.decide(line, question, q, e)
 }
 
 // refusal says why a file could not be mapped.

@@ -1,7 +1,9 @@
 package probe
 
-// State says what a slot's loop is doing. The zero State is a free slot.
-type State uint32
+import "time"
+
+// State says what a slot's loop is doing. The zero State means nothing.
+type State uint8
 
 // The states in the order in which a loop usually goes through them.
 const (
@@ -32,7 +34,7 @@ func (s State) String() string {
 // Reason says why a slot is in its state. The codes are part of the page's
 // layout; docs/probe-abi.md lists them. Codes from [ReasonCustom] on mean
 // whatever the program that writes them says.
-type Reason uint32
+type Reason uint16
 
 // The reasons.
 const (
@@ -88,4 +90,35 @@ func (r Reason) String() string {
 		return "failed"
 	}
 	return "other reason"
+}
+
+// status is the second word of a slot, which changes as a whole:
+//
+//	bits 0–7    the state
+//	bits 8–31   how often the slot was claimed, so that a reader sees it change hands
+//	bits 32–47  the reason
+//	bits 48–63  by how many ms a beat may be older than the moment it was made
+type status uint64
+
+const (
+	turnBits = 24
+	turnMask = status(1<<turnBits-1) << 8
+	stepBits = 48
+	// maxStep is the most, in ms, that a slot may ask of its reader's patience.
+	maxStep = 1000
+)
+
+func (s status) state() State   { return State(s & 0xff) }
+func (s status) reason() Reason { return Reason(s >> 32 & 0xffff) }
+func (s status) step() uint64   { return uint64(s >> stepBits) } // ms
+
+// next is a status without state and reason, of the next one who claims the slot and
+// has a clock of that step, in whole ms.
+func (s status) next(step time.Duration) status {
+	return (s&turnMask+1<<8)&turnMask | status(step/time.Millisecond)<<stepBits //nolint:gosec // not negative
+}
+
+// with has another state and reason.
+func (s status) with(state State, reason Reason) status {
+	return s&turnMask | s>>stepBits<<stepBits | status(state) | status(reason)<<32
 }

@@ -13,8 +13,9 @@ import (
 )
 
 var (
-	// ErrOwned is returned by [Create] when a living process writes the page.
-	ErrOwned = errors.New("another process writes this probe page")
+	// ErrOwned is returned by [Create] and [Join] when a living process has the page,
+	// and by [Writer.Slot] when one has a slot of that name.
+	ErrOwned = errors.New("it belongs to another process")
 	// ErrFull is returned by [Writer.Slot] when all slots are in use.
 	ErrFull = errors.New("the probe page has no free slot")
 )
@@ -25,14 +26,16 @@ var (
 // come a second apart at most, and ages are counted in many of those.
 const clockStep = 500 * time.Millisecond
 
-// Writer owns a page. Its methods may be called concurrently. A nil Writer is
-// one that writes nowhere: its slots are nil and beat nowhere, so that a
-// process without a page needs no second code path.
+// Writer is one process' way to a page, which it has for itself or shares. Its
+// methods may be called concurrently. A nil Writer is one that writes nowhere: its
+// slots are nil and beat nowhere, so that a process without a page needs no second
+// code path.
 type Writer struct {
 	path  string
 	file  *os.File
 	page  *page
-	clock atomic.Int64 // what beats copy: CLOCK_BOOTTIME at the last step
+	owner owner         // this process, as its slots name it
+	clock atomic.Uint64 // what beats copy: CLOCK_BOOTTIME at the last step
 
 	stop    chan struct{} // closed by Close
 	stopped chan struct{} // closed by keepTime when it returns
@@ -42,14 +45,25 @@ type Writer struct {
 	closed bool
 }
 
-// Create makes the page in file path, or takes over the one that a dead
-// process left, and starts its clock, which [Writer.Close] stops. The page is
-// readable by everyone and has no slot in use. It returns an error that is
-// [ErrOwned] when the page has a writer, in this process or another.
-func Create(path string) (*Writer, error) {
-	w, err := create(path)
+// Create makes the page in file path for this process alone, or takes over the one
+// that dead processes left, and starts its clock, which [Writer.Close] stops. The
+// page is readable by everyone and has no slot in use.
+//
+// It returns an error that is [ErrOwned] when a living process has the file open.
+func Create(path string) (*Writer, error) { return start(path, false) }
+
+// Join is Create for a page that several processes of one user share, each with
+// slots of its own: it opens the page that others have joined, or makes it. Every
+// answer is about all of them.
+//
+// It returns an error that is [ErrOwned] when a living process has the page for itself,
+// or uses the file for something else.
+func Join(path string) (*Writer, error) { return start(path, true) }
+
+func start(path string, shared bool) (*Writer, error) {
+	w, err := create(path, shared)
 	if err != nil {
-		return nil, fmt.Errorf("creating probe page %s: %w", path, err)
+		return nil, fmt.Errorf("opening probe page %s: %w", path, err)
 	}
 	// A constructor that starts a goroutine: beats are wrong without it, so
 	// there must be no moment at which one could forget to.
@@ -57,8 +71,8 @@ func Create(path string) (*Writer, error) {
 	return w, nil
 }
 
-func create(path string) (_ *Writer, err error) {
-	file, err := openOwned(path)
+func create(path string, shared bool) (_ *Writer, err error) {
+	file, alone, err := enter(path, shared)
 	if err != nil {
 		return nil, err
 	}
@@ -67,81 +81,39 @@ func create(path string) (_ *Writer, err error) {
 			err = errors.Join(err, file.Close())
 		}
 	}()
-	// Not through size 0: a reader that has the page of a dead writer mapped
-	// would be killed by its next look at it.
-	if err := errors.Join(file.Truncate(PageSize), file.Chmod(pageMode)); err != nil {
-		return nil, err
+	if alone {
+		// Not through size 0: a reader that has the page of a dead writer mapped
+		// would be killed by its next look at it.
+		if err := errors.Join(file.Truncate(PageSize), file.Chmod(pageMode)); err != nil {
+			return nil, err
+		}
+	}
+	if about, err := file.Stat(); err != nil || about.Size() != PageSize {
+		return nil, errors.Join(err, fmt.Errorf("it is no file of %d bytes: %w", PageSize, ErrOwned))
 	}
 	p, errno := mapPage(int(file.Fd()), syscall.PROT_READ|syscall.PROT_WRITE)
 	if errno != 0 {
 		return nil, fmt.Errorf("mapping it: %w", errno)
 	}
 	w := &Writer{path: path, file: file, page: p, stop: make(chan struct{}), stopped: make(chan struct{})}
-	if err := w.sign(); err != nil {
+	w.clock.Store(uint64(boottime())) //nolint:gosec // not negative
+	if err := w.sign(alone); err != nil {
 		unmap(p)
 		return nil, err
+	}
+	if alone && shared {
+		if _, errno := lockHeader(file, syscall.F_RDLCK); errno != 0 { // lets others in
+			unmap(p)
+			return nil, fmt.Errorf("sharing it: %w", errno)
+		}
 	}
 	return w, nil
 }
 
-// pageMode lets every probe read the page and nobody else write it.
-const pageMode = 0o644
-
-// openOwned opens file path for writing and locks it. The lock is bound to the
-// open file, so it goes when the process does, however that happens.
-func openOwned(path string) (*os.File, error) {
-	// Another owner may remove the file between our opening and locking it;
-	// then we hold the lock of a file nobody can find. Each turn of the loop
-	// needs such an owner, so a few are enough.
-	for range 10 {
-		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, pageMode)
-		if err != nil {
-			return nil, err
-		}
-		found, err := lockOwned(file, path)
-		if err != nil {
-			return nil, errors.Join(err, file.Close())
-		}
-		if found {
-			return file, nil
-		}
-		if err := file.Close(); err != nil {
-			return nil, err
-		}
-	}
-	return nil, ErrOwned
-}
-
-// lockOwned reports whether file, now locked, is still the one at path.
-func lockOwned(file *os.File, path string) (bool, error) {
-	mine, err := file.Stat()
-	if err != nil {
-		return false, err
-	}
-	stat, ok := mine.Sys().(*syscall.Stat_t)
-	switch {
-	case !mine.Mode().IsRegular():
-		return false, errors.New("it is not a regular file")
-	case ok && int(stat.Uid) != os.Geteuid():
-		// In a directory everyone may write to, whoever made the file could
-		// still have it open and write beats of their own.
-		return false, fmt.Errorf("it belongs to user %d, not to %d", stat.Uid, os.Geteuid())
-	}
-	if _, errno := lock(int(file.Fd()), ofdSetLock); errno == syscall.EAGAIN || errno == syscall.EACCES {
-		return false, ErrOwned
-	} else if errno != 0 {
-		return false, fmt.Errorf("locking it: %w", errno)
-	}
-	there, err := os.Lstat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && os.SameFile(mine, there), err
-}
-
-// sign clears the page, the magic first, and fills in the header, the magic
-// last: without it, no reader believes anything else.
-func (w *Writer) sign() error {
+// sign says who we are, and when nobody else has the page makes it anew: it clears
+// it, the magic first, and fills in the header, the magic last. Without it, no
+// reader believes anything else.
+func (w *Writer) sign(alone bool) error {
 	pid := uint64(os.Getpid()) //nolint:gosec // not negative
 	start, errno := startTime(pid)
 	switch {
@@ -150,23 +122,27 @@ func (w *Writer) sign() error {
 	case start == 0:
 		return fmt.Errorf("/proc/%d/stat does not give the start time of this process", pid)
 	}
-	boot := bootHash()
+	boot, namespace := bootHash(), pidNamespace()
 	if boot == 0 {
 		return errors.New("the kernel's boot id cannot be read")
 	}
-	for word := range w.page {
-		w.page.store(word, 0)
+	if alone {
+		for word := range w.page {
+			w.page.store(word, 0)
+		}
+		w.page.store(versionWord, version|Slots<<32)
+		w.page.store(bootWord, boot)
+		w.page.store(pidWord, pid)
+		w.page.store(startWord, start)
+		w.page.store(namespaceWord, namespace)
+		w.page.store(createdWord, w.clock.Load())
+		w.page.store(magicWord, magic)
 	}
-	now := boottime()
-	w.clock.Store(now)
-	w.page.store(versionWord, version|Slots<<32)
-	w.page.store(bootWord, boot)
-	w.page.store(pidWord, pid)
-	w.page.store(startWord, start)
-	w.page.store(namespaceWord, pidNamespace())
-	w.page.store(stepWord, uint64(clockStep))
-	w.page.store(createdWord, uint64(now)) //nolint:gosec // not negative
-	w.page.store(magicWord, magic)
+	if ok, refusal := w.page.checkHeader(nil, evidence{boot: boot}); !ok {
+		return fmt.Errorf("%s: %w", refusal, ErrOwned)
+	}
+	there := w.page.load(namespaceWord)
+	w.owner = makeOwner(pid, start, there != 0 && there != namespace)
 	return nil
 }
 
@@ -178,7 +154,7 @@ func (w *Writer) keepTime() {
 	for {
 		select {
 		case <-ticker.C:
-			w.clock.Store(boottime())
+			w.clock.Store(uint64(boottime())) //nolint:gosec // not negative
 		case <-w.stop:
 			return
 		}
@@ -187,12 +163,13 @@ func (w *Writer) keepTime() {
 
 // Slot takes a free slot, in state [Starting] and just beaten, for a loop that
 // beats at least every allowedAge, which is more than zero and at most a year.
-// A name has one to 31 letters, digits, dots, dashes and underscores. The slot
-// of a name already taken is the same one, started anew.
+// A name has one to 23 letters, digits, dots, dashes and underscores. The slot
+// of a name that this Writer has already is the same one, started anew; the one
+// that a dead process left under it is taken over.
 //
-// It returns [ErrFull] when there is no free slot, and another error when the
-// name or the age is not allowed or the writer is closed. A nil Writer returns
-// a nil Slot.
+// It returns [ErrOwned] when somebody else who lives has a slot of that name,
+// [ErrFull] when there is no free slot, and another error when the name or the age
+// is not allowed or the writer is closed. A nil Writer returns a nil Slot.
 func (w *Writer) Slot(name string, allowedAge time.Duration) (*Slot, error) {
 	if w == nil {
 		return nil, nil //nolint:nilnil // a nil Slot is a valid one that beats nowhere
@@ -205,20 +182,18 @@ func (w *Writer) Slot(name string, allowedAge time.Duration) (*Slot, error) {
 	if w.closed {
 		return nil, fmt.Errorf("taking probe slot %q: the page is closed", name)
 	}
-	n := 0
-	for n < len(w.slots) && w.slots[n].name != name {
-		n++
+	for _, s := range w.slots {
+		if s.name == name {
+			s.Allow(allowedAge)
+			s.Set(Starting, ReasonNone)
+			return s, nil
+		}
 	}
-	switch {
-	case n == Slots:
-		return nil, fmt.Errorf("taking probe slot %q: %w", name, ErrFull)
-	case n == len(w.slots):
-		w.slots = append(w.slots, &Slot{name: name, page: w.page, at: slot(n), beat: &w.page[slot(n)+beatWord], clock: &w.clock})
-		w.page.setName(n, name)
+	s, err := w.claim(name, allowedAge)
+	if err != nil {
+		return nil, fmt.Errorf("taking probe slot %q: %w", name, err)
 	}
-	s := w.slots[n]
-	s.Allow(allowedAge)
-	s.Set(Starting, ReasonNone)
+	w.slots = append(w.slots, s)
 	return s, nil
 }
 
@@ -237,9 +212,9 @@ func checkSlot(name string, allowedAge time.Duration) error {
 	return nil
 }
 
-// Close marks every slot stopped, stops the clock and removes the page's file.
-// Slots may still be used; nobody sees it. A second Close does nothing, nor
-// does that of a nil Writer.
+// Close releases every slot, see [Slot.Release], stops the clock, and removes the
+// page's file unless others have it open. A second Close does nothing, nor does
+// that of a nil Writer.
 func (w *Writer) Close() error {
 	if w == nil {
 		return nil
@@ -251,18 +226,14 @@ func (w *Writer) Close() error {
 	}
 	w.closed = true
 	for _, s := range w.slots {
-		s.Set(Stopped, ReasonFinished)
+		s.moveTo(&s.grave)
+		w.giveBack(s.n)
 	}
 	close(w.stop)
 	<-w.stopped
-	// The mapping stays, one page of a file without a name: a loop that beats
-	// once more must not crash. Removed first, so that the lock still keeps
-	// the next owner away from a file that is about to go.
-	err := os.Remove(w.path)
-	if errors.Is(err, os.ErrNotExist) {
-		err = nil
-	}
-	if err = errors.Join(err, w.file.Close()); err != nil {
+	// The mapping stays: who looks at the page of a Writer that is closed must not
+	// crash.
+	if err := errors.Join(w.leave(), w.file.Close()); err != nil {
 		return fmt.Errorf("closing probe page %s: %w", w.path, err)
 	}
 	return nil

@@ -54,6 +54,8 @@ type Config struct {
 	// Tasks fetches the packages of tasks that are not built in; nil: there is no
 	// server, and a step that needs one fails the job.
 	Tasks TaskSource `ignored:"true"`
+	// Wait is what the job has behind it, for its trace; zero when it is not known.
+	Wait job.Wait `ignored:"true"`
 	// Tests takes test results and coverage; nil: there is no server, and they are
 	// only counted.
 	Tests TestService `ignored:"true"`

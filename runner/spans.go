@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -18,13 +19,18 @@ const (
 	spanTask   = attribute.Key("dockless.task")
 )
 
-// startSpan starts the span of the job. Whatever is below it passes the masks of
-// the job.
+// startSpan starts the span of the job, which began when it was queued, if that is
+// known. Whatever is below it passes the masks of the job.
 func (x *execution) startSpan(ctx context.Context) (context.Context, span.Span) {
 	ctx = span.WithMask(ctx, x.masks.Mask)
-	ctx, s := span.Start(ctx, "job")
+	wait := x.cfg.Wait
+	ctx, s := span.StartAt(ctx, "job", wait.Queued)
 	if span.Recorded(ctx) {
 		s.Set(x.spanAttributes()...)
+	}
+	if !wait.Queued.IsZero() {
+		span.Add(ctx, span.Past{Name: "queued", Start: wait.Queued, End: wait.Assigned})
+		span.Add(ctx, span.Past{Name: "assigned", Start: wait.Assigned, End: time.Now()})
 	}
 	return ctx, s
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -91,6 +92,24 @@ func TestAJobIsATraceOfItsSteps(t *testing.T) {
 				t.Errorf("the secret is in %s of %s", name, s.Name)
 			}
 		}
+	}
+}
+
+func TestTheTraceOfAJobBeginsWhenItWasQueued(t *testing.T) {
+	queued := time.Now().Add(-time.Minute).Truncate(time.Millisecond)
+	cfg := config(t)
+	cfg.Wait = job.Wait{Queued: queued, Assigned: queued.Add(50 * time.Second)}
+	c := otlptest.Start(t)
+	traced(t, c, cfg, message(script("one", "true")))
+	if got, want := c.Tree(), "job\n  assigned\n  queued\n  step Finalize Job\n  step Initialize job\n  step one\n"; got != want {
+		t.Errorf("spans:\n%swant:\n%s", got, want)
+	}
+	root, waiting, assigned := c.Find(t, "job"), c.Find(t, "queued"), c.Find(t, "assigned")
+	if !root.Start.Equal(queued) || !waiting.Start.Equal(queued) || waiting.End.Sub(queued) != 50*time.Second || !assigned.Start.Equal(waiting.End) {
+		t.Errorf("job %+v\nqueued %+v\nassigned %+v", root, waiting, assigned)
+	}
+	if first := c.Find(t, "step Initialize job"); first.Start.Before(assigned.End) || assigned.End.Sub(assigned.Start) < 10*time.Second {
+		t.Errorf("assigned %+v\nInitialize job %+v", assigned, first)
 	}
 }
 

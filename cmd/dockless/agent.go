@@ -138,7 +138,7 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 		return err
 	}
 	defer stopTelemetry()
-	health, err := openHealth(s.job.ProbeFile, s.build.Timeout)
+	health, err := openHealth(s.job.ProbeFile, s.job.ProbeShared, s.build.Timeout)
 	if err != nil {
 		return err
 	}
@@ -313,6 +313,7 @@ func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.
 	config := j.settings.runner
 	config.AgentName, config.AgentID, config.Once = c.AgentName, int(c.AgentID), c.Once
 	config.AgentVersion, config.Beat = agent.Version, j.beat
+	config.Wait = c.Wait
 	config.CacheRepo, config.CacheExport, config.Insecure = j.settings.job.CacheRepo, j.settings.job.CacheExport, j.settings.job.Insecure
 	if host, err := os.Hostname(); err == nil {
 		config.MachineName = host
@@ -333,6 +334,9 @@ func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.
 		return "", err
 	}
 	began := time.Now()
+	if !c.Wait.Queued.IsZero() {
+		j.shop.metrics.JobWaited(began.Sub(c.Wait.Queued))
+	}
 	seen := j.recent.Begin(m, c.AgentName, c.PoolName, pipelineOf(m))
 	outcome, err := r.Run(ctx, m, seen.Before(c.Reporter))
 	seen.End(outcome.Result)

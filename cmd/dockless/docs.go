@@ -42,7 +42,7 @@ func settingsSections() []settingsSection {
 		{"BuildKit", "Read by every command that builds.", &buildxsetup.Config{}},
 		{"Podman", "Read by every command that starts containers.", &podmanrun.Config{}},
 		{"Builds and health", "Read by `dockless agent`, `replay` and `build`.", &jobSettings{}},
-		{"Traces", "Read by `dockless agent`, `replay` and `build`, under OpenTelemetry's own names. All its other variables, such as `OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_…` and `OTEL_EXPORTER_OTLP_CERTIFICATE`, have their usual meaning (see [metrics.md](metrics.md)).", &telemetry.Config{}},
+		{"Traces", "Read by `dockless agent`, `replay` and `build`, under OpenTelemetry's own names. All its other variables, such as `OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_…` and `OTEL_EXPORTER_OTLP_CERTIFICATE`, have their usual meaning (see [traces.md](traces.md)).", &telemetry.Config{}},
 		{"Metrics", "Read by `dockless agent`; [metrics.md](metrics.md) lists them.", &metrics.Config{}},
 		{"systemd", "Read by `dockless agent`; systemd sets them, nobody else needs to (see `deploy/systemd`).", &sdnotify.Config{}},
 		{"Status page", "Read by `dockless agent`; [status-page.md](status-page.md) shows it.", &statuspage.Config{}},
@@ -64,6 +64,14 @@ func newDocsCommand() *cobra.Command {
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return writeSettings(cmd.OutOrStdout(), settingsSections())
+		},
+	}, &cobra.Command{
+		Use:   "metrics",
+		Short: "Print docs/metrics.md",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := io.WriteString(cmd.OutOrStdout(), metrics.Page())
+			return err
 		},
 	})
 	cmd.AddCommand(&cobra.Command{

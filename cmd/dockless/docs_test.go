@@ -4,32 +4,36 @@ import (
 	"bytes"
 	"flag"
 	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/dockless-ci/dockless/internal/metrics"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-const settingsPage = "../../docs/configuration.md"
-
-func TestTheSettingsPageIsNotStale(t *testing.T) {
-	var got bytes.Buffer
-	if err := writeSettings(&got, settingsSections()); err != nil {
+func TestTheGeneratedPagesAreNotStale(t *testing.T) {
+	var settings bytes.Buffer
+	if err := writeSettings(&settings, settingsSections()); err != nil {
 		t.Fatal(err)
 	}
-	if *update {
-		if err := os.WriteFile(settingsPage, got.Bytes(), 0o644); err != nil {
+	for name, got := range map[string]string{"configuration.md": settings.String(), "metrics.md": metrics.Page()} {
+		path := filepath.Join("..", "..", "docs", name)
+		if *update {
+			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	want, err := os.ReadFile(settingsPage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Errorf("docs/configuration.md is stale, run make docs (-page +structs):\n%s", diff)
+		if diff := cmp.Diff(string(want), got); diff != "" {
+			t.Errorf("docs/%s is stale, run make docs (-page +code):\n%s", name, diff)
+		}
 	}
 }
 

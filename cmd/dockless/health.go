@@ -14,6 +14,8 @@ import (
 	"github.com/dockless-ci/dockless/runner"
 )
 
+const probeHint = "set DOCKLESS_PROBE_FILE to a file of this agent's own in a directory that can be written, best in /dev/shm, or to nothing"
+
 // health connects the agent's loops with the probe page: each has a slot, beats into it
 // when it has come round, and says there why the agent is not ready. With an empty path
 // every slot is nil and beats go nowhere. docs/decisions/0046 has the reasons.
@@ -34,14 +36,18 @@ type health struct {
 // openHealth makes the page. Nobody beats before the agent has booted, which may take
 // bootTime to wait for BuildKit and as long to remove what a dead job left, so until
 // then the slots of what runs from then on may be silent for longer.
-func openHealth(path string, bootTime time.Duration) (*health, error) {
+func openHealth(path string, shared bool, bootTime time.Duration) (*health, error) {
 	h := &health{path: path, told: make(chan struct{})}
 	if path == "" {
 		return h, nil
 	}
-	page, err := probe.Create(path)
+	open := probe.Create
+	if shared {
+		open = probe.Join
+	}
+	page, err := open(path)
 	if err != nil {
-		return nil, hint.With(err, "set DOCKLESS_PROBE_FILE to a file of this agent's own in a directory that can be written, best in /dev/shm, or to nothing")
+		return nil, hint.With(err, probeHint)
 	}
 	h.page = page
 	bootAge := 2*bootTime + dependencies.age
@@ -58,7 +64,7 @@ func openHealth(path string, bootTime time.Duration) (*health, error) {
 		{&h.podman, "podman", bootAge},
 	} {
 		if *s.to, err = page.Slot(s.name, s.age); err != nil {
-			return nil, errors.Join(err, page.Close())
+			return nil, hint.With(errors.Join(err, page.Close()), probeHint) // another agent's page
 		}
 	}
 	for _, s := range []*probe.Slot{h.lock, h.step, h.report} {

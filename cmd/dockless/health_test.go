@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/probe"
 )
 
@@ -28,7 +30,7 @@ func asked(t *testing.T, path string, q probe.Question) probe.Verdict {
 
 func TestAnAgentIsReadyWithItsSessionAndAliveWhileItDrains(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "page")
-	h, err := openHealth(path, time.Minute)
+	h, err := openHealth(path, false, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,5 +84,28 @@ func TestAnAgentIsReadyWithItsSessionAndAliveWhileItDrains(t *testing.T) {
 	}
 	if _, err := probe.Open(path); err == nil {
 		t.Error("the page is still there after the end")
+	}
+}
+
+func TestAnAgentSharesItsPageOnlyWhenAskedTo(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "page")
+		h, err := openHealth(path, shared, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		guest, err := probe.Join(path)
+		if joined := err == nil; joined != shared {
+			t.Errorf("shared %t: another program joins: %v", shared, err)
+		}
+		if slot, err := guest.Slot("control", time.Hour); err != nil || slot != nil && !strings.Contains(asked(t, path, probe.IsLive).Text, "control") {
+			t.Errorf("the verdict is not about the other program: %v", err)
+		}
+		if _, err := openHealth(path, shared, time.Minute); !errors.Is(err, probe.ErrOwned) || len(hint.All(err)) != 1 {
+			t.Errorf("shared %t: a second agent on the page: %v, hints %q, want ErrOwned with a hint", shared, err, hint.All(err))
+		}
+		if err := errors.Join(guest.Close(), h.close()); err != nil {
+			t.Error(err)
+		}
 	}
 }

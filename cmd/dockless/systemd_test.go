@@ -60,7 +60,7 @@ func TestSystemdHearsWhatThePageSays(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			manager := newSystemd(t, address)
 			t.Setenv("NOTIFY_SOCKET", address)
-			h, err := openHealth(filepath.Join(t.TempDir(), "page"), time.Minute)
+			h, err := openHealth(filepath.Join(t.TempDir(), "page"), false, time.Minute)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -116,7 +116,7 @@ func TestSystemdHearsWhatThePageSays(t *testing.T) {
 }
 
 func TestSystemdCannotBeToldWithoutAPage(t *testing.T) {
-	h, err := openHealth("", time.Minute)
+	h, err := openHealth("", false, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

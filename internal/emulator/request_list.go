@@ -70,7 +70,7 @@ func (s *Server) brief(a *agent) agentWire {
 
 func (s *Server) requestWire(q *request) requestWire {
 	out := requestWire{
-		RequestID: q.id, QueueTime: date(q.queued), AssignTime: date(q.assigned), ReceiveTime: date(q.received), FinishTime: date(q.finished),
+		RequestID: q.id, QueueTime: date(s.shown(q.queued)), AssignTime: date(s.shown(q.assigned)), ReceiveTime: date(s.shown(q.received)), FinishTime: date(s.shown(q.finished)),
 		Result: q.result, LockedUntil: date(s.shown(q.lockedUntil)), ServiceOwner: serviceOwner, HostID: s.instance,
 		ScopeID: q.plan.scope, PlanType: q.plan.hub, PlanID: q.plan.id, PlanGroup: q.plan.group, JobID: q.job, JobName: q.name,
 		Demands: q.demands, Data: map[string]string{"ParallelismTag": "Private", "IsScheduledKey": "False"},

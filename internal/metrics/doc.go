@@ -7,5 +7,5 @@
 // [Server.Run] serves [Metrics.Pages] until its context ends. A scrape only reads
 // memory: what has to be asked for is asked beside it.
 //
-// docs/metrics.md lists every metric; a test compares.
+// [Described] lists every metric; docs/metrics.md is made of it.
 package metrics

@@ -3,7 +3,6 @@ package metrics
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,13 +40,14 @@ type Metrics struct {
 
 	state        *prometheus.GaugeVec
 	jobs         *prometheus.CounterVec
-	jobSeconds   prometheus.Histogram
+	jobWait      prometheus.Observer
+	jobSeconds   prometheus.Observer
 	builds       *prometheus.CounterVec
-	buildSeconds prometheus.Histogram
+	buildSeconds prometheus.Observer
 	steps        *prometheus.CounterVec
 	exports      *prometheus.CounterVec
-	exportTime   prometheus.Histogram
-	exportWait   prometheus.Histogram
+	exportTime   prometheus.Observer
+	exportWait   prometheus.Observer
 	exportBytes  prometheus.Counter
 	exportQueue  prometheus.Gauge
 	up           *prometheus.GaugeVec
@@ -62,54 +62,41 @@ var seconds = []float64{1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 3600, 7200}
 
 // New makes the metrics of a program of this version.
 func New(version string) *Metrics {
-	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "dockless_" + name, Help: help}, labels)
+	counters, gauges, histograms := make(map[string]*prometheus.CounterVec), make(map[string]*prometheus.GaugeVec), make(map[string]prometheus.Observer)
+	registry := prometheus.NewRegistry()
+	for _, d := range Described() {
+		var labels []string
+		if d.Label != "" {
+			labels = []string{d.Label}
+		}
+		switch d.Kind {
+		case Counter:
+			c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + d.Name, Help: d.Help}, labels)
+			for _, value := range d.Values { // there from the start: that makes rates right from the first event
+				c.WithLabelValues(value)
+			}
+			counters[d.Name] = c
+			registry.MustRegister(c)
+		case Gauge:
+			gauges[d.Name] = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: prefix + d.Name, Help: d.Help}, labels)
+			registry.MustRegister(gauges[d.Name])
+		case Histogram:
+			h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: prefix + d.Name, Help: d.Help, Buckets: seconds})
+			histograms[d.Name] = h
+			registry.MustRegister(h)
+		}
 	}
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dockless_" + name, Help: help}, labels)
-	}
-	histogram := func(name, help string) prometheus.Histogram {
-		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: "dockless_" + name, Help: help, Buckets: seconds})
-	}
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	gauges["build_info"].WithLabelValues(version).Set(1)
 	m := &Metrics{
-		registry:     prometheus.NewRegistry(),
-		state:        gauge("agent_state", "1 for the state that the agent is in, 0 for the others.", "state"),
-		jobs:         counter("jobs_total", "Jobs that ended, by their result.", "result"),
-		jobSeconds:   histogram("job_duration_seconds", "How long jobs ran on this agent."),
-		builds:       counter("builds_total", "Image builds that ended, by their result.", "result"),
-		buildSeconds: histogram("build_duration_seconds", "How long builds that succeeded took, without the cache export."),
-		steps:        counter("build_steps_total", "Steps that builds needed, by whether a cache had their result.", "cached"),
-		exports:      counter("cache_exports_total", "Cache exports that ended, by their result.", "result"),
-		exportTime:   histogram("cache_export_duration_seconds", "How long cache exports took, their waits included."),
-		exportWait:   histogram("cache_export_wait_seconds", "How long cache exports waited for others to the same registry."),
-		exportBytes: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "dockless_cache_export_bytes_total", Help: "Bytes that cache exports sent, as far as BuildKit tells.",
-		}),
-		exportQueue: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "dockless_cache_export_queue", Help: "Cache exports of this process that wait or run.",
-		}),
-		up:      gauge("builder_node_up", "1 while the node's buildkitd answers.", "node"),
-		used:    gauge("builder_disk_used_bytes", "Size of the node's build cache.", "node"),
-		ceiling: gauge("builder_disk_ceiling_bytes", "Size above which the node removes build cache; absent when it has no such bound.", "node"),
-		looked:  gauge("builder_disk_checked_timestamp_seconds", "When the size of the node's build cache was asked for last.", "node"),
-	}
-	info := gauge("build_info", "1, with the version of the program.", "version")
-	info.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(info, m.state, m.jobs, m.jobSeconds, m.builds, m.buildSeconds, m.steps, m.exports, m.exportTime,
-		m.exportWait, m.exportBytes, m.exportQueue,
-		m.up, m.used, m.ceiling, m.looked,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	// Counters that are there from the start make rates right from the first event.
-	for _, result := range []job.Result{job.Succeeded, job.SucceededWithIssues, job.Failed, job.Canceled} {
-		m.jobs.WithLabelValues(string(result))
-	}
-	for _, result := range []string{succeeded, failed, canceled} {
-		m.builds.WithLabelValues(result)
-		m.exports.WithLabelValues(result)
-	}
-	m.exports.WithLabelValues(skipped)
-	for _, cached := range []bool{true, false} {
-		m.steps.WithLabelValues(strconv.FormatBool(cached))
+		registry: registry,
+		state:    gauges["agent_state"],
+		jobs:     counters["jobs_total"], jobWait: histograms["job_wait_seconds"], jobSeconds: histograms["job_duration_seconds"],
+		builds: counters["builds_total"], buildSeconds: histograms["build_duration_seconds"], steps: counters["build_steps_total"],
+		exports: counters["cache_exports_total"], exportTime: histograms["cache_export_duration_seconds"], exportWait: histograms["cache_export_wait_seconds"],
+		exportBytes: counters["cache_export_bytes_total"].WithLabelValues(), exportQueue: gauges["cache_export_queue"].WithLabelValues(),
+		up: gauges["builder_node_up"], used: gauges["builder_disk_used_bytes"], ceiling: gauges["builder_disk_ceiling_bytes"],
+		looked: gauges["builder_disk_checked_timestamp_seconds"],
 	}
 	m.AgentState(Offline)
 	return m
@@ -127,6 +114,14 @@ func (m *Metrics) AgentState(now State) {
 		}
 		m.state.WithLabelValues(string(s)).Set(value)
 	}
+}
+
+// JobWaited counts how long a job waited until this agent began it.
+func (m *Metrics) JobWaited(wait time.Duration) {
+	if m == nil {
+		return
+	}
+	m.jobWait.Observe(wait.Seconds())
 }
 
 // Job counts a job that ran on this agent. An empty result is a job of which it is

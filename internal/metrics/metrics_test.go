@@ -9,8 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -77,6 +75,7 @@ func values(families map[string]*dto.MetricFamily) map[string]float64 {
 func filled() *metrics.Metrics {
 	m := metrics.New("1.2.3")
 	m.AgentState(metrics.Busy)
+	m.JobWaited(time.Second)
 	m.Job(job.Succeeded, time.Minute)
 	m.Job("", time.Second)
 	m.Build(imagebuild.Event{Build: &imagebuild.Result{Stats: imagebuild.Stats{Steps: 5, Cached: 3}}, Took: 2 * time.Second})
@@ -101,7 +100,7 @@ func TestWhatHappensIsCounted(t *testing.T) {
 		"dockless_build_info{1.2.3}":    1,
 		"dockless_agent_state{offline}": 0, "dockless_agent_state{idle}": 0, "dockless_agent_state{busy}": 1, "dockless_agent_state{draining}": 0,
 		"dockless_jobs_total{succeeded}": 1, "dockless_jobs_total{failed}": 1, "dockless_jobs_total{canceled}": 0, "dockless_jobs_total{succeededWithIssues}": 0,
-		"dockless_job_duration_seconds":    2,
+		"dockless_job_wait_seconds": 1, "dockless_job_duration_seconds": 2,
 		"dockless_builds_total{succeeded}": 1, "dockless_builds_total{failed}": 1, "dockless_builds_total{canceled}": 1,
 		"dockless_build_duration_seconds":  1,
 		"dockless_build_steps_total{true}": 3, "dockless_build_steps_total{false}": 2,
@@ -118,14 +117,10 @@ func TestWhatHappensIsCounted(t *testing.T) {
 	}
 }
 
-func TestEveryMetricIsDocumentedAndEveryDocumentedOneIsThere(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "metrics.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	documented := make(map[string]string) // name → type
-	for _, row := range regexp.MustCompile("(?m)^\\| `(dockless_[a-z_]+)` \\| ([a-z]+) \\|").FindAllStringSubmatch(string(text), -1) {
-		documented[row[1]] = row[2]
+func TestEveryMetricIsDescribedAndEveryDescribedOneIsThere(t *testing.T) {
+	described := make(map[string]string) // name → type
+	for _, d := range metrics.Described() {
+		described["dockless_"+d.Name] = string(d.Kind)
 	}
 	there := make(map[string]string)
 	for name, f := range scrape(t, filled()) {
@@ -133,14 +128,25 @@ func TestEveryMetricIsDocumentedAndEveryDocumentedOneIsThere(t *testing.T) {
 			there[name] = strings.ToLower(f.GetType().String())
 		}
 	}
-	if diff := cmp.Diff(there, documented); diff != "" {
-		t.Errorf("docs/metrics.md (-there +documented):\n%s", diff)
+	if diff := cmp.Diff(there, described); diff != "" {
+		t.Errorf("what is described (-there +described):\n%s", diff)
 	}
-	// Alerts that name a metric which is not there never fire.
-	for _, name := range regexp.MustCompile(`\bdockless_[a-z_]+`).FindAllString(string(text), -1) {
-		base := regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(name, "")
-		if there[name] == "" && there[base] != "histogram" {
-			t.Errorf("docs/metrics.md names %s, which there is not", name)
+}
+
+func TestLabelsHaveTheValuesThatAreDescribed(t *testing.T) {
+	there := scrape(t, filled())
+	for _, d := range metrics.Described() {
+		for _, m := range there["dockless_"+d.Name].GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, l.GetName())
+				if d.Values != nil && !slices.Contains(d.Values, l.GetValue()) {
+					t.Errorf("%s has %s %q, want one of %q", d.Name, l.GetName(), l.GetValue(), d.Values)
+				}
+			}
+			if want := strings.Fields(d.Label); !slices.Equal(labels, want) {
+				t.Errorf("%s has labels %q, want %q", d.Name, labels, want)
+			}
 		}
 	}
 }
@@ -152,6 +158,9 @@ func TestNamesFollowTheConventions(t *testing.T) {
 		}
 		if isCounter := f.GetType() == dto.MetricType_COUNTER; isCounter != strings.HasSuffix(name, "_total") {
 			t.Errorf("%s is a %s", name, f.GetType())
+		}
+		if regexp.MustCompile(`_(milli|micro|minute|hour|kilo|mega|kb|mb|gb|percent|ms)`).MatchString(name) {
+			t.Errorf("%s is not in a base unit", name)
 		}
 		if f.GetType() == dto.MetricType_HISTOGRAM && !strings.HasSuffix(name, "_seconds") {
 			t.Errorf("%s has no base unit", name)
@@ -165,6 +174,7 @@ func TestNamesFollowTheConventions(t *testing.T) {
 func TestNilMetricsCountNothing(t *testing.T) {
 	var m *metrics.Metrics
 	m.AgentState(metrics.Idle)
+	m.JobWaited(1)
 	m.Job(job.Succeeded, 1)
 	m.Build(imagebuild.Event{})
 	m.Exporting(1)
@@ -261,5 +271,21 @@ func TestLabelsAreBounded(t *testing.T) {
 	}
 	if after := slices.Sorted(maps.Keys(values(scrape(t, m)))); len(after) != len(before) {
 		t.Errorf("a hundred builds make %d series of %d", len(after), len(before))
+	}
+}
+
+func BenchmarkScrape(b *testing.B) {
+	m := filled()
+	for range 1000 {
+		m.Build(imagebuild.Event{Build: &imagebuild.Result{Stats: imagebuild.Stats{Steps: 5}}, Took: time.Second})
+	}
+	pages := m.Pages()
+	b.ReportAllocs()
+	for b.Loop() {
+		w := httptest.NewRecorder()
+		pages.ServeHTTP(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/metrics", nil))
+		if w.Code != http.StatusOK {
+			b.Fatal(w.Code)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package span
 import (
 	"context"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -45,6 +46,15 @@ func As(ctx, other context.Context) context.Context {
 // Start starts a span below that of ctx. The caller ends it.
 func Start(ctx context.Context, name string, attributes ...attribute.KeyValue) (context.Context, Span) {
 	ctx, s := tracer(ctx).Start(ctx, name, trace.WithAttributes(attributes...))
+	return ctx, Span{s}
+}
+
+// StartAt is Start of something that began in the past; the zero time is now.
+func StartAt(ctx context.Context, name string, began time.Time) (context.Context, Span) {
+	if began.IsZero() {
+		return Start(ctx, name)
+	}
+	ctx, s := tracer(ctx).Start(ctx, name, trace.WithTimestamp(began))
 	return ctx, Span{s}
 }
 

@@ -48,7 +48,7 @@ func Start(ctx context.Context, c Config, log *slog.Logger) (*Telemetry, error) 
 	}
 	exporter, err := newExporter(ctx, c)
 	if err != nil {
-		return nil, hint.With(fmt.Errorf("preparing to send spans: %w", err), "docs/metrics.md lists the OTEL_ variables; OTEL_SDK_DISABLED=true turns them off")
+		return nil, hint.With(fmt.Errorf("preparing to send spans: %w", err), "docs/traces.md lists the OTEL_ variables; OTEL_SDK_DISABLED=true turns them off")
 	}
 	about, err := resource.New(ctx,
 		resource.WithTelemetrySDK(),

@@ -57,6 +57,7 @@ func rows() []row {
 	return []row{
 		{"probe", "exec probe, wall p50", "`cat FILE`", "≤ 1.0 ×", probeRow},
 		{"beat", "one beat", "`utimes` on a file", "≤ 5 ns", beatRow},
+		{"scrape", "one scrape of an idle agent's metrics", "none at hand", "p95 ≤ 5 ms", scrapeRow},
 		{"idle-memory", "idle agent, resident memory", "none at hand", "≤ 30 MB", idleMemoryRow},
 		{"idle-cpu", "idle agent, processor", "none at hand", "≤ 0.1 % of a core", idleCPURow},
 		{"boot", "exec to open session", "none at hand", "≤ 100 ms", bootRow},

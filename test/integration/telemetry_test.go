@@ -111,6 +111,7 @@ func TestAnAgentSendsTracesAndShowsMetrics(t *testing.T) {
 	for _, want := range []string{
 		`dockless_builds_total{result="succeeded"} 1`, `dockless_build_steps_total{cached="false"} 1`, `dockless_jobs_total{result="succeeded"} 1`,
 		`dockless_agent_state{state="idle"} 1`, `dockless_builder_node_up{node="dockless0"} 1`, `dockless_cache_exports_total{result="succeeded"} 1`,
+		`dockless_job_wait_seconds_count 1`,
 	} {
 		if !strings.Contains(figures, want+"\n") {
 			t.Errorf("the metrics lack %q:\n%s", want, ours(figures))
@@ -120,12 +121,20 @@ func TestAnAgentSendsTracesAndShowsMetrics(t *testing.T) {
 		t.Errorf("stopping the agent: %v", err)
 	}
 	tree := c.Tree()
-	for _, want := range []string{"job\n", "\n  step Copy\n", "\n  step Build\n    build\n", "\n      solve\n", "\n    push\n"} {
+	for _, want := range []string{
+		"job\n  assigned\n  queued\n  step ", "\n  step Copy\n", "\n  step Build\n    build\n", "\n      export cache\n        solve\n",
+		"\n      solve\n", "\n        [2/2] RUN\n", "\n    push\n",
+	} {
 		if !strings.Contains(tree, want) {
 			t.Errorf("the tree lacks %q:\n%s", want, tree)
 		}
 	}
 	copied, root := c.Find(t, "step Copy"), c.Find(t, "job")
+	for _, s := range c.Spans() {
+		if s.Trace != root.Trace || s.Start.Before(root.Start) {
+			t.Errorf("%s is of trace %s and began %s, the job is of %s and was queued %s", s.Name, s.Trace, s.Start, root.Trace, root.Start)
+		}
+	}
 	log := strings.Join(record(t, r, "Copy").Log, "\n")
 	if want := "parent 00-" + root.Trace + "-" + copied.ID + "-01"; !strings.Contains(log, want) {
 		t.Errorf("the step does not see %q:\n%s", want, log)

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
@@ -30,6 +31,7 @@ type Span struct {
 	Service                 string
 	Attributes              map[string]string // their values as text
 	Events                  []string          // names
+	Start, End              time.Time
 	Failed                  bool
 	Reason                  string // why it failed
 }
@@ -114,6 +116,7 @@ func (c *Collector) keep(r *collectorpb.ExportTraceServiceRequest, headers http.
 					Name: s.GetName(), Trace: hex.EncodeToString(s.GetTraceId()), ID: hex.EncodeToString(s.GetSpanId()),
 					Parent: hex.EncodeToString(s.GetParentSpanId()), Service: service, Attributes: texts(s.GetAttributes()),
 					Failed: s.GetStatus().GetCode() == tracepb.Status_STATUS_CODE_ERROR, Reason: s.GetStatus().GetMessage(),
+					Start: time.Unix(0, int64(s.GetStartTimeUnixNano())), End: time.Unix(0, int64(s.GetEndTimeUnixNano())), //nolint:gosec // of this century
 				}
 				for _, e := range s.GetEvents() {
 					span.Events = append(span.Events, e.GetName())

@@ -17,7 +17,7 @@ const (
 	// maxArguments bounds the command line: two paths' length and to spare.
 	maxArguments = 4096
 	// maxLine bounds the answer.
-	maxLine = 1024
+	maxLine = 2048
 
 	usage = "usage: dockless-probe live|ready [--file F] [--slot S] [--max-age D]"
 )

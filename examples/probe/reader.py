@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Answer whether a probe page is live or ready, as dockless-probe does.
+
+    reader.py live|ready [FILE]
+
+docs/probe-abi.md describes the page. Python has no atomic operations of its own;
+libatomic, which comes with GCC (Debian: libatomic1), has.
+"""
+import collections, ctypes, fcntl, mmap, os, struct, sys, time
+
+MAGIC, VERSION, MOVING, FOREIGN, YEAR = 0x7373656C6B636F64, 2 | 62 << 32, 1 << 22, 1 << 23, 365 * 24 * 3600 * 10**9
+STATES = ["in an unknown state", "starting", "live", "ready", "draining", "stopped"]
+F_OFD_GETLK, FLOCK = 36, "hhqqixxxx"  # see fcntl(2)
+atomic, u64, order, address = ctypes.CDLL("libatomic.so.1"), ctypes.c_uint64, ctypes.c_int, ctypes.c_void_p
+load, store, swap = (getattr(atomic, f"__atomic_{what}_8") for what in ("load", "store", "compare_exchange"))
+load.argtypes, load.restype, store.argtypes = (address, order), u64, (address, u64, order)
+swap.argtypes, swap.restype = (address, ctypes.POINTER(u64), u64, order, order), ctypes.c_bool
+Slot = collections.namedtuple("Slot", "at owner name state reason age allowed step counter pid alive")
+
+
+def boot_hash():
+    h = 0xCBF29CE484222325
+    for c in open("/proc/sys/kernel/random/boot_id", "rb").read()[:36]:
+        h = (h ^ c) * 0x100000001B3 % 2**64
+    return h
+
+
+def start_time(pid):
+    """Clock ticks since boot; 0 when there is no such process or it is dead."""
+    try:
+        fields = open(f"/proc/{pid}/stat", "rb").read().rsplit(b")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+class Page:
+    def __init__(self, file, flags=mmap.MAP_PRIVATE):
+        # Private and writable, because ctypes takes the address of nothing else:
+        # as long as we do not write, it is the memory that all others see.
+        if os.fstat(file.fileno()).st_size != 4096:
+            raise ValueError(f"{file.name} is not of 4096 bytes, as a probe page")
+        self.file, self.map = file, mmap.mmap(file.fileno(), 4096, flags, mmap.PROT_READ | mmap.PROT_WRITE)
+        self.base = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
+
+    def word(self, offset):
+        return load(self.base + offset, 2)  # acquire
+
+    def apart(self):
+        """Whether we count processes differently than the page."""
+        return self.word(40) not in (0, os.stat("/proc/self/ns/pid").st_ino)
+
+    def alive(self, at, owner):
+        if owner & FOREIGN or self.apart():
+            asked = fcntl.fcntl(self.file, F_OFD_GETLK, struct.pack(FLOCK, fcntl.F_WRLCK, 0, at, 64, 0))
+            return struct.unpack(FLOCK, asked)[0] != fcntl.F_UNLCK
+        start = start_time(owner & 0x3FFFFF)
+        return start != 0 and start % 2**40 == owner >> 24
+
+    def slots(self):
+        """The slots in use, each of them whole; ages are in nanoseconds."""
+        for at in range(128, 4096, 64):
+            for _ in range(1000):  # as long as it changes hands while we look
+                owner, status, beat, allowed, counter, *name = [self.word(at + 8 * i) for i in range(8)]
+                if owner == 0 or owner & MOVING:
+                    break
+                alive = self.alive(at, owner)
+                if self.word(at + 8) & 0xFFFFFF00 == status & 0xFFFFFF00 and self.word(at) == owner:
+                    yield Slot(at, owner, struct.pack("3Q", *name).split(b"\0")[0].decode("ascii", "replace"),
+                               status & 255, status >> 32 & 0xFFFF, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - beat,
+                               allowed, (status >> 48) * 10**6, counter, owner & 0x3FFFFF, alive)
+                    break
+
+    def ask(self, ready=False):
+        """Whether the page is live, or ready, and one line that says why."""
+        no, ages = "not ready" if ready else "not live", []
+        if (self.word(0), self.word(8)) != (MAGIC, VERSION):
+            return False, f"{no}: it is no probe page of version 2"
+        if self.word(16) != boot_hash():
+            return False, f"{no}: the page is from before the last boot"
+        for s in self.slots():
+            if s.state == 5:
+                continue
+            if not s.alive:
+                return False, f"{no}: slot {s.name}: process {s.pid} is gone"
+            if not (0 < s.allowed <= YEAR and s.step <= 10**9 and 0 <= s.age <= s.allowed + s.step):
+                return False, f"{no}: slot {s.name}: last beat {s.age / 1e9:.1f}s ago, allowed {s.allowed / 1e9:.1f}s"
+            if not 1 <= s.state <= 4 or ready and s.state != 3:
+                return False, f"{no}: slot {s.name} is {STATES[s.state if s.state < 5 else 0]}"
+            ages.append(f"{s.name} {s.age // 10**6}ms")
+        return bool(ages), f"{no[4:]}: {', '.join(ages)}" if ages else f"{no}: no slot in use"
+
+
+if __name__ == "__main__":
+    with open(sys.argv[2] if len(sys.argv) > 2 else "/dev/shm/dockless", "rb") as page:
+        yes, line = Page(page).ask(sys.argv[1] == "ready")
+    print(line)
+    sys.exit(0 if yes else 1)
