@@ -72,6 +72,7 @@ func TestAStepThatDoesNotEndWhenItHasToStopsTheBeat(t *testing.T) {
 			}
 			ended()
 			time.Sleep(lookPeriod)
+			synctest.Wait() // its look is due at this very moment
 			if got := silent(began, last); got > lookPeriod {
 				t.Errorf("silent for %s when the step has ended, want at most %s", got, lookPeriod)
 			}

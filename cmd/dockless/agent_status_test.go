@@ -54,7 +54,7 @@ func TestThePageOfAnAgentShowsItsLoopsAndItsJob(t *testing.T) {
 	states.change(func() { states.open = true })
 	source.Begin(&job.Message{JobID: "j", RequestID: 7}, "a1", "Default", "shop 7")
 	code, text := look("/", "localhost", "127.0.0.1:5")
-	for _, want := range []string{"Agent a1", "idle", "poll", "1 slot, youngest beat", `href="/jobs/7"`, "shop 7"} {
+	for _, want := range []string{"Agent a1", "idle", "poll", "1 slot: poll ", `href="/jobs/7"`, "shop 7"} {
 		if code != http.StatusOK || !strings.Contains(text, want) {
 			t.Errorf("the page answers %d without %q:\n%s", code, want, text)
 		}

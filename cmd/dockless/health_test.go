@@ -69,7 +69,7 @@ func TestAnAgentIsReadyWithItsSessionAndAliveWhileItDrains(t *testing.T) {
 	hooks.Lock(false)
 	hooks.Report(false)
 	inJob(h.step)(false)
-	expect("after it", true, true, "1 slot,")
+	expect("after it", true, true, "1 slot: poll ")
 
 	hooks.Draining()
 	hooks.Ready(true) // the session was reopened for the job that still runs
