@@ -63,7 +63,7 @@ is stopped, and the container removed in any case.`,
 	flags.BoolVar(&f.build, "build", false, "build the images first")
 	flags.BoolVar(&f.noB, "no-build", false, "build nothing, even if an image is missing")
 	flags.StringVar(&f.pull, "pull", "", "`POLICY` instead of each service's pull_policy: always, missing or never")
-	flags.Var(&f.waitTimeout, "wait-timeout", "longest wait for the dependencies, a `DURATION` or seconds; 0 is none")
+	flags.Var(&f.waitTimeout, "wait-timeout", "longest wait for the dependencies once all images are there, a `DURATION` or seconds; 0 is none")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print no progress")
 	f.streams.register(cmd)
 	return cmd

@@ -55,7 +55,7 @@ A start that fails, or is interrupted, removes what it has made.`,
 	flags.BoolVarP(&f.detach, "detach", "d", false, "return once everything is started, whatever its health")
 	flags.BoolVar(&f.wait, "wait", false, "return once everything is healthy, also on a terminal")
 	flags.BoolVar(&f.attach, "attach", false, "show what the services write until they end, also without a terminal")
-	flags.Var(&f.waitTimeout, "wait-timeout", "longest wait for everything to be healthy, a `DURATION` or seconds; 0 is none")
+	flags.Var(&f.waitTimeout, "wait-timeout", "longest wait for everything to be healthy once all images are there, a `DURATION` or seconds; 0 is none")
 	flags.BoolVar(&f.build, "build", false, "build the images of services with a build section first")
 	flags.BoolVar(&f.noBuild, "no-build", false, "build nothing, even if an image is missing")
 	flags.BoolVar(&f.noDeps, "no-deps", false, "leave the dependencies of the named services alone")
