@@ -39,9 +39,10 @@ demo: setup build ## a real pipeline job through every part of the system, twice
 .PHONY: test
 test: setup build dist ## everything: unit tests with the race detector, then the integration tests
 	@hack/setup.sh deploy
-	@# The one computes and the other waits for containers, so they share the machine well.
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target race newest-podman
+	$(MAKE) --no-print-directory race
 	$(MAKE) --no-print-directory integration
+	@# One after the other: ports that Podman publishes take the connections of whoever listens there too.
+	$(MAKE) --no-print-directory newest-podman
 
 .PHONY: unit
 unit: ## unit tests only, without the race detector

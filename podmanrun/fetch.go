@@ -74,8 +74,9 @@ func (u *up) pullAll(ctx context.Context, g *errgroup.Group) images {
 	}
 	all := make(images, len(u.units))
 	for name, service := range u.project.Services {
+		policy, _ := pullPolicy(service) // checked when the project was read
 		f := fetched{own: fetch(name, libpod.Pull{
-			Image: imageName(u.project, service), Platform: service.Platform, Policy: service.PullPolicy, Login: u.logins[name],
+			Image: imageName(u.project, service), Platform: service.Platform, Policy: policy, Login: u.logins[name],
 		})}
 		for _, v := range service.Volumes {
 			if v.Type == types.VolumeTypeImage {

@@ -35,7 +35,6 @@ func TestWhatABuildOrAPullCannotDoIsRefusedWhenTheFileIsRead(t *testing.T) {
 	for name, c := range map[string]struct{ service, want string }{
 		"a build from another service's image": {`{build: {context: ., additional_contexts: {base: "service:b"}}}`, "service a: build: additional_contexts: base is the image of service b"},
 		"a build's isolation":                  {`{build: {context: ., isolation: x}}`, "services.a.build.isolation is not supported"},
-		"an image that is judged by its age":   {`{image: x, pull_policy: daily}`, `service a: pull_policy "daily" is not supported: write always, missing, never or build`},
 	} {
 		dir := write(t, map[string]string{"compose.yml": "services:\n  a: " + c.service + "\n  b: {image: y, build: .}\n"})
 		_, err := podmanrun.Load(t.Context(), podmanrun.LoadOptions{WorkingDir: dir, Files: []string{"compose.yml"}})

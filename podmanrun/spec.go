@@ -121,7 +121,7 @@ func containerRequest(p *types.Project, s types.ServiceConfig, replica int, owne
 	slices.Sort(r.HostAdd)
 	addBlockIO(r, s)
 	for _, set := range []func() error{
-		func() error { return pullable(s) },
+		func() error { _, err := pullPolicy(s); return err },
 		func() error { return setStopSignal(r, s) },
 		func() error { return setSecurity(r, s) },
 		func() error { return setRestart(r, s) },
@@ -257,13 +257,21 @@ func setRestart(r *createRequest, s types.ServiceConfig) error {
 	return nil
 }
 
-// pullable refuses policies that judge an image by its age.
-func pullable(s types.ServiceConfig) error {
-	switch s.PullPolicy {
-	case "", types.PullPolicyAlways, types.PullPolicyNever, types.PullPolicyMissing, types.PullPolicyIfNotPresent, types.PullPolicyBuild:
-		return nil
+// pullPolicy returns when the image of a service is pulled: always, missing, never or
+// build. Nobody remembers when an image was last asked for, so policies that go by
+// that ask each time, which is at least as fresh.
+func pullPolicy(s types.ServiceConfig) (string, error) {
+	policy, _, err := s.GetPullPolicy()
+	if err != nil {
+		return "", fmt.Errorf("pull_policy %q: %w", s.PullPolicy, err)
 	}
-	return fmt.Errorf("pull_policy %q is not supported: write always, missing, never or build", s.PullPolicy)
+	switch policy {
+	case types.PullPolicyRefresh:
+		return types.PullPolicyAlways, nil
+	case types.PullPolicyIfNotPresent:
+		return types.PullPolicyMissing, nil
+	}
+	return policy, nil
 }
 
 // restart is the policy of a service: its own, or that of its deployment.
