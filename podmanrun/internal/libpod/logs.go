@@ -9,9 +9,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dockless-ci/dockless/internal/retry"
 )
 
 // LogsOptions says which lines [Client.Logs] delivers.
@@ -129,13 +132,25 @@ func readLines(r io.Reader, stamped bool, line func(stamp, text string)) error {
 	}
 }
 
+// What a container wrote right before its end may reach its log a moment after it:
+// one that has no word is asked again, twice.
+const (
+	lastTries = 3
+	lastPause = 100 * time.Millisecond
+)
+
 // LastLines returns at most as many last lines of a container for an error report; what
 // cannot be read is left out.
 func (c *Client) LastLines(ctx context.Context, id, name string, most int) []string {
-	var lines []string
-	err := c.Logs(ctx, id, name, LogsOptions{Tail: most}, func(line string) { lines = append(lines, line) })
-	if err != nil {
-		c.log.DebugContext(ctx, "log lines of a failed service are missing", "container", name, "error", err)
+	for try := 1; ; try++ {
+		var lines []string
+		err := c.Logs(ctx, id, name, LogsOptions{Tail: most}, func(line string) { lines = append(lines, line) })
+		if err != nil {
+			c.log.DebugContext(ctx, "log lines of a failed service are missing", "container", name, "error", err)
+		}
+		said := slices.ContainsFunc(lines, func(line string) bool { return strings.TrimSpace(line) != "" })
+		if said || err != nil || try == lastTries || retry.Wait(ctx, lastPause) != nil {
+			return lines[max(0, len(lines)-most):]
+		}
 	}
-	return lines[max(0, len(lines)-most):]
 }
