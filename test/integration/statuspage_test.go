@@ -151,7 +151,7 @@ func TestTheStatusPageShowsWhatAnAgentDoes(t *testing.T) {
 		return ask[bool](t, live, `document.querySelector("#running").innerText.includes("tick 3")`)
 	})
 	home := ask[string](t, live, "document.body.innerText")
-	for _, want := range []string{"Agent page", "busy", "Live 4 slots", "poll", "podman", "cache", "healthy", "Run until told"} {
+	for _, want := range []string{"Agent page", "busy", "Live 6 slots: poll ", "poll", "podman", "cache", "healthy", "Run until told"} {
 		if !strings.Contains(home, want) {
 			t.Errorf("the overview lacks %q:\n%s", want, home)
 		}
