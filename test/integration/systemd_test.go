@@ -119,11 +119,12 @@ func TestTheAgentTellsSystemdHowItIs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			systemd := hear(t, address)
 			a := startAgent(t, s, stage.AgentOptions{Name: "unit-" + name, Env: append(slices.Clone(alone), "NOTIFY_SOCKET="+address, "WATCHDOG_USEC=3000000")})
-			if before := systemd.until(t, "READY=1"); !slices.Contains(before, "STATUS=not ready: slot poll is starting") || slices.Contains(before, "STOPPING=1") {
+			starts := func(line string) bool { return strings.HasPrefix(line, "STATUS=not ready: slot poll is starting") }
+			if before := systemd.until(t, "READY=1"); !slices.ContainsFunc(before, starts) || slices.Contains(before, "STOPPING=1") {
 				t.Errorf("until it was ready the agent said %q, want that it starts", before)
 			}
 			systemd.until(t, "WATCHDOG=1")
-			systemd.until(t, "STATUS=ready: 1 slot, youngest beat ")
+			systemd.until(t, "STATUS=ready: 1 slot: poll ")
 			j := queue(t, s, "steps:\n- checkout: none\n- bash: env | grep -E '^(NOTIFY_SOCKET|WATCHDOG_)' && exit 1 || true\n", "", nil)
 			if r := finish(t, s, j); r.Result != job.Succeeded {
 				dumpLog(t, r)
