@@ -3,7 +3,6 @@ package libpod
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -108,28 +107,22 @@ func orDiscard(w io.Writer) io.Writer {
 	return w
 }
 
-// splitFrames reads frames of an eight byte header, whose first byte says which
-// stream they belong to and whose last four how long they are, and writes their
-// content to the streams.
+// splitFrames reads frames and writes their content to the streams.
 func splitFrames(r io.Reader, out, errs io.Writer) error {
 	in := bufio.NewReader(r)
 	for {
-		var header [8]byte
-		if _, err := io.ReadFull(in, header[:]); err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
+		stream, size, err := nextFrame(in)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
-		size := binary.BigEndian.Uint32(header[4:])
-		if header[0] > 2 || size > maxFrame {
-			return fmt.Errorf("a frame of stream %d and %d bytes is no frame of output", header[0], size)
-		}
 		to := out
-		if header[0] == 2 {
+		if stream == 2 {
 			to = errs
 		}
-		if _, err := io.CopyN(to, in, int64(size)); err != nil {
+		if _, err := io.CopyN(to, in, size); err != nil {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}

@@ -73,8 +73,21 @@ func (c *Client) logs(ctx context.Context, id, name string, o LogsOptions, read 
 // means that the stream is not what we think it is.
 const maxFrame = 16 << 20
 
-// readFrames reads Podman's log stream: frames of an eight byte header, whose
-// last four bytes are the length, and a piece of one line. Streams are put
+// nextFrame reads the header of a frame of output, eight bytes: the first says which
+// stream it belongs to, the last four how long it is. At the end it is [io.EOF].
+func nextFrame(in io.Reader) (stream byte, size int64, err error) {
+	var header [8]byte
+	if _, err := io.ReadFull(in, header[:]); err != nil {
+		return 0, 0, err
+	}
+	size = int64(binary.BigEndian.Uint32(header[4:]))
+	if stream = header[0]; stream > 2 || size > maxFrame {
+		return 0, 0, fmt.Errorf("a frame of stream %d and %d bytes is no frame of output", stream, size)
+	}
+	return stream, size, nil
+}
+
+// readFrames reads Podman's log stream: frames with a piece of one line. Streams are put
 // together separately, so that pieces of stdout and stderr do not mix.
 func readFrames(r io.Reader, line func(string)) error {
 	return readLines(r, false, func(_, text string) { line(text) })
@@ -96,22 +109,18 @@ func readLines(r io.Reader, stamped bool, line func(stamp, text string)) error {
 		}
 	}()
 	for {
-		var header [8]byte
-		if _, err := io.ReadFull(in, header[:]); err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return err
+		stream, size, err := nextFrame(in)
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
-		size := binary.BigEndian.Uint32(header[4:])
-		if header[0] > 2 || size > maxFrame {
-			return fmt.Errorf("a frame of stream %d and %d bytes is no log frame", header[0], size)
+		if err != nil {
+			return err
 		}
 		var text strings.Builder
-		if _, err := io.CopyN(&text, in, int64(size)); err != nil {
+		if _, err := io.CopyN(&text, in, size); err != nil {
 			return err
 		}
-		b := &partial[header[0]]
+		b := &partial[stream]
 		rest, stamp := text.String(), ""
 		if stamped {
 			stamp, rest, _ = strings.Cut(rest, " ")
