@@ -47,7 +47,7 @@ func healthService(t *testing.T, config map[string]any, script string) *Client {
 		}
 	}))
 	t.Cleanup(srv.Close)
-	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: 10 * time.Second}, slog.New(slog.DiscardHandler))
+	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dockless-ci/dockless/podmanrun"
 )
@@ -61,7 +62,7 @@ func infoServer(t *testing.T, maps string) *podmanrun.Client {
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close(); <-done })
-	c, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: "unix://" + socket, ConnectTimeout: 10e9}, slog.New(slog.DiscardHandler))
+	c, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: "unix://" + socket, ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

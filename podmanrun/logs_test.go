@@ -80,7 +80,7 @@ func logService(t *testing.T, logs map[string]func(http.ResponseWriter)) *Client
 		}
 	}))
 	t.Cleanup(srv.Close)
-	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: 10 * time.Second}, slog.New(slog.DiscardHandler))
+	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

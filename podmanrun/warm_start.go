@@ -63,9 +63,6 @@ func (n *unit) warmthOf(ctx context.Context, wish warmWish, img *libpod.Image) (
 	if w.volumes, err = n.warmVolumes(wish, img); err != nil {
 		return nil, err
 	}
-	if w.store, err = n.up.client.warmStore(ctx); err != nil {
-		return nil, err
-	}
 	w.key, err = n.warmKey(ctx, w.volumes, img)
 	return w, err
 }
@@ -107,7 +104,10 @@ func (w *warmth) furnish(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if w.carrier, err = n.carrierFor(ctx, w.volumes); err != nil {
+	if w.store, err = n.up.client.warmStore(ctx, w.volumes[0].name); err == nil {
+		w.carrier, err = n.carrierFor(ctx, w.volumes)
+	}
+	if err != nil {
 		w.fresh = false
 		if reason, ok := errors.AsType[notWarmError](err); ok {
 			n.emit(EventWarning, "it does not start warm: "+reason.Error())

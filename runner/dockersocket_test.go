@@ -25,7 +25,7 @@ func emptyPodman(t *testing.T) *podmanrun.Client {
 		_, _ = io.WriteString(w, "[]") // a client that is gone needs no answer
 	}))
 	t.Cleanup(srv.Close)
-	c, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: 10 * time.Second}, slog.New(slog.DiscardHandler))
+	c, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -145,7 +145,7 @@ func open(t *testing.T, u *upstream, insecure ...string) *client {
 	t.Helper()
 	podman := httptest.NewServer(u)
 	t.Cleanup(podman.Close)
-	p, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: "tcp://" + podman.Listener.Addr().String(), ConnectTimeout: 10 * time.Second}, slog.New(slog.DiscardHandler))
+	p, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: "tcp://" + podman.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func openSuite(t *testing.T) (*rig.Podman, *podmanrun.Client) {
 	t.Helper()
 	mirror := rig.NeedImages(t)
 	engine := rig.NeedPodman(t, rig.PodmanOptions{Mirror: mirror.Addr()})
-	client, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: engine.Addr(), Program: "podman", ConnectTimeout: 10 * time.Second}, slog.New(slog.DiscardHandler))
+	client, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: engine.Addr(), Program: "podman", ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

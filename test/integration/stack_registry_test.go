@@ -36,7 +36,7 @@ func clientOf(t *testing.T, opts rig.PodmanOptions) *podmanrun.Client {
 // connectTo connects to a Podman.
 func connectTo(t *testing.T, engine *rig.Podman) *podmanrun.Client {
 	t.Helper()
-	client, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: engine.Addr(), Program: "podman", ConnectTimeout: 10 * time.Second}, slog.New(slog.DiscardHandler))
+	client, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: engine.Addr(), Program: "podman", ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func openStackClient(t *testing.T) *podmanrun.Client {
 	t.Helper()
 	mirror := rig.NeedImages(t)
 	engine := rig.NeedPodman(t, rig.PodmanOptions{Mirror: mirror.Addr()})
-	client, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: engine.Addr(), Program: "podman", ConnectTimeout: 10 * time.Second}, slog.New(slog.DiscardHandler))
+	client, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: engine.Addr(), Program: "podman", ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -370,7 +370,7 @@ func TestImagesArePulledWithTheCredentialsOfTheDockerConfiguration(t *testing.T)
 	}
 	registry := rig.NeedRegistry(t, rig.RegistryOptions{Dir: filepath.Join(images, "store"), ReadOnly: true, User: "me", Password: "secret"})
 	engine := rig.NeedPodman(t, rig.PodmanOptions{Insecure: []string{registry.Addr()}})
-	client, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: engine.Addr(), Program: "podman", ConnectTimeout: 10 * time.Second}, slog.New(slog.DiscardHandler))
+	client, err := podmanrun.Open(t.Context(), podmanrun.Config{Host: engine.Addr(), Program: "podman", ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

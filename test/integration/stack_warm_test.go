@@ -38,7 +38,7 @@ func openWarmRig(t *testing.T, engine *rig.Podman, addr string) *warmRig {
 	w := &warmRig{engine: engine, dir: t.TempDir()}
 	var err error
 	w.client, err = podmanrun.Open(t.Context(), podmanrun.Config{
-		Host: addr, Program: "podman", ConnectTimeout: 10 * time.Second, WarmDir: w.dir, WarmSize: "2GiB",
+		Host: addr, Program: "podman", ConnectTimeout: time.Minute, WarmDir: w.dir, WarmSize: "2GiB",
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -6,10 +6,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"strings"
 	"sync"
 
 	"github.com/containers/podman/v4/pkg/bindings"
@@ -34,35 +33,56 @@ type Client struct {
 // an API this package knows. One that is too old is named with what it has and
 // what is needed.
 func Connect(ctx context.Context, host string, log *slog.Logger) (*Client, error) {
-	if path, isUnix := strings.CutPrefix(host, "unix://"); isUnix {
-		// The bindings try a missing socket three times; a look is enough.
-		if _, err := os.Stat(path); err != nil {
-			return nil, fmt.Errorf("connecting to Podman at %s: %w", host, err)
-		}
-	}
-	if address, err := url.Parse(host); err == nil {
-		if err := negotiate(ctx, address); err != nil {
-			return nil, fmt.Errorf("connecting to Podman at %s: %w", host, err)
-		}
-	}
-	connCtx, err := bindings.NewConnection(ctx, host)
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = fmt.Errorf("%w (%w)", cause, err)
-		}
-		return nil, fmt.Errorf("connecting to Podman at %s: %w", host, err)
-	}
-	conn, err := bindings.GetClient(connCtx)
+	c, err := connect(ctx, host)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to Podman at %s: %w", host, err)
 	}
-	if t, ok := conn.Client.Transport.(*http.Transport); ok {
+	c.log, c.again = log, pullAgain
+	if t, ok := c.http.Transport.(*http.Transport); ok {
 		// A stack of ten services asks ten questions at once.
 		t.MaxIdleConnsPerHost = 32
 	}
-	version := bindings.ServiceVersion(connCtx).String()
-	log.DebugContext(ctx, "podman service reached", "host", host, "version", version)
-	return &Client{http: conn.Client, URI: conn.URI, Version: version, log: log, again: pullAgain}, nil
+	log.DebugContext(ctx, "podman service reached", "host", host, "version", c.Version)
+	return c, nil
+}
+
+func connect(ctx context.Context, host string) (*Client, error) {
+	address, err := url.Parse(host)
+	if err != nil {
+		return nil, err
+	}
+	network, at := address.Scheme, address.Host
+	switch address.Scheme {
+	case "tcp":
+	case "unix":
+		at = address.Path
+	default:
+		return connectThrough(ctx, host)
+	}
+	c := &Client{URI: address, http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, at)
+		},
+		DisableCompression: true,
+	}}}
+	if c.Version, err = negotiate(ctx, c.http); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// connectThrough connects by way of a tunnel, which the bindings open.
+func connectThrough(ctx context.Context, host string) (*Client, error) {
+	connCtx, err := bindings.NewConnection(ctx, host)
+	if err != nil {
+		return nil, withCause(ctx, err)
+	}
+	conn, err := bindings.GetClient(connCtx)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{http: conn.Client, URI: conn.URI, Version: bindings.ServiceVersion(connCtx).String()}, nil
 }
 
 // Close releases the connections.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -19,45 +18,32 @@ import (
 // and containers changed their form with 4.0.
 const oldest = "4.0"
 
-// negotiate asks the service at a unix or tcp address for its version and refuses
-// one that is too old or no Podman. Another address, which needs a tunnel, is left
-// to the bindings, whose own refusal is less clear.
-func negotiate(ctx context.Context, address *url.URL) error {
-	var at string
-	switch address.Scheme {
-	case "unix":
-		at = address.Path
-	case "tcp":
-		at = address.Host
-	default:
-		return nil
-	}
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, address.Scheme, at)
-		},
-		DisableKeepAlives: true,
-	}
+// negotiate asks the service for its version and refuses one that is too old or no
+// Podman.
+func negotiate(ctx context.Context, client *http.Client) (version string, err error) {
 	// The path without a version is the one that every release answers.
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://d/_ping", nil)
 	if err != nil {
-		return err
+		return "", err
 	}
-	resp, err := (&http.Client{Transport: transport}).Do(req)
+	resp, err := client.Do(req)
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err // without an address that nobody knows
 	}
 	if err != nil {
-		return withCause(ctx, err)
+		return "", withCause(ctx, err)
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10)) // only the header is of interest
 	_ = resp.Body.Close()
-	return judge(resp.Header)
+	return resp.Header.Get(versionHeader), judge(resp.Header)
 }
+
+// versionHeader is what every answer of a Podman has.
+const versionHeader = "Libpod-API-Version"
 
 // judge says what is wrong with the service that answered a ping like this.
 func judge(answer http.Header) error {
-	has := answer.Get("Libpod-API-Version")
+	has := answer.Get(versionHeader)
 	switch {
 	case has == "" && answer.Get("Api-Version") != "":
 		err := fmt.Errorf("it is no Podman but speaks Docker's API %s only", answer.Get("Api-Version"))

@@ -5,10 +5,19 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
-// VolumesDir returns where the service keeps its volumes on its machine.
-func (c *Client) VolumesDir(ctx context.Context) (string, error) {
+// VolumesDir returns where the service keeps its volumes on its machine, from the
+// place of one that is there; without one, or when that lies elsewhere, it asks the
+// service about itself.
+func (c *Client) VolumesDir(ctx context.Context, volume string) (string, error) {
+	if volume != "" {
+		place, err := c.VolumePath(ctx, volume)
+		if dir, isUsual := strings.CutSuffix(place, "/"+volume+"/_data"); err != nil || isUsual {
+			return dir, err
+		}
+	}
 	var answer struct {
 		Store struct {
 			VolumePath string `json:"volumePath"`
