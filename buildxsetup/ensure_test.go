@@ -284,7 +284,7 @@ func TestACertificateOfAnotherAuthorityIsNotWaitedFor(t *testing.T) {
 	c.Timeout, c.TLSDir = time.Minute, newAuthority(t).dir(t)
 	start := time.Now()
 	_, err := buildxsetup.Ensure(t.Context(), c, quiet)
-	if err == nil || time.Since(start) > 10*time.Second {
+	if err == nil || time.Since(start) > 40*time.Second {
 		t.Fatalf("Ensure() = %v after %s, want an error at once", err, time.Since(start))
 	}
 	if hints := hint.All(err); len(hints) == 0 || !strings.Contains(hints[0], "BUILDKIT_TLS_DIR") {

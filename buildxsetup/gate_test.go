@@ -46,7 +46,7 @@ func asked(t *testing.T, f *fakeBuildkitd) (last *controlapi.PruneRequest) {
 	for range stages {
 		select {
 		case last = <-f.pruned:
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the node was not asked to make room")
 		}
 	}
@@ -117,7 +117,7 @@ func TestTheGateHoldsUpNoBuildOfADeadNode(t *testing.T) {
 	g.Close()
 	g.Close()
 	admit(t, g, buildxsetup.Node{Name: "n0", Endpoint: "tcp://127.0.0.1:1"}) // after its end it asks nobody
-	if took := time.Since(start); took > 3*time.Second {
+	if took := time.Since(start); took > 30*time.Second {
 		t.Errorf("it took %s", took)
 	}
 }
@@ -131,7 +131,7 @@ func TestClosingTheGateEndsAQuestionThatHangs(t *testing.T) {
 	go func() { defer close(closed); g.Close() }()
 	select {
 	case <-closed:
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("Close waits for a node that does not answer")
 	}
 	go func() { // the fake's handler, so that its server can stop
@@ -174,7 +174,7 @@ func TestCacheInUseGoesOnlyForWhatABuildNeedsToStart(t *testing.T) {
 			if req.MinFreeSpace != want || req.All != (i == 2) {
 				t.Errorf("request %d asks for %d bytes free, all %t, want %d", i, req.MinFreeSpace, req.All, want)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the node was not asked")
 		}
 	}

@@ -202,7 +202,7 @@ func TestASignalEndsTheWaitForTheBuilderOfAStack(t *testing.T) {
 	}
 	defer func() { _ = silent.Close() }() // the test is over
 	for name, value := range map[string]string{
-		"BUILDKIT_HOST": "tcp://" + silent.Addr().String(), "DOCKLESS_BUILDKIT_TIMEOUT": "20s", "DOCKER_CONFIG": t.TempDir(), "HOME": t.TempDir(),
+		"BUILDKIT_HOST": "tcp://" + silent.Addr().String(), "DOCKLESS_BUILDKIT_TIMEOUT": "3m", "DOCKER_CONFIG": t.TempDir(), "HOME": t.TempDir(),
 	} {
 		t.Setenv(name, value)
 	}
@@ -216,7 +216,7 @@ func TestASignalEndsTheWaitForTheBuilderOfAStack(t *testing.T) {
 	if err := images.build(t.Context(), podmanrun.BuildRequest{}); err == nil {
 		t.Error("a builder that does not answer has built")
 	}
-	if took := time.Since(start); took < 200*time.Millisecond || took > 10*time.Second {
+	if took := time.Since(start); took < 200*time.Millisecond || took > time.Minute {
 		t.Errorf("the wait ended after %s, want it to end with the signal", took)
 	}
 	if err := images.close(); err != nil {

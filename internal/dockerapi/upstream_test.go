@@ -160,7 +160,7 @@ func open(t *testing.T, u *upstream, insecure ...string) *client {
 	}}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 		defer cancel()
 		if err := s.Close(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Close = %v", err)

@@ -356,7 +356,7 @@ func TestVariablesThatDoubleEndTheDescription(t *testing.T) {
 	text.WriteString("ENV B=" + strings.Repeat("$A", 100_000) + "\n")
 	start := time.Now()
 	_, err := Describe(t.Context(), Build{Dockerfile: []byte(text.String()), Context: t.TempDir(), Platforms: []ocispecs.Platform{amd64}}, nil)
-	if err == nil || time.Since(start) > 5*time.Second {
+	if err == nil || time.Since(start) > time.Minute {
 		t.Errorf("Describe() = %v after %s, want an error soon", err, time.Since(start))
 	}
 }

@@ -42,7 +42,7 @@ func FuzzFrame(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		a, b := pair(t)
-		_ = b.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = b.SetDeadline(time.Now().Add(time.Minute))
 		go func() {
 			_, _ = a.Write(data) // the other side may be gone
 			_ = a.CloseWrite()

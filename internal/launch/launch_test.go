@@ -49,7 +49,7 @@ func serve(t *testing.T, env ...string) string {
 		}
 	})
 	socket := filepath.Join(dir, "s")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := launch.AwaitReady(ctx, socket); err != nil {
 		t.Fatal(err)

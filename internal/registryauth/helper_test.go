@@ -59,7 +59,7 @@ func TestAHelperThatHangsEndsWithItsChildren(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "docker-credential-x: it took longer than 300ms") || len(hint.All(err)) != 1 {
 		t.Errorf("error = %v, hints %q", err, hint.All(err))
 	}
-	if waited := time.Since(began); waited > 10*time.Second {
+	if waited := time.Since(began); waited > time.Minute {
 		t.Errorf("the build waited %s", waited)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "child"))

@@ -93,7 +93,7 @@ func TestALongWaitIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	told := 0
 	second, err := Lock{Path: path, Waiting: func() {

@@ -182,8 +182,8 @@ func TestOutputHeldByGrandchildrenIsAwaitedFiveSecondsAtMost(t *testing.T) {
 	if err := process.Run(t.Context(), command); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took < 4*time.Second || took > 8*time.Second {
-		t.Errorf("Run took %v, want about five seconds", took)
+	if took := time.Since(began); took < 4*time.Second || took > 40*time.Second {
+		t.Errorf("Run took %v, want five seconds, and never the minute of what holds it", took)
 	}
 	if got, want := out.String(), "main\nlate\n"; got != want {
 		t.Errorf("output = %q, want %q", got, want)
