@@ -35,7 +35,7 @@ func Load(ctx context.Context, o LoadOptions) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Project{compose: read.Compose, warnings: append(read.Warnings, remarks(read.Compose)...)}, nil
+	return &Project{compose: read.Compose, warnings: append(read.Warnings, remarks(read)...)}, nil
 }
 
 // Name returns the project's name, which prefixes the names of what it makes.

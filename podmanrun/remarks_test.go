@@ -1,6 +1,7 @@
 package podmanrun_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -21,10 +22,11 @@ services:
 	if err != nil {
 		t.Fatal(err)
 	}
+	file := filepath.Join(dir, "compose.yml")
 	want := []string{
-		`service a: the logging driver syslog is not used: logs are kept where "stack logs" finds them`,
-		"service b: the logging option max-file has no effect",
-		"service c: max_attempts has no effect: Podman counts attempts with condition: on-failure only",
+		file + `:3:27: services.a.logging.driver is not used: logs are kept where "stack logs" finds them, not by syslog`,
+		file + ":4:46: services.b.logging.options.max-file has no effect",
+		file + ":5:59: services.c.deploy.restart_policy.max_attempts has no effect: Podman counts attempts with condition: on-failure only",
 	}
 	if diff := cmp.Diff(want, p.Warnings()); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)

@@ -122,7 +122,7 @@ func (k *keyCheck) unknown() error {
 
 // verdict turns the findings about what is active in p into errors or warnings.
 func (k *keyCheck) verdict(p *types.Project, check func(*types.Project) map[string]error) (*Project, error) {
-	project := &Project{Compose: p}
+	project := &Project{Compose: p, keys: k}
 	var errs []error
 	for _, f := range k.findings {
 		if _, disabled := p.DisabledServices[f.service]; disabled {

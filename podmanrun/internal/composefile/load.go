@@ -40,7 +40,13 @@ type Options struct {
 type Project struct {
 	Compose  *types.Project
 	Warnings []string // what is ignored and why, in the order of the files
+
+	keys *keyCheck
 }
+
+// At puts file, line and column of a key, or of what is nearest above it, in front of
+// what is said of it.
+func (p *Project) At(path string, err error) error { return p.keys.at(path, err) }
 
 // Load reads a compose project. A key that cannot be honoured is an error with
 // file, line and column ([*KeyError]); one that means nothing without Swarm
