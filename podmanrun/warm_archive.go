@@ -2,15 +2,21 @@ package podmanrun
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 	"github.com/dockless-ci/dockless/podmanrun/internal/warm"
 )
+
+// askTimeout bounds the question whether Podman can carry volumes, which it answers
+// at once: nothing else ends it, since what a start makes is not left halfway.
+const askTimeout = time.Minute
 
 // archives carries volumes through Podman's API, as archives: Podman is on another
 // machine or in another container, or its files are not this user's.
@@ -21,6 +27,8 @@ type archives struct {
 
 // newArchives looks whether the service has the requests: Podman 5.6 and later do.
 func newArchives(ctx context.Context, api *libpod.Client, volumes []warmVolume) (*archives, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("podman did not hand out an empty volume within %s", askTimeout))
+	defer cancel()
 	body, err := api.ExportVolume(ctx, volumes[0].name) // which is empty and there
 	if libpod.HasStatus(err, http.StatusNotFound) {
 		return nil, notWarmError("this process cannot write Podman's volumes itself, and Podman " + api.Version + " does not do it for others, as 5.6 and later do")
