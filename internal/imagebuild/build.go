@@ -69,7 +69,7 @@ type Builder struct {
 // caller calls Close when no build runs any more.
 func New(b *buildxsetup.Builder, log *slog.Logger, o Options) *Builder {
 	out := &Builder{name: b.Name, nodes: b.Nodes, log: log, options: o, exports: newExports(o.StateDir)}
-	out.exports.slots.alone = func(ctx context.Context, err error) {
+	out.exports.queue.Alone = func(ctx context.Context, err error) {
 		log.WarnContext(ctx, "cache exports do not wait for those of other processes", "error", err)
 	}
 	return out

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/dockless-ci/dockless/internal/buildcache"
+	"github.com/dockless-ci/dockless/internal/exportqueue"
 	"github.com/dockless-ci/dockless/internal/span"
 )
 
@@ -186,12 +187,12 @@ func (x *export) run(ctx context.Context, begun time.Time) {
 // await waits for the export's turn and says so.
 func (x *export) await(ctx context.Context) (release func() error, err error) {
 	from := time.Now()
-	why := fmt.Errorf("%d other exports to %s did not end within %s", exportsAtATime, x.registry, x.queue)
+	why := fmt.Errorf("%d other exports to %s did not end within %s", exportqueue.AtATime, x.registry, x.queue)
 	ctx, cancel := context.WithTimeoutCause(ctx, x.queue, why)
 	defer cancel()
 	v := &client.Vertex{Digest: digest.FromString(identity.NewID()), Name: "waiting for other cache exports to " + x.registry, Started: &from}
 	waited := false
-	release, err = x.s.b.exports.slots.take(ctx, x.registry, func() {
+	release, err = x.s.b.exports.queue.Take(ctx, x.registry, func() {
 		waited = true
 		x.s.b.log.InfoContext(ctx, "waiting for other cache exports", "registry", x.registry, "ref", x.out.Ref)
 		x.show(&client.SolveStatus{Vertexes: []*client.Vertex{v}})

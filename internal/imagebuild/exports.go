@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/dockless-ci/dockless/internal/exportqueue"
 )
 
 const (
@@ -22,7 +24,7 @@ const (
 // exports are the cache exports of a [Builder] and what they learn. It is safe
 // for concurrent use.
 type exports struct {
-	slots  slots
+	queue  exportqueue.Queue
 	forms  *forms
 	ledger *ledger
 	untold sync.Once // the warning that state cannot be kept
@@ -35,9 +37,9 @@ type exports struct {
 func newExports(dir string) *exports {
 	e := &exports{forms: &forms{}, ledger: &ledger{}}
 	if dir != "" {
-		e.slots.dir = filepath.Join(dir, "exports")
-		e.forms.path = filepath.Join(dir, "registries.json")
-		e.ledger.path = filepath.Join(dir, "cache-exports.json")
+		e.queue.Dir = filepath.Join(dir, "exports")
+		e.forms.Path = filepath.Join(dir, "registries.json")
+		e.ledger.Path = filepath.Join(dir, "cache-exports.json")
 	}
 	return e
 }

@@ -2,6 +2,7 @@ package imagebuild
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
@@ -9,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +18,8 @@ import (
 
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/internal/buildcache"
+	"github.com/dockless-ci/dockless/internal/exportqueue"
+	"github.com/dockless-ci/dockless/internal/sharedstate"
 )
 
 func TestARegistrysFormIsKeptForOtherProcessesAndAskedForAgain(t *testing.T) {
@@ -50,8 +52,8 @@ func TestARegistrysFormIsKeptForOtherProcessesAndAskedForAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n := len(other.memory); n != maxRegistries || other.memory["good"].Form != 0 {
-			t.Errorf("%d registries are remembered, want the last %d", n, maxRegistries)
+		if all := valueOf(t, &other.Value); len(all) != maxRegistries || all["good"].Form != 0 {
+			t.Errorf("%d registries are remembered, want the last %d", len(all), maxRegistries)
 		}
 		if err := other.forget(ctx, "ra"); err != nil {
 			t.Fatal(err)
@@ -59,11 +61,20 @@ func TestARegistrysFormIsKeptForOtherProcessesAndAskedForAgain(t *testing.T) {
 	})
 }
 
+// valueOf is what is remembered.
+func valueOf[T any](t *testing.T, v *sharedstate.Value[T]) (now T) {
+	t.Helper()
+	if err := v.Change(t.Context(), func(all *T) { now = *all }); err != nil {
+		t.Fatal(err)
+	}
+	return now
+}
+
 func TestStateThatCannotBeUsedIsAFreshStart(t *testing.T) {
 	dir := t.TempDir()
 	e := newExports(dir)
 	for _, broken := range []string{"", "{", "[1]", `{"reg": {"form": 99, "since": "2026-01-01T00:00:00Z"}}`, `null`} {
-		if err := os.WriteFile(e.forms.path, []byte(broken), 0o600); err != nil {
+		if err := os.WriteFile(e.forms.Path, []byte(broken), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if form, known, err := e.forms.of(t.Context(), "reg"); form != 0 || known || err != nil {
@@ -84,13 +95,19 @@ func TestStateThatCannotBeUsedIsAFreshStart(t *testing.T) {
 	}
 }
 
-func FuzzState(f *testing.F) {
+func FuzzLedger(f *testing.F) {
 	for _, seed := range []string{"", "null", `{"c:main":null}`, `{"c:main":{"Yields":[{"Took":1}],"Skipped":-1,"Steps":{"a":-5}}}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		l := &ledger{}
-		l.memory = decodeState[map[string]*scopeAccount](text)
+		if err := l.Change(t.Context(), func(all *map[string]*scopeAccount) {
+			if json.Unmarshal(text, all) != nil {
+				*all = nil // as when it is read from a file
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
 		step := []Step{{Name: "[1/1] RUN x", Cached: true}}
 		if _, err := l.enter(t.Context(), "c:main", []string{"c:main"}, step, 0); err != nil {
 			t.Error(err)
@@ -138,7 +155,7 @@ func TestAnExportThatSparesNothingIsSkippedUntilOneWould(t *testing.T) {
 	if got := build(own, cached("[1/2] RUN deps"), cached("[2/2] RUN build")); got != "" {
 		t.Errorf("an export is skipped after a minute was spared: %s", got)
 	}
-	text, err := os.ReadFile(l.path)
+	text, err := os.ReadFile(l.Path)
 	if err != nil || strings.Contains(string(text), "deps") {
 		t.Errorf("the ledger is %s, %v, want no text of a Dockerfile in it", text, err)
 	}
@@ -155,86 +172,14 @@ func TestTheLedgerStaysSmall(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(l.memory); n != maxScopes {
-		t.Errorf("%d scopes are remembered, want %d", n, maxScopes)
+	all := valueOf(t, &l.Value)
+	if len(all) != maxScopes {
+		t.Errorf("%d scopes are remembered, want %d", len(all), maxScopes)
 	}
-	for ref, account := range l.memory {
+	for ref, account := range all {
 		if len(account.Steps) != maxSteps {
 			t.Errorf("%d steps of %d are remembered, want %d", len(account.Steps), len(ref), maxSteps)
 			break
-		}
-	}
-}
-
-func TestNoMoreExportsThanSlotsGoOnAtATime(t *testing.T) {
-	for name, dir := range map[string]string{"in one process": "", "across processes": t.TempDir()} {
-		t.Run(name, func(t *testing.T) {
-			shared := &slots{dir: dir}
-			var now, most, waited atomic.Int32
-			const exports = 10
-			ended := make(chan error, exports)
-			for range exports {
-				s := shared
-				if dir != "" {
-					s = &slots{dir: dir} // as another process has it
-				}
-				go func() {
-					release, err := s.take(t.Context(), "reg:5000", func() { waited.Add(1) })
-					if err != nil {
-						ended <- err
-						return
-					}
-					n := now.Add(1)
-					for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
-					}
-					time.Sleep(20 * time.Millisecond)
-					now.Add(-1)
-					ended <- release()
-				}()
-			}
-			for range exports {
-				if err := <-ended; err != nil {
-					t.Error(err)
-				}
-			}
-			if most.Load() != exportsAtATime || waited.Load() == 0 {
-				t.Errorf("%d exports went on at a time, and %d waited, want %d at a time", most.Load(), waited.Load(), exportsAtATime)
-			}
-		})
-	}
-}
-
-func TestWaitingForASlotEndsWithItsContext(t *testing.T) {
-	for name, dir := range map[string]string{"in one process": "", "across processes": t.TempDir()} {
-		s := &slots{dir: dir}
-		var releases []func() error
-		for range exportsAtATime {
-			release, err := s.take(t.Context(), "reg", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			releases = append(releases, release)
-		}
-		why := errors.New("long enough")
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, why)
-		defer cancel()
-		late := s
-		if dir != "" {
-			late = &slots{dir: dir}
-		}
-		if _, err := late.take(ctx, "reg", func() {}); !errors.Is(err, why) {
-			t.Errorf("%s: take() = %v, want %v", name, err, why)
-		}
-		if release, err := late.take(t.Context(), "other", nil); err != nil || release() != nil {
-			t.Errorf("%s: another registry waits too: %v", name, err)
-		}
-		for _, release := range releases {
-			if err := release(); err != nil {
-				t.Error(err)
-			}
-		}
-		if release, err := late.take(t.Context(), "reg", nil); err != nil || release() != nil {
-			t.Errorf("%s: take() of a free slot = %v", name, err)
 		}
 	}
 }
@@ -357,36 +302,6 @@ func TestAnExportGetsTheSecretsOfSourcesOnly(t *testing.T) {
 	}
 }
 
-func TestADirectoryThatCannotBeWrittenCostsTheSharedQueueOnly(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	told := 0
-	s := &slots{dir: filepath.Join(file, "exports"), alone: func(context.Context, error) { told++ }}
-	var releases []func() error
-	for range exportsAtATime {
-		release, err := s.take(t.Context(), "reg", nil)
-		if err != nil {
-			t.Fatalf("take() = %v, want a slot of this process", err)
-		}
-		releases = append(releases, release)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if _, err := s.take(ctx, "reg", func() {}); err == nil {
-		t.Error("there are more slots than in a directory")
-	}
-	for _, release := range releases {
-		if err := release(); err != nil {
-			t.Error(err)
-		}
-	}
-	if told != 1 {
-		t.Errorf("it was told %d times, want once", told)
-	}
-}
-
 func TestAnExportThatFailsSaysNothingOfTheNext(t *testing.T) {
 	c, err := client.New(t.Context(), "unix:///nowhere")
 	if err != nil {
@@ -402,8 +317,8 @@ func TestAnExportThatFailsSaysNothingOfTheNext(t *testing.T) {
 	if _, err := b.exports.ledger.enter(t.Context(), "reg/c:main", nil, steps, 0); err != nil {
 		t.Fatal(err)
 	}
-	for range exportsAtATime {
-		if _, err := b.exports.slots.take(t.Context(), "reg", nil); err != nil {
+	for range exportqueue.AtATime {
+		if _, err := b.exports.queue.Take(t.Context(), "reg", nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -418,7 +333,7 @@ func TestAnExportThatFailsSaysNothingOfTheNext(t *testing.T) {
 	if most != 1 || running != 0 {
 		t.Errorf("%d exports were in the queue, %d are after its end", most, running)
 	}
-	if account := b.exports.ledger.memory["reg/c:main"]; len(account.Yields) != 0 || account.Longest != 0 {
+	if account := valueOf(t, &b.exports.ledger.Value)["reg/c:main"]; len(account.Yields) != 0 || account.Longest != 0 {
 		t.Errorf("the account has %+v", account.History)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/buildcache"
+	"github.com/dockless-ci/dockless/internal/sharedstate"
 )
 
 const (
@@ -28,12 +29,12 @@ type registryForm struct {
 
 // forms remembers in what form each registry takes caches, by host[:port].
 type forms struct {
-	state[map[string]registryForm]
+	sharedstate.Value[map[string]registryForm]
 }
 
 // of returns the form for a registry, and whether it is known to take it.
 func (f *forms) of(ctx context.Context, registry string) (form buildcache.Form, known bool, err error) {
-	err = f.change(ctx, func(all *map[string]registryForm) {
+	err = f.Change(ctx, func(all *map[string]registryForm) {
 		r, ok := (*all)[registry]
 		age := time.Since(r.Since)
 		if ok && r.Form.Valid() && (r.Form == buildcache.FormZstd || age >= 0 && age < refusedFor) {
@@ -45,7 +46,7 @@ func (f *forms) of(ctx context.Context, registry string) (form buildcache.Form, 
 
 // learn remembers that a registry takes a form, and why no better one.
 func (f *forms) learn(ctx context.Context, registry string, form buildcache.Form, reason string) error {
-	return f.change(ctx, func(all *map[string]registryForm) {
+	return f.Change(ctx, func(all *map[string]registryForm) {
 		if *all == nil {
 			*all = make(map[string]registryForm)
 		}
@@ -58,7 +59,7 @@ func (f *forms) learn(ctx context.Context, registry string, form buildcache.Form
 
 // forget drops what is known of a registry.
 func (f *forms) forget(ctx context.Context, registry string) error {
-	return f.change(ctx, func(all *map[string]registryForm) { delete(*all, registry) })
+	return f.Change(ctx, func(all *map[string]registryForm) { delete(*all, registry) })
 }
 
 // isRefusal reports whether a registry refused the form of a cache rather than

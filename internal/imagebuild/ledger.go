@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/buildcache"
+	"github.com/dockless-ci/dockless/internal/sharedstate"
 )
 
 const (
@@ -33,7 +34,7 @@ type scopeAccount struct {
 
 // ledger weighs what exports cost against what imports spare, by cache reference.
 type ledger struct {
-	state[map[string]*scopeAccount]
+	sharedstate.Value[map[string]*scopeAccount]
 }
 
 // enter books a build: the steps it ran or found in caches, what looking for the
@@ -45,7 +46,7 @@ type ledger struct {
 // rather too much than too little, and an export is rather made than skipped.
 func (l *ledger) enter(ctx context.Context, ref string, imports []string, steps []Step, importing time.Duration) (skip string, err error) {
 	longest := longestRun(steps)
-	err = l.change(ctx, func(all *map[string]*scopeAccount) {
+	err = l.Change(ctx, func(all *map[string]*scopeAccount) {
 		if *all == nil {
 			*all = make(map[string]*scopeAccount)
 		}
@@ -86,7 +87,7 @@ func (l *ledger) enter(ctx context.Context, ref string, imports []string, steps 
 // what the next will cost or spare.
 func (l *ledger) exported(ctx context.Context, ref string, took time.Duration, steps []Step) error {
 	longest := longestRun(steps)
-	return l.change(ctx, func(all *map[string]*scopeAccount) {
+	return l.Change(ctx, func(all *map[string]*scopeAccount) {
 		if account := (*all)[ref]; account != nil {
 			account.Exported(took, longest)
 		}
