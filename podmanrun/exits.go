@@ -16,6 +16,9 @@ const (
 	rareLook = 2 * time.Second
 	// soonLook is how often while there are no events. A look costs Podman 5 ms.
 	soonLook = 500 * time.Millisecond
+	// firstLook comes after the start while Podman's events tell of ends: an end
+	// before them is rare, and the look costs those that start at that moment.
+	firstLook = 200 * time.Millisecond
 	// endLook lies between the event and the state that it is about.
 	endLook = 20 * time.Millisecond
 	// listenAgain is the pause before a broken stream of events is asked for again.
@@ -72,8 +75,15 @@ func (e *exits) next(id string) <-chan struct{} {
 // cause of ctx when that ends first, and a [*StatusError] with code 404 when
 // somebody has removed the container.
 func (e *exits) wait(ctx context.Context, id string) (*libpod.Container, error) {
+	told, pause := e.next(id), time.Duration(0)
+	if e.listening.Load() {
+		pause = firstLook
+	}
 	for {
-		told := e.next(id)
+		if err := rest(ctx, told, pause); err != nil {
+			return nil, err
+		}
+		told = e.next(id) // before the look, which an end may follow at once
 		answer, err := e.client.InspectContainer(ctx, id)
 		if err != nil {
 			return nil, err
@@ -81,21 +91,23 @@ func (e *exits) wait(ctx context.Context, id string) (*libpod.Container, error) 
 		if libpod.Ended(answer.State.Status) {
 			return answer, nil
 		}
-		pause := soonLook
+		pause = soonLook
 		if e.listening.Load() {
 			pause = rareLook
 		}
-		look := time.NewTimer(pause)
-		select {
-		case <-told:
-			look.Stop()
-			if err := retry.Wait(ctx, endLook); err != nil {
-				return nil, err
-			}
-		case <-look.C:
-		case <-ctx.Done():
-			look.Stop()
-			return nil, context.Cause(ctx)
-		}
+	}
+}
+
+// rest waits until an end is told, but no longer than pause.
+func rest(ctx context.Context, told <-chan struct{}, pause time.Duration) error {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-told:
+		return retry.Wait(ctx, endLook)
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
