@@ -411,9 +411,15 @@ func TestAnOlderPlanEndsWithItsRequest(t *testing.T) {
 func TestAJobFunctionThatPanicsFailsTheJob(t *testing.T) {
 	srv := emulatortest.New(t)
 	id := srv.Queue(emulatortest.Script("true"))
-	started(t, newAgent(t, config(t, srv), func(context.Context, *job.Message, agent.Conn) (job.Result, error) { panic("a secret") }))
+	told := make(chan job.Result, 1)
+	started(t, newAgent(t, config(t, srv), func(context.Context, *job.Message, agent.Conn) (job.Result, error) { panic("a secret") }, func(d *agent.Deps) {
+		d.JobEnded = func(_ job.ID, r job.Result) { told <- r }
+	}))
 	if status := srv.AwaitState(id, emulator.Completed); status.Result != job.Failed {
 		t.Errorf("job ended as %s, want failed", status.Result)
+	}
+	if result := <-told; result != job.Failed {
+		t.Errorf("job is told to have ended as %s, want failed", result)
 	}
 }
 

@@ -173,7 +173,10 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	if shop.metrics != nil {
 		deps.Health = states.observe(deps.Health)
 	}
-	deps.Capabilities, deps.JobEnded = shop.capabilities(ctx, cdi.Dirs(), log), last.set
+	deps.Capabilities, deps.JobEnded = shop.capabilities(ctx, cdi.Dirs(), log), func(id job.ID, result job.Result) {
+		last.set(result)
+		run.ended(id, result)
+	}
 	a, err := agent.New(s.agent, run.run, deps)
 	if err != nil {
 		return usageError{err}
@@ -248,7 +251,7 @@ func drainWhenPreempted(ctx context.Context, a *agent.Agent, c preempt.Config, l
 // lastResult keeps how the last job ended. It is safe for concurrent use.
 type lastResult struct{ result atomic.Value }
 
-func (l *lastResult) set(_ job.ID, r job.Result) { l.result.Store(r) }
+func (l *lastResult) set(r job.Result) { l.result.Store(r) }
 
 // exit returns the exit code that a job's result stands for, as an error that was
 // shown already; nil when there was no job.
@@ -310,6 +313,7 @@ type jobRunner struct {
 
 // run is the agent's [agent.JobFunc].
 func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.Result, error) {
+	seen := j.recent.Begin(m, c.AgentName, c.PoolName, pipelineOf(m))
 	config := j.settings.runner
 	config.AgentName, config.AgentID, config.Once = c.AgentName, int(c.AgentID), c.Once
 	config.AgentVersion, config.Beat = agent.Version, j.beat
@@ -337,10 +341,17 @@ func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.
 	if !c.Wait.Queued.IsZero() {
 		j.shop.metrics.JobWaited(began.Sub(c.Wait.Queued))
 	}
-	seen := j.recent.Begin(m, c.AgentName, c.PoolName, pipelineOf(m))
+	defer func() {
+		j.shop.metrics.JobRan(time.Since(began))
+		warnIf(ctx, j.log, "cannot give memory back", releaseMemory())
+	}()
 	outcome, err := r.Run(ctx, m, seen.Before(c.Reporter))
-	seen.End(outcome.Result)
-	j.shop.metrics.Job(outcome.Result, time.Since(began))
-	warnIf(ctx, j.log, "cannot give memory back", releaseMemory())
 	return outcome.Result, err
+}
+
+// ended accounts for a job; it is for [agent.Deps]. [jobRunner.run] could not: it may
+// panic or hang, and what it returns is not the result when the lock was lost.
+func (j *jobRunner) ended(id job.ID, result job.Result) {
+	j.recent.End(id, result)
+	j.shop.metrics.JobEnded(result)
 }

@@ -39,17 +39,19 @@ type agentSource struct {
 }
 
 // Overview implements [statuspage.Source].
-func (a *agentSource) Overview(context.Context) statuspage.Overview {
+func (a *agentSource) Overview(_ context.Context, most int) statuspage.Overview {
 	s := a.settings
 	name := agentName(s.agent)
 	state, since := a.states.now()
+	jobs := a.All()
 	o := statuspage.Overview{
-		Name: "Agent " + name, Version: version, Server: s.agent.URL, Metrics: "/metrics", Jobs: a.All(),
+		Name: "Agent " + name, Version: version, Server: s.agent.URL, Metrics: "/metrics", Jobs: jobs[:min(len(jobs), most)], Total: len(jobs),
 		Agents: []statuspage.Agent{{Name: name, Pool: s.agent.Pool, State: string(state), Since: since}},
 		Health: healthOf(s.job.ProbeFile), Stacks: a.podman.stacks(),
 	}
-	if len(o.Jobs) > 0 && o.Jobs[0].Open() {
-		o.Agents[0].Job, o.Agents[0].JobName = o.Jobs[0].ID, o.Jobs[0].Name
+	if len(jobs) > 0 && jobs[0].Open() {
+		o.Running = jobs[:1]
+		o.Agents[0].Job, o.Agents[0].JobName = jobs[0].ID, jobs[0].Name
 	}
 	return o
 }
@@ -84,6 +86,10 @@ const (
 	glancePeriod = 3 * time.Second
 	// glanceBound is the longest look. Nobody waits for it.
 	glanceBound = 5 * time.Second
+	// glanceKept is how long a page shows what was seen: for three of those who load
+	// it every ten seconds. What is older, nobody has looked since or Podman does not
+	// answer, may be gone.
+	glanceKept = 30 * time.Second
 )
 
 // glancing looks at the containers of this agent while somebody looks at the page.
@@ -96,13 +102,14 @@ type glancing struct {
 
 	mu   sync.Mutex
 	seen []statuspage.Stack
+	when time.Time // they were seen
 }
 
 func newGlancing(c *podmanrun.Client, agent string) *glancing {
 	return &glancing{client: c, owner: podmanrun.Owner{Agent: agent}, asked: make(chan struct{}, 1)}
 }
 
-// stacks returns what was seen last.
+// stacks returns what was seen last, unless that is too long ago.
 func (g *glancing) stacks() []statuspage.Stack {
 	select {
 	case g.asked <- struct{}{}:
@@ -110,6 +117,9 @@ func (g *glancing) stacks() []statuspage.Stack {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if time.Since(g.when) > glanceKept {
+		return nil
+	}
 	return g.seen
 }
 
@@ -151,9 +161,13 @@ func (g *glancing) look(ctx context.Context) {
 		to := &seen[len(seen)-1]
 		to.Services = append(to.Services, statuspage.Service{Name: s.Subject(), State: s.State, Health: s.Health})
 	}
+	g.saw(seen)
+}
+
+func (g *glancing) saw(seen []statuspage.Stack) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.seen = seen
+	g.seen, g.when = seen, time.Now()
 }
 
 // pipelineOf names the pipeline and the run of a job for people. Of a run that is

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/job"
@@ -26,6 +27,25 @@ func TestARunThatIsNamedByASecretHasNoName(t *testing.T) {
 	if got := pipelineOf(m); got != "" {
 		t.Errorf("the run is named %q", got)
 	}
+}
+
+func TestContainersOfLongAgoAreNotShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGlancing(nil, "a1")
+		g.saw([]statuspage.Stack{{Name: "of the job"}})
+		for _, c := range []struct {
+			later time.Duration
+			want  int
+		}{{0, 1}, {25 * time.Second, 1}, {2 * time.Hour, 0}} {
+			time.Sleep(c.later)
+			if got := g.stacks(); len(got) != c.want {
+				t.Errorf("%s later, %d stacks are shown, want %d", c.later, len(got), c.want)
+			}
+			if len(g.asked) != 1 {
+				t.Errorf("%s later, Podman is not asked again", c.later)
+			}
+		}
+	})
 }
 
 func TestThePageOfAnAgentShowsItsLoopsAndItsJob(t *testing.T) {

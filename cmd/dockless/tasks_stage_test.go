@@ -19,14 +19,18 @@ import (
 	"github.com/dockless-ci/dockless/internal/emulator"
 	"github.com/dockless-ci/dockless/internal/emulator/emulatortest"
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/metrics"
+	"github.com/dockless-ci/dockless/internal/recent"
 	"github.com/dockless-ci/dockless/runner"
 )
 
 // taskStage is an emulator and one agent, both whole, in this process.
 type taskStage struct {
 	*emulatortest.Server
-	t    *testing.T
-	work string
+	t     *testing.T
+	work  string
+	jobs  *jobRunner
+	ended chan job.Result // of each job; the first few
 }
 
 // startTaskStage starts both; the agent runs jobs as `dockless agent` does.
@@ -49,8 +53,15 @@ func startTaskStageWith(t *testing.T, around func(agent.JobFunc) agent.JobFunc, 
 		c(s)
 	}
 	log := slog.New(slog.DiscardHandler)
-	run := &jobRunner{settings: s, shop: &workshop{}, log: log}
-	a, err := agent.New(s.agent, around(run.run), agent.Deps{Log: log, Product: "dockless/test"})
+	stage := &taskStage{Server: srv, t: t, work: work, ended: make(chan job.Result, 8)}
+	stage.jobs = &jobRunner{settings: s, shop: &workshop{metrics: metrics.New("1")}, log: log, recent: recent.New()}
+	a, err := agent.New(s.agent, around(stage.jobs.run), agent.Deps{Log: log, Product: "dockless/test", JobEnded: func(id job.ID, r job.Result) {
+		stage.jobs.ended(id, r)
+		select {
+		case stage.ended <- r:
+		default: // nobody waits for that many
+		}
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +74,7 @@ func startTaskStageWith(t *testing.T, around func(agent.JobFunc) agent.JobFunc, 
 			t.Errorf("the agent ended with %v", err)
 		}
 	})
-	return &taskStage{Server: srv, t: t, work: work}
+	return stage
 }
 
 // run runs a job to its end.

@@ -2,11 +2,13 @@ package emulator
 
 import (
 	"io"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/job"
+	"github.com/dockless-ci/dockless/internal/statuspage"
 )
 
 // attachment is a file on a record (§7.7).
@@ -17,6 +19,7 @@ type attachment struct {
 	job        *request
 	created    time.Time
 	file       *appendFile
+	shown      *statuspage.Build // on the status page; nil: it is no report of a build
 }
 
 type attachmentWire struct {
@@ -52,11 +55,15 @@ func (s *Server) putAttachment(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := c.upload(a.file, c.stored()); err != nil {
+	size, _, err := c.upload(a.file, c.stored())
+	if err != nil {
 		return nil, err
 	}
 	if err := a.file.pause(); err != nil {
 		return nil, err
+	}
+	if a.kind == job.AttachmentBuild && size <= statuspage.MostReport {
+		a.shown = a.build(s.log)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,6 +75,20 @@ func (s *Server) putAttachment(c *call) (any, error) {
 	}
 	a.job.plan.attachments = append(kept, a)
 	return a.wire(c), nil
+}
+
+// build reads what the status page shows of the report of a build: once, for the
+// page asks every second. Nil is something else.
+func (a *attachment) build(log *slog.Logger) *statuspage.Build {
+	content, err := a.content()
+	if err == nil {
+		var b statuspage.Build
+		if b, err = statuspage.ReadBuild(content); err == nil {
+			return &b
+		}
+	}
+	log.Debug("an attachment is no report of a build", "job_id", string(a.job.job), "name", a.name, "err", err)
+	return nil
 }
 
 func (s *Server) newAttachment(c *call) (*attachment, error) {

@@ -61,8 +61,8 @@ type request struct {
 	finishAttempts int
 	calls          []Call
 	feed           *appendFile
-	feedNext       map[job.RecordID]int // next expected line of each step that was fed
-	tails          map[job.RecordID]*statuspage.Tail
+	feedNext       map[job.RecordID]int              // next expected line of each step that was fed
+	tails          map[job.RecordID]*statuspage.Tail // of live lines, by step
 }
 
 // notify wakes everybody who waits for the job.
@@ -221,7 +221,7 @@ func (s *Server) end(q *request, result job.Result) {
 	q.blocked = false
 	q.state, q.result, q.finished, q.agent = Completed, result, s.now(), nil
 	q.plan.settle(q, q.finished)
-	q.forgetTails()
+	s.endTails(q)
 	if a != nil {
 		a.request = nil
 	}

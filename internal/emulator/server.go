@@ -66,7 +66,8 @@ type Server struct {
 	testRuns    map[int]*testRun
 	testFiles   int // attachments of test runs so far
 	violations  []Violation
-	unsaved     bool // registrations changed since they were saved
+	cutOff      []*request // that ended without their logs and have live lines
+	unsaved     bool       // registrations changed since they were saved
 	nextAgent   agentID
 	nextMessage int64
 	nextRequest job.RequestID

@@ -15,12 +15,12 @@ import (
 type statusSource struct{ s *Server }
 
 // Overview implements [statuspage.Source].
-func (v statusSource) Overview(context.Context) statuspage.Overview {
+func (v statusSource) Overview(_ context.Context, most int) statuspage.Overview {
 	s := v.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	o := statuspage.Overview{Name: "Emulator", Version: s.cfg.Version}
+	o := statuspage.Overview{Name: "Emulator", Version: s.cfg.Version, Total: len(s.order)}
 	for _, p := range s.pools {
 		pool := statuspage.Pool{Name: p.name, Agents: len(p.members), Waiting: len(p.waiting)}
 		for _, a := range p.members {
@@ -33,7 +33,12 @@ func (v statusSource) Overview(context.Context) statuspage.Overview {
 		o.Pools = append(o.Pools, pool)
 	}
 	for _, q := range slices.Backward(s.order) {
-		o.Jobs = append(o.Jobs, statusJob(q))
+		if len(o.Jobs) < most {
+			o.Jobs = append(o.Jobs, statusJob(q))
+		}
+		if q.state == Running {
+			o.Running = append(o.Running, statusJob(q))
+		}
 	}
 	return o
 }
@@ -97,8 +102,8 @@ func (v statusSource) Job(id string) (statuspage.Job, bool) {
 	}
 	s.mu.Unlock()
 	for _, a := range builds {
-		if b, err := readBuild(a); err == nil { // an attachment may be anything
-			out.Builds = append(out.Builds, statuspage.BuildOf(b))
+		if a.shown != nil {
+			out.Builds = append(out.Builds, *a.shown)
 		}
 	}
 	return out, true
@@ -144,40 +149,4 @@ func (v statusSource) Log(id, step string, from, most int) (statuspage.Log, bool
 	}
 	log.Open = !done
 	return log, true
-}
-
-// mostTails is how many steps of a job have the end of their live lines in memory.
-const mostTails = 16
-
-// follow keeps live lines of a step for the status page. The caller holds s.mu.
-func (q *request) follow(in *feedWire) {
-	if q.tails == nil {
-		q.tails = make(map[job.RecordID]*statuspage.Tail)
-	}
-	t := q.tails[*in.StepID]
-	if t == nil {
-		if len(q.tails) >= mostTails {
-			q.forgetTails()
-		}
-		t = &statuspage.Tail{}
-		q.tails[*in.StepID] = t
-	}
-	for i, line := range in.Value {
-		if in.StartLine == nil {
-			t.Add([]byte(line))
-			continue
-		}
-		t.AddAt(int(*in.StartLine)+i, []byte(line))
-	}
-}
-
-// forgetTails drops the live lines of steps whose log is stored. The caller holds
-// s.mu.
-func (q *request) forgetTails() {
-	records := q.plan.timelines[q.plan.timeline].records
-	for id := range q.tails {
-		if r := records[id]; r != nil && r.wire.Log != nil && value(r.wire.State) == job.Completed {
-			delete(q.tails, id)
-		}
-	}
 }

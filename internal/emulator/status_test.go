@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"html"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,6 +98,89 @@ func TestThePageShowsAgentsPoolsAndJobs(t *testing.T) {
 		if code, _ := p.look(path); code != http.StatusNotFound {
 			t.Errorf("%s answers %d, want 404", path, code)
 		}
+	}
+}
+
+func TestThePageReadsTheReportOfABuildOnce(t *testing.T) {
+	dir := t.TempDir()
+	srv := emulatortest.New(t, func(c *emulator.Config) { c.StateDir = dir })
+	p := online(t, srv, "a")
+	srv.Queue(emulatortest.Script("true"))
+	p.running()
+	for name, content := range map[string]string{
+		"b.json": `{"step":"Docker1","steps":2,"cached":1,"waterfall":[{"name":"RUN make","reason":"a file changed"}]}`, "x.json": "no JSON",
+		"large.json": `{"step":"` + strings.Repeat("x", statuspage.MostReport) + `"}`,
+	} {
+		p.want(200, "PUT", p.recordsPath()+"/"+p.job+"/attachments/Dockless.Build/"+name, []byte(content), bearer(p.jobToken))
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "attachments")); err != nil {
+		t.Fatal(err)
+	}
+	_, text := p.look(fmt.Sprint("/jobs/", p.request))
+	if n := strings.Count(text, "Image build"); n != 1 || !strings.Contains(text, "a file changed") {
+		t.Errorf("the page shows %d builds:\n%.2000s", n, text)
+	}
+}
+
+// feed sends one live line of a step.
+func (p *peer) feed(step, line string) {
+	p.t.Helper()
+	p.want(204, "POST", p.recordsPath()+"/"+p.job+"/feed", map[string]any{"count": 1, "value": []string{line}, "stepId": step, "startLine": 1}, bearer(p.jobToken))
+}
+
+func TestLiveLinesAreKeptOfFewSteps(t *testing.T) {
+	srv := emulatortest.New(t)
+	p := online(t, srv, "a")
+	srv.Queue(emulatortest.Script("true"))
+	p.running()
+	steps := make([]string, 40)
+	for i := range steps {
+		steps[i] = fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
+		p.feed(steps[i], "live")
+	}
+	shown := func() (n int) {
+		for _, step := range steps {
+			if code, _ := p.look(fmt.Sprint("/jobs/", p.request, "/log/", step)); code == http.StatusOK {
+				n++
+			}
+		}
+		return n
+	}
+	if n := shown(); n != 16 {
+		t.Errorf("live lines of %d steps are shown, want 16", n)
+	}
+	// Room comes with a log that is stored.
+	done := p.step(steps[0], "completed", "succeeded")
+	done["log"] = p.upload(steps[0], "2026-08-22T09:11:07.4021930Z stored\n")
+	p.mustPatch(done)
+	p.feed(steps[39], "live")
+	if n := shown(); n != 17 {
+		t.Errorf("logs of %d steps are shown, want 17", n)
+	}
+}
+
+func TestLiveLinesOfJobsThatWereCutOffAreKeptOfTheLast(t *testing.T) {
+	srv := emulatortest.New(t)
+	p := online(t, srv, "a")
+	var logs []string
+	for range 6 {
+		id := srv.Queue(emulatortest.Script("true"))
+		p.running()
+		step := p.stepIDs()[0]
+		p.mustPatch(p.step(step, "inProgress", ""))
+		p.feed(step, "the last words")
+		srv.LoseLock(id)
+		logs = append(logs, fmt.Sprint("/jobs/", p.request, "/log/", step))
+	}
+	var got []int
+	for _, log := range logs {
+		code, text := p.look(log)
+		if got = append(got, code); code == http.StatusOK && !strings.Contains(text, "the last words") {
+			t.Errorf("%s shows\n%s", log, text)
+		}
+	}
+	if want := []int{404, 404, 200, 200, 200, 200}; !slices.Equal(got, want) {
+		t.Errorf("the logs of jobs that were cut off answer %d, want %d", got, want)
 	}
 }
 

@@ -36,11 +36,11 @@ func Described() []Description {
 		{Name: "build_info", Kind: Gauge, Label: "version", Help: "1, with the version of the program."},
 		{Name: "agent_state", Kind: Gauge, Label: "state", Values: texts(states), Help: "1 for the state that the agent is in, 0 for the others."},
 		{
-			Name: "jobs_total", Kind: Counter, Label: "result", Values: texts([]job.Result{job.Succeeded, job.SucceededWithIssues, job.Failed, job.Canceled}),
-			Help: "Jobs that ended, by their result.", More: "One of which the result is not known counts as failed.",
+			Name: "jobs_total", Kind: Counter, Label: "result", Values: texts([]job.Result{job.Succeeded, job.SucceededWithIssues, job.Failed, job.Canceled, job.Abandoned}),
+			Help: "Jobs that this agent was sent and that ended, by their result.", More: "It is the one that the server has: abandoned are those whose lock was lost or whose end could not be reported, whatever their steps did.",
 		},
 		{Name: "job_wait_seconds", Kind: Histogram, Help: "How long jobs waited until this agent began them.", More: "From when the server queued them, by its clock; jobs of which it does not say are not counted."},
-		{Name: "job_duration_seconds", Kind: Histogram, Help: "How long jobs ran on this agent."},
+		{Name: "job_duration_seconds", Kind: Histogram, Help: "How long jobs ran on this agent.", More: "Those that ended before they began are not counted."},
 		{
 			Name: "builds_total", Kind: Counter, Label: "result", Values: ended,
 			Help: "Image builds that ended, by their result.", More: "What the Dockerfile does wrong is failed, too.",

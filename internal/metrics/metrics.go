@@ -124,17 +124,20 @@ func (m *Metrics) JobWaited(wait time.Duration) {
 	m.jobWait.Observe(wait.Seconds())
 }
 
-// Job counts a job that ran on this agent. An empty result is a job of which it is
-// not known; it counts as failed.
-func (m *Metrics) Job(result job.Result, took time.Duration) {
+// JobRan counts how long a job ran on this agent.
+func (m *Metrics) JobRan(took time.Duration) {
 	if m == nil {
 		return
 	}
-	if result == "" {
-		result = job.Failed
+	m.jobSeconds.Observe(took.Seconds())
+}
+
+// JobEnded counts a job by the result that the server has.
+func (m *Metrics) JobEnded(result job.Result) {
+	if m == nil {
+		return
 	}
 	m.jobs.WithLabelValues(string(result)).Inc()
-	m.jobSeconds.Observe(took.Seconds())
 }
 
 // Build counts what a builder tells of ([imagebuild.Options]).

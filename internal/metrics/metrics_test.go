@@ -76,8 +76,11 @@ func filled() *metrics.Metrics {
 	m := metrics.New("1.2.3")
 	m.AgentState(metrics.Busy)
 	m.JobWaited(time.Second)
-	m.Job(job.Succeeded, time.Minute)
-	m.Job("", time.Second)
+	m.JobRan(time.Minute)
+	m.JobEnded(job.Succeeded)
+	m.JobRan(time.Second)
+	m.JobEnded(job.Failed)
+	m.JobEnded(job.Abandoned)
 	m.Build(imagebuild.Event{Build: &imagebuild.Result{Stats: imagebuild.Stats{Steps: 5, Cached: 3}}, Took: 2 * time.Second})
 	m.Build(imagebuild.Event{Err: errors.New("no")})
 	m.Build(imagebuild.Event{Err: fmt.Errorf("building: %w", &job.Stop{Reason: job.StopCanceled})})
@@ -99,7 +102,7 @@ func TestWhatHappensIsCounted(t *testing.T) {
 	want := map[string]float64{
 		"dockless_build_info{1.2.3}":    1,
 		"dockless_agent_state{offline}": 0, "dockless_agent_state{idle}": 0, "dockless_agent_state{busy}": 1, "dockless_agent_state{draining}": 0,
-		"dockless_jobs_total{succeeded}": 1, "dockless_jobs_total{failed}": 1, "dockless_jobs_total{canceled}": 0, "dockless_jobs_total{succeededWithIssues}": 0,
+		"dockless_jobs_total{succeeded}": 1, "dockless_jobs_total{failed}": 1, "dockless_jobs_total{canceled}": 0, "dockless_jobs_total{succeededWithIssues}": 0, "dockless_jobs_total{abandoned}": 1,
 		"dockless_job_wait_seconds": 1, "dockless_job_duration_seconds": 2,
 		"dockless_builds_total{succeeded}": 1, "dockless_builds_total{failed}": 1, "dockless_builds_total{canceled}": 1,
 		"dockless_build_duration_seconds":  1,
@@ -175,7 +178,8 @@ func TestNilMetricsCountNothing(t *testing.T) {
 	var m *metrics.Metrics
 	m.AgentState(metrics.Idle)
 	m.JobWaited(1)
-	m.Job(job.Succeeded, 1)
+	m.JobRan(1)
+	m.JobEnded(job.Succeeded)
 	m.Build(imagebuild.Event{})
 	m.Exporting(1)
 	m.NodeUp("a", true)

@@ -3,12 +3,13 @@
 // what is reported, which is masked, and hands it to the status page.
 //
 // One use flows like this: [New] once; for each job [Jobs.Begin], run it with
-// [Job.Before] its reporter, [Job.End]. Meanwhile the page asks [Jobs.All],
+// [Job.Before] its reporter, [Jobs.End]. Meanwhile the page asks [Jobs.All],
 // [Jobs.Job] and [Jobs.Log].
 //
-// Memory is bounded. A step's log keeps its end ([statuspage.Tail]), a job's logs
-// together a few mebibytes, and only the last job has any: what the next job, which
-// may be somebody else's, could read here is what it could not read before.
+// Memory is bounded, whatever a job reports. A step's log keeps its end
+// ([statuspage.Tail]), a job's logs together a few mebibytes, its issues and the
+// steps of its builds one more, and only the last job has any of them: what they
+// say is not for the next job, which may be somebody else's and can look here.
 package recent
 
 import (
@@ -23,19 +24,6 @@ import (
 	"github.com/dockless-ci/dockless/internal/statuspage"
 )
 
-const (
-	// mostJobs is a morning of an agent, and ten kilobytes each.
-	mostJobs = 20
-	// mostLogBytes is what the logs of a job may take together: those of eight
-	// steps that printed more than is kept. The oldest go first.
-	mostLogBytes = 4 << 20
-	// mostRecords, mostBuilds and mostText bound what a hostile job can have kept.
-	mostRecords = 1000
-	mostBuilds  = 50
-	mostRows    = 500
-	mostText    = 2 << 10
-)
-
 // Jobs are the last jobs of a process. The zero value is empty; nil keeps nothing.
 // Its methods may be called concurrently.
 type Jobs struct {
@@ -46,8 +34,8 @@ type Jobs struct {
 // New returns an empty list.
 func New() *Jobs { return &Jobs{} }
 
-// Begin enters a job, whose pipeline and run are named for people. Logs of the jobs
-// before are forgotten.
+// Begin enters a job, whose pipeline and run are named for people. What the jobs
+// before printed is forgotten.
 func (l *Jobs) Begin(m *job.Message, agent, pool, pipeline string) *Job {
 	if l == nil {
 		return nil
@@ -55,7 +43,7 @@ func (l *Jobs) Begin(m *job.Message, agent, pool, pipeline string) *Job {
 	j := &Job{
 		id: m.JobID, tails: make(map[job.RecordID]*statuspage.Tail),
 		shown: statuspage.Job{
-			ID: strconv.FormatInt(int64(m.RequestID), 10), Name: "Job", Pipeline: pipeline, Agent: agent, Pool: pool, State: "running", Started: time.Now(),
+			ID: strconv.FormatInt(int64(m.RequestID), 10), Name: "Job", Pipeline: statuspage.Cut(pipeline, mostName), Agent: agent, Pool: pool, State: "running", Started: time.Now(),
 		},
 		records: make(map[job.RecordID]job.Record),
 	}
@@ -69,6 +57,20 @@ func (l *Jobs) Begin(m *job.Message, agent, pool, pipeline string) *Job {
 		l.list = slices.Clone(l.list[:mostJobs])
 	}
 	return j
+}
+
+// End says how the last job with an id ended. It may be called for jobs that never
+// began.
+func (l *Jobs) End(id job.ID, result job.Result) {
+	j := l.find(string(id))
+	if j == nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.shown.Open() { // else it is an earlier run
+		j.shown.State, j.shown.Result, j.shown.Finished = "completed", string(result), time.Now()
+	}
 }
 
 // All returns the jobs, newest first, without steps.
@@ -134,26 +136,25 @@ type Job struct {
 	order   []job.RecordID // of those with a log, as they ended
 	tails   map[job.RecordID]*statuspage.Tail
 	builds  []statuspage.Build
-	over    bool // the next job has begun: nothing of the log is kept any more
-	left    bool // logs were forgotten
+	details int  // bytes of the issues and of the steps of builds
+	over    bool // the next job has begun: nothing that the job printed is kept any more
+	left    bool // something was forgotten
 }
 
-// End says how the job ended; an empty result is not known.
-func (j *Job) End(result job.Result) {
-	if j == nil {
-		return
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.shown.State, j.shown.Result, j.shown.Finished = "completed", cmp.Or(string(result), "abandoned"), time.Now()
-}
-
-// forget drops the logs.
+// forget drops what the job printed: its logs, and issues and steps of builds, which
+// quote it.
 func (j *Job) forget() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.over, j.left = true, j.left || len(j.tails) > 0
-	j.tails, j.order = nil, nil
+	j.over, j.left = true, j.left || len(j.tails) > 0 || j.details > 0
+	j.tails, j.order, j.details = nil, nil, 0
+	for id, r := range j.records {
+		r.Issues, r.CurrentOperation = nil, ""
+		j.records[id] = r
+	}
+	for i := range j.builds {
+		j.builds[i].Rows, j.builds[i].Reasons = nil, nil
+	}
 }
 
 func (j *Job) summary() statuspage.Job {
@@ -175,8 +176,11 @@ func (j *Job) whole() statuspage.Job {
 	slices.SortFunc(out.Steps, func(a, b statuspage.Step) int {
 		return cmp.Or(cmp.Compare(j.records[job.RecordID(a.ID)].Order, j.records[job.RecordID(b.ID)].Order), cmp.Compare(a.ID, b.ID))
 	})
-	if j.left {
-		out.Notes = append(out.Notes, "The logs of this job are no longer here: they go when the next job begins. Azure DevOps has them.")
+	switch {
+	case j.over && j.left:
+		out.Notes = append(out.Notes, "The logs, issues and build steps of this job are no longer here: they go when the next job begins. Azure DevOps has them.")
+	case j.left:
+		out.Notes = append(out.Notes, "Not all issues and build steps of this job are kept here. Azure DevOps has them.")
 	}
 	return out
 }

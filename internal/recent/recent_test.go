@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -49,7 +50,7 @@ func when(seconds int) *job.Time {
 
 func TestWhatIsReportedIsKeptAndPassedOn(t *testing.T) {
 	l := recent.New()
-	j, r, behind := begin(l, 903)
+	_, r, behind := begin(l, 903)
 	r.UpdateRecord(job.Record{ID: jobID.Record(), Type: job.TypeJob, Name: "Build"})
 	r.UpdateRecord(job.Record{ID: "b", Name: "Second", Order: 2, State: job.Pending})
 	r.UpdateRecord(job.Record{ID: "a", Name: "First", Order: 1, State: job.InProgress, StartTime: when(10), CurrentOperation: "compiling", PercentComplete: 40})
@@ -84,7 +85,8 @@ func TestWhatIsReportedIsKeptAndPassedOn(t *testing.T) {
 		t.Error("the job's own record has a log")
 	}
 	r.UpdateRecord(job.Record{ID: "a", State: job.Completed, Result: job.Failed, FinishTime: when(12), ErrorCount: 1, Issues: []job.Issue{{Type: job.Error, Message: "no", Data: map[string]string{"x": "y"}}}})
-	j.End(job.Failed)
+	l.End(jobID, job.Failed)
+	l.End(jobID, job.Canceled) // the next run, which never began
 	got, _ = l.Job(strings.ToUpper(string(jobID)))
 	if s := got.Steps[0]; s.Operation != "" || s.Result != "failed" || s.Issues[0].Message != "no" || s.Finished.Unix() != 12 {
 		t.Errorf("the first step ended as %+v", s)
@@ -100,7 +102,7 @@ func TestWhatIsReportedIsKeptAndPassedOn(t *testing.T) {
 	}
 }
 
-func TestOnlyTheLastJobHasLogs(t *testing.T) {
+func TestOnlyTheLastJobHasWhatItPrinted(t *testing.T) {
 	l := recent.New()
 	_, r, _ := begin(l, 1)
 	r.UpdateRecord(job.Record{ID: "a", Name: "Step", State: job.Completed})
@@ -112,43 +114,90 @@ func TestOnlyTheLastJobHasLogs(t *testing.T) {
 		t.Errorf("%d jobs are kept, the newest is %+v", len(all), all[0])
 	}
 	_, r, _ = begin(l, 31)
+	report := []byte(`{"step":"Docker1","steps":2,"cached":1,"reasons":["a file changed"],"waterfall":[{"name":"RUN secretly"}]}`)
+	issue := job.Record{ID: "a", Name: "Step", State: job.InProgress, CurrentOperation: "secretly", ErrorCount: 1, Issues: []job.Issue{{Type: job.Error, Message: "line 7"}}}
+	r.UpdateRecord(issue)
 	r.WriteLine("a", []byte("x"))
+	r.Attach(t.Context(), "a", job.Attachment{Type: job.AttachmentBuild, Content: report})
 	begin(l, 32)
-	if _, ok := l.Log("31", "a", 0, 10); ok {
-		t.Error("the log of an earlier job is still there")
+	// Late, of a job that is over.
+	r.WriteLine("a", []byte("late"))
+	r.UpdateRecord(issue)
+	r.Attach(t.Context(), "a", job.Attachment{Type: job.AttachmentBuild, Content: report})
+	for _, step := range []string{"a", "b"} {
+		if _, ok := l.Log("31", step, 0, 10); ok {
+			t.Errorf("there is a log of step %s of an earlier job", step)
+		}
 	}
-	if j, ok := l.Job("31"); !ok || len(j.Notes) != 1 {
-		t.Errorf("the earlier job says %+v", j)
+	got, ok := l.Job("31")
+	if !ok || len(got.Notes) != 1 || len(got.Steps) != 1 || len(got.Builds) != 1 {
+		t.Fatalf("the earlier job is %+v", got)
 	}
-	r.WriteLine("a", []byte("late")) // of a job that is over
-	if _, ok := l.Log("31", "b", 0, 10); ok {
-		t.Error("there is a log that nobody wrote")
+	if s := got.Steps[0]; s.Name != "Step" || s.Errors != 1 || len(s.Issues) > 0 || s.Operation != "" {
+		t.Errorf("its step is %+v", s)
+	}
+	if b := got.Builds[0]; b.Step != "Docker1" || b.Steps != 2 || b.Cached != 1 || len(b.Rows)+len(b.Reasons) > 0 {
+		t.Errorf("its build is %+v", b)
 	}
 	if j, _ := l.Job(string(jobID)); j.ID != "32" {
 		t.Errorf("of the runs with one id, the last is %s", j.ID)
 	}
 }
 
+// live is how many bytes are in use.
+func live() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// largeReport is a report of a build with as many texts as size allows.
+func largeReport(t *testing.T, size int) []byte {
+	t.Helper()
+	part := strings.Repeat("z", size/8)
+	report := job.BuildReport{Step: part, Digest: part, Platforms: []string{part}, Reasons: []string{part}, Waterfall: []job.BuildStep{{Name: part, Reason: part}}}
+	for range size / 64 {
+		report.Platforms, report.Reasons = append(report.Platforms, "a"), append(report.Reasons, "a")
+	}
+	content, err := json.Marshal(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
 func TestAHostileJobIsBounded(t *testing.T) {
 	l := recent.New()
-	_, r, _ := begin(l, 1)
 	line := bytes.Repeat([]byte("x"), 1<<10)
 	long := strings.Repeat("y", 1<<20)
-	for i := range 3000 {
+	reports := [][]byte{largeReport(t, 200<<10), []byte(`{"step":"x"}`), largeReport(t, 8<<20)}
+	before := live()
+	_, r, _ := begin(l, 1)
+	for i := range 1200 {
 		id := job.RecordID(fmt.Sprint(i))
-		r.UpdateRecord(job.Record{ID: id, Name: long, CurrentOperation: long, State: job.InProgress, Issues: []job.Issue{{Type: job.Error, Message: long}}, Variables: map[string]job.Variable{"v": {Value: "secret", IsSecret: true}}})
+		var issues []job.Issue
+		for range 2 * job.MaxIssues {
+			issues = append(issues, job.Issue{Type: job.Error, Message: long})
+		}
+		r.UpdateRecord(job.Record{
+			ID: id, Name: long, RefName: long, ResultCode: fmt.Sprint(long[:64<<10], i), CurrentOperation: long, State: job.InProgress, Issues: issues,
+			Variables: map[string]job.Variable{"v": {Value: "secret", IsSecret: true}},
+		})
 		for range 20 {
 			r.WriteLine(id, line)
 		}
 		r.UpdateRecord(job.Record{ID: id, State: job.Completed, Result: job.Succeeded})
-		r.Attach(t.Context(), id, job.Attachment{Type: job.AttachmentBuild, Content: []byte(`{"step":"x"}`)})
+		if i < 100 {
+			r.Attach(t.Context(), id, job.Attachment{Type: job.AttachmentBuild, Content: reports[i%len(reports)]})
+		}
+	}
+	if kept := live() - before; kept > 16<<20 {
+		t.Errorf("a job keeps %d bytes", kept)
 	}
 	j, _ := l.Job("1")
 	sum, logs := 0, 0
 	for _, s := range j.Steps {
-		if len(s.Name) > 3000 || len(s.Issues[0].Message) > 3000 {
-			t.Fatalf("a step keeps %d and %d bytes", len(s.Name), len(s.Issues[0].Message))
-		}
 		if log, ok := l.Log("1", s.ID, 0, 1000); ok {
 			logs++
 			for _, line := range log.Lines {
@@ -159,13 +208,42 @@ func TestAHostileJobIsBounded(t *testing.T) {
 	if len(j.Steps) > 1000 || len(j.Builds) > 50 || sum > 5<<20 || logs < 100 {
 		t.Errorf("kept are %d steps, %d builds and %d bytes in %d logs", len(j.Steps), len(j.Builds), sum, logs)
 	}
+	if page := fmt.Sprint(j); len(page) > 3<<20 || len(j.Notes) != 1 || !strings.Contains(j.Notes[0], "Not all") {
+		t.Errorf("%d bytes are shown, and the job says %q", len(page), j.Notes)
+	}
+	begin(l, 2)
+	if kept := live() - before; kept > 2<<20 {
+		t.Errorf("the job before keeps %d bytes", kept)
+	}
+	runtime.KeepAlive(r)
+}
+
+// Whatever a job attaches, little of it is kept.
+func FuzzReportsOfBuilds(f *testing.F) {
+	for _, seed := range []string{
+		"", "{}", "[]", `{"step":7}`, `{"step":"a","seconds":1e300,"steps":-1}`, `{"platforms":["a",null],"reasons":[""],"waterfall":[{},{"name":"x","start":-1}]}`,
+		`{"waterfall":[` + strings.Repeat("{},", 1000) + `{}]}`, `{"digest":"` + strings.Repeat("é", 600) + `"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		l := recent.New()
+		_, r, _ := begin(l, 1)
+		for range 60 {
+			r.Attach(t.Context(), "a", job.Attachment{Type: job.AttachmentBuild, Content: content})
+		}
+		j, _ := l.Job("1")
+		if len(j.Builds) > 50 || len(fmt.Sprint(j)) > 3<<20 {
+			t.Errorf("%d builds are kept, %d bytes", len(j.Builds), len(fmt.Sprint(j)))
+		}
+	})
 }
 
 func TestNilKeepsNothing(t *testing.T) {
 	var l *recent.Jobs
-	j, r, behind := begin(l, 1)
+	_, r, behind := begin(l, 1)
 	r.WriteLine("a", []byte("x"))
-	j.End(job.Succeeded)
+	l.End(jobID, job.Succeeded)
 	if _, ok := l.Job("1"); ok || behind.lines != 1 || l.All() != nil {
 		t.Error("a list that is off keeps something")
 	}
@@ -176,7 +254,7 @@ func TestNilKeepsNothing(t *testing.T) {
 
 func TestItIsAskedWhileTheJobRuns(t *testing.T) {
 	l := recent.New()
-	j, r, _ := begin(l, 1)
+	_, r, _ := begin(l, 1)
 	var all sync.WaitGroup
 	for step := range 3 {
 		all.Go(func() {
@@ -193,7 +271,7 @@ func TestItIsAskedWhileTheJobRuns(t *testing.T) {
 		_ = l.All()
 	}
 	all.Wait()
-	j.End(job.Succeeded)
+	l.End(jobID, job.Succeeded)
 	if log, ok := l.Log("1", "2", 0, 1); !ok || log.Total != 2000 {
 		t.Errorf("the log has %d lines, want 2000", log.Total)
 	}

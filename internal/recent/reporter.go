@@ -2,7 +2,6 @@ package recent
 
 import (
 	"context"
-	"encoding/json"
 	"sync/atomic"
 
 	"github.com/dockless-ci/dockless/internal/job"
@@ -75,30 +74,35 @@ func (j *Job) update(r job.Record) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	old, known := j.records[r.ID]
-	if !known && len(j.records) == mostRecords {
+	if j.over || !known && len(j.records) == mostRecords {
 		return
 	}
-	r.Variables = nil // may be secret
-	id := r.ID
-	r = old.Merge(r)
-	r.ID = id // which merging leaves alone
-	r.Name, r.CurrentOperation = cut(r.Name), cut(r.CurrentOperation)
-	if len(r.Issues) > 0 {
-		issues := make([]job.Issue, len(r.Issues))
-		for i, issue := range r.Issues {
-			issues[i] = job.Issue{Type: issue.Type, Message: cut(issue.Message)}
-		}
-		r.Issues = issues
+	next := boundedRecord(old.Merge(r))
+	next.ID = r.ID // which merging leaves alone
+	j.details -= issuesSize(old.Issues)
+	if !j.keep(issuesSize(next.Issues)) {
+		next.Issues = nil
 	}
-	j.records[r.ID] = r
-	if r.ID == j.id.Record() {
-		j.shown.Name = r.Name
+	j.records[next.ID] = next
+	if next.ID == j.id.Record() {
+		j.shown.Name = next.Name
 		return
 	}
-	if r.State == job.Completed && old.State != job.Completed && j.tails[r.ID] != nil {
-		j.order = append(j.order, r.ID)
+	if next.State == job.Completed && old.State != job.Completed && j.tails[next.ID] != nil {
+		j.order = append(j.order, next.ID)
 		j.shrink()
 	}
+}
+
+// keep reports whether there is room for details of so many bytes, and takes it.
+// The lock is held.
+func (j *Job) keep(size int) bool {
+	if size > 0 && j.details+size > mostDetails {
+		j.left = true
+		return false
+	}
+	j.details += size
+	return true
 }
 
 // shrink drops logs of steps that ended until the others fit. The lock is held.
@@ -122,24 +126,19 @@ func (r *reporter) Attach(ctx context.Context, record job.RecordID, a job.Attach
 	r.next.Attach(ctx, record, a)
 }
 
-func (j *Job) build(content []byte) {
-	var report job.BuildReport
-	if json.Unmarshal(content, &report) != nil {
-		return // an attachment of a job may be anything
-	}
-	report.Waterfall = report.Waterfall[:min(len(report.Waterfall), mostRows)]
-	report.Reasons = report.Reasons[:min(len(report.Reasons), mostRows)]
+func (j *Job) build(report []byte) {
+	build, err := statuspage.ReadBuild(report)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.builds) < mostBuilds {
-		j.builds = append(j.builds, statuspage.BuildOf(report))
+	if j.over {
+		return
 	}
-}
-
-// cut bounds a text.
-func cut(text string) string {
-	if len(text) > mostText {
-		return text[:mostText] + "…"
+	if err != nil || len(j.builds) == mostBuilds {
+		j.left = true // an attachment of a job may be anything
+		return
 	}
-	return text
+	if !j.keep(buildSize(build)) {
+		build.Rows, build.Reasons = nil, nil
+	}
+	j.builds = append(j.builds, build)
 }

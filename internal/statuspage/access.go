@@ -60,7 +60,8 @@ func (c Config) refuse(r *http.Request) *refusal {
 }
 
 // forwarded are headers of proxies. What one of them sends comes from its own
-// address, which for a sidecar is loopback, whoever asked.
+// address, which for a sidecar is loopback, whoever asked. One that knows no HTTP
+// adds none, and nothing here can tell: docs/status-page.md says what to do.
 var forwarded = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"}
 
 func fromHere(r *http.Request) bool {

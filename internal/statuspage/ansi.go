@@ -19,7 +19,8 @@ func appendText(dst, text []byte) []byte {
 	if plain(text) {
 		return append(dst, text...)
 	}
-	var now, drawn style
+	var now terminal
+	var drawn style
 	open := false
 	for len(text) > 0 {
 		if text[0] == escape {
@@ -30,14 +31,14 @@ func appendText(dst, text []byte) []byte {
 		if end < 0 {
 			end = len(text)
 		}
-		if now != drawn {
+		if now.style != drawn {
 			if open {
 				dst = append(dst, "</span>"...)
 			}
-			if open = now != (style{}); open {
+			if open = now.style != (style{}); open {
 				dst = now.appendStart(dst)
 			}
-			drawn = now
+			drawn = now.style
 		}
 		dst = appendEscaped(dst, text[:end])
 		text = text[end:]
@@ -58,20 +59,30 @@ func plain(text []byte) bool {
 	return true
 }
 
+// terminal is what a line has done so far.
+type terminal struct {
+	style
+
+	endless bool // no string ends in the rest of the line, which was looked through
+}
+
 // control obeys the sequence at the start of text, which begins with an escape,
 // and returns what is behind it. Of a sequence that does not end, only the escape
 // is left out: nothing that a program printed may disappear by it.
-func (s *style) control(text []byte) []byte {
+func (t *terminal) control(text []byte) []byte {
 	rest := text[1:]
 	if len(rest) == 0 {
 		return nil
 	}
 	switch rest[0] {
 	case '[':
-		return s.csi(rest[1:])
+		return t.csi(rest[1:])
 	case ']', 'P', 'X', '^', '_': // strings for the terminal: titles, links, …
-		if end, length := stringEnd(rest[1:]); end >= 0 {
-			return rest[1+end+length:]
+		if !t.endless {
+			if end, length := stringEnd(rest[1:]); end >= 0 {
+				return rest[1+end+length:]
+			}
+			t.endless = true
 		}
 		return rest
 	}

@@ -1,6 +1,8 @@
 package statuspage
 
 import (
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/job"
@@ -29,13 +31,51 @@ func timeOf(t *job.Time) time.Time {
 	return t.Time
 }
 
-// BuildOf returns how the report of an image build is shown.
-func BuildOf(b job.BuildReport) Build {
-	out := Build{
-		Step: b.Step, Digest: b.Digest, Platforms: b.Platforms, Steps: b.Steps, Cached: b.Cached, Took: seconds64(b.Seconds), Reasons: b.Reasons,
+// MostReport is the largest report of a build that [ReadBuild] reads, in bytes. No
+// honest one comes near it, nor its parts near these.
+const MostReport = 256 << 10
+
+const (
+	mostRows      = 500
+	mostPlatforms = 20
+	mostName      = 512
+	mostText      = 2 << 10
+)
+
+// ReadBuild returns how the report of an image build is shown, the JSON of a
+// [job.BuildReport]. It may be anything that a job attached: what is long in it is cut, and
+// ReadBuild fails when it is no report, or larger than [MostReport].
+func ReadBuild(report []byte) (Build, error) {
+	if len(report) > MostReport {
+		return Build{}, fmt.Errorf("the report of a build has %d KiB, and %d KiB are read", len(report)>>10, MostReport>>10)
 	}
-	for _, r := range b.Waterfall {
-		out.Rows = append(out.Rows, BuildRow{Name: r.Name, Cached: r.Cached, Start: seconds64(r.Start), Took: seconds64(r.Seconds), Reason: r.Reason})
+	var b job.BuildReport
+	if err := json.Unmarshal(report, &b); err != nil {
+		return Build{}, fmt.Errorf("reading the report of a build: %w", err)
+	}
+	out := Build{
+		Step: Cut(b.Step, mostName), Digest: Cut(b.Digest, mostName), Platforms: cutAll(b.Platforms, mostPlatforms, mostName),
+		Steps: b.Steps, Cached: b.Cached, Took: seconds64(b.Seconds), Reasons: cutAll(b.Reasons, mostRows, mostText),
+	}
+	for _, r := range b.Waterfall[:min(len(b.Waterfall), mostRows)] {
+		out.Rows = append(out.Rows, BuildRow{
+			Name: Cut(r.Name, mostText), Cached: r.Cached, Start: seconds64(r.Start), Took: seconds64(r.Seconds), Reason: Cut(r.Reason, mostText),
+		})
+	}
+	return out, nil
+}
+
+// Cut bounds a text, and says that it did.
+func Cut(text string, most int) string {
+	if len(text) > most {
+		return text[:most] + "…"
+	}
+	return text
+}
+
+func cutAll(texts []string, most, length int) (out []string) {
+	for _, text := range texts[:min(len(texts), most)] {
+		out = append(out, Cut(text, length))
 	}
 	return out
 }

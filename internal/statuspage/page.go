@@ -140,17 +140,11 @@ func (p *Page) overview(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Page) overviewOf(r *http.Request) view {
-	o := p.source.Overview(r.Context())
-	v := view{Title: o.Name, Overview: o, All: len(o.Jobs), Refresh: refreshSeconds, Events: "/events"}
-	v.Overview.Jobs = o.Jobs[:min(len(o.Jobs), recentJobs)]
-	for _, j := range o.Jobs {
-		if j.State != "running" {
-			continue
-		}
-		if len(v.Running) == mostRunning {
-			v.MoreRunning++
-			continue
-		}
+	o := p.source.Overview(r.Context(), recentJobs)
+	v := view{Title: o.Name, Overview: o, Refresh: refreshSeconds, Events: "/events"}
+	shown := min(len(o.Running), mostRunning)
+	v.MoreRunning = len(o.Running) - shown
+	for _, j := range o.Running[:shown] {
 		now := running{Job: j}
 		if whole, ok := p.source.Job(j.ID); ok {
 			now.Job = whole
@@ -174,10 +168,7 @@ func liveStep(j *Job) *Step {
 }
 
 func (p *Page) jobs(w http.ResponseWriter, r *http.Request) {
-	o := p.source.Overview(r.Context())
-	v := view{Title: "All jobs", Overview: o, All: len(o.Jobs), Refresh: refreshSeconds}
-	v.Overview.Jobs = o.Jobs[:min(len(o.Jobs), mostJobs)]
-	p.render(w, r, http.StatusOK, "jobs", v)
+	p.render(w, r, http.StatusOK, "jobs", view{Title: "All jobs", Overview: p.source.Overview(r.Context(), mostJobs), Refresh: refreshSeconds})
 }
 
 func (p *Page) job(w http.ResponseWriter, r *http.Request) {

@@ -35,10 +35,12 @@ type values struct {
 	open bool
 }
 
-func (v *values) Overview(context.Context) statuspage.Overview {
+func (v *values) Overview(_ context.Context, most int) statuspage.Overview {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.over
+	o := v.over
+	o.Total, o.Jobs = len(o.Jobs), o.Jobs[:min(len(o.Jobs), most)]
+	return o
 }
 
 func (v *values) Job(id string) (statuspage.Job, bool) {
@@ -102,7 +104,7 @@ func example() *values {
 				Slots: []statuspage.Slot{{Name: "poll", State: "ready", Reason: "idle", Age: time.Second, Allowed: 3 * time.Minute, Asked: true}, {Name: "lock", State: "stopped"}, {Name: "podman", State: "ready", Age: time.Hour, Allowed: time.Minute, Asked: true}},
 			},
 			Stacks: []statuspage.Stack{{Name: "of <the> job", Services: []statuspage.Service{{Name: "db<1>", State: "running", Health: "unhealthy"}, {Name: "web", State: "odd<"}}}},
-			Jobs:   []statuspage.Job{job, done},
+			Jobs:   []statuspage.Job{job, done}, Running: []statuspage.Job{job},
 		},
 	}
 }
@@ -168,6 +170,30 @@ func TestEveryPageIsAsItWas(t *testing.T) {
 				t.Errorf("%s has %q, unescaped", path, text)
 			}
 		}
+	}
+}
+
+func TestALongListOfJobsIsCut(t *testing.T) {
+	source := example()
+	running := source.over.Running[0]
+	source.over.Jobs, source.over.Running = nil, nil
+	for i := range 3000 {
+		source.over.Jobs = append(source.over.Jobs, statuspage.Job{ID: fmt.Sprint("q", i), Name: "Waits", State: "queued"})
+	}
+	for range 9 {
+		source.over.Running = append(source.over.Running, running)
+	}
+	address := serve(t, source)
+	_, _, home := get(t, address+"/")
+	if n := strings.Count(home, "<th scope=\"row\"><a href=\"/jobs/q"); n != 25 || !strings.Contains(home, ">All 3000</a>") {
+		t.Errorf("the first page lists %d jobs", n)
+	}
+	if n := strings.Count(home, "End of the log"); n != 6 || !strings.Contains(home, "3 more jobs running") {
+		t.Errorf("the first page shows %d logs", n)
+	}
+	_, _, all := get(t, address+"/jobs")
+	if n := strings.Count(all, "<th scope=\"row\"><a href=\"/jobs/q"); n != 2000 || !strings.Contains(all, "3000 jobs, of which the newest 2000 are listed") {
+		t.Errorf("the list of all has %d jobs", n)
 	}
 }
 

@@ -6,9 +6,11 @@ import (
 )
 
 // Source is what there is to show, as it is when it is asked. Its methods are
-// called concurrently and often: they read memory and wait for nobody.
+// called concurrently and every second by each who looks: they read memory, or the
+// part of a stored log that is asked for, and wait for nobody.
 type Source interface {
-	Overview(ctx context.Context) Overview
+	// Overview lists at most most jobs, and all that run.
+	Overview(ctx context.Context, most int) Overview
 	// Job returns one job with its steps; false when it is not known, or no more.
 	Job(id string) (Job, bool)
 	// Log returns at most most lines of a step, from line from on, or the last ones
@@ -27,7 +29,9 @@ type Overview struct {
 	Pools   []Pool   // of an emulator
 	Health  *Health  // nil: nothing beats here
 	Stacks  []Stack  // that run now
-	Jobs    []Job    // newest first; steps are not needed, except in those that run
+	Jobs    []Job    // the newest first; steps are not needed
+	Total   int      // jobs that there are
+	Running []Job    // those of all that run, the newest first; steps are not needed
 	Notes   []string // what an operator should know of what is missing here
 }
 

@@ -30,6 +30,7 @@ func TestColoursBecomeClassesAndEverythingElseIsText(t *testing.T) {
 		"movement":                   {"\x1b[2K\x1b[1;1Hx\x1b[?25l", "x"},
 		"a title":                    {"\x1b]0;title\x07x\x1b]8;;http://evil\x1b\\link", "xlink"},
 		"a title without an end":     {"\x1b]0;title", "]0;title"},
+		"titles without an end":      {"\x1b]0;a\x07\x1b]b\x1b[31mc\x1bPd", `]b<span class="f1">cPd</span>`},
 		"a sequence without an end":  {"x\x1b[31", "x31"},
 		"a lone escape":              {"x\x1b", "x"},
 		"another charset":            {"\x1b(Bx", "x"},
@@ -40,6 +41,16 @@ func TestColoursBecomeClassesAndEverythingElseIsText(t *testing.T) {
 	} {
 		if got := statuspage.Text(c.in); got != c.want {
 			t.Errorf("%s: %q becomes\n%s, want\n%s", name, c.in, got, c.want)
+		}
+	}
+}
+
+// Looking for the end of each anew would take minutes.
+func TestStringsWithoutAnEndTakeNoLonger(t *testing.T) {
+	for _, begin := range []string{"\x1b]", "\x1bP", "\x1bX", "\x1b^", "\x1b_"} {
+		const n = 1 << 19
+		if got := len(statuspage.Text(strings.Repeat(begin, n))); got != n {
+			t.Errorf("%q becomes %d bytes, want %d", begin, got, n)
 		}
 	}
 }

@@ -11,7 +11,6 @@ type view struct {
 	Still    string // address of the same page that does not load itself again
 	Missing  string
 	Overview Overview
-	All      int // jobs there are
 	Running  []running
 	// MoreRunning are jobs that run besides those.
 	MoreRunning int

@@ -31,6 +31,15 @@
     if (getComputedStyle(log).overflowY !== "visible") log.scrollTop = log.scrollHeight;
     else window.scrollTo(0, document.documentElement.scrollHeight);
   };
+  // Of too many lines the first go, and the summary of a group after its lines.
+  const trim = () => {
+    for (let n = log.querySelectorAll(".l, p").length - Number(log.dataset.most); n > 0; n--) {
+      let first = log.firstElementChild;
+      if (first.tagName === "DETAILS" && first.childElementCount > 1) first = first.children[1];
+      if (first.nextSibling?.nodeType === Node.TEXT_NODE) first.nextSibling.remove(); // the end of the line
+      first.remove();
+    }
+  };
   const append = ({ skipped, total, do: operations }) => {
     const follow = atEnd();
     for (const number of document.querySelectorAll("[data-last]")) number.textContent = total;
@@ -54,7 +63,7 @@
         (group || log).insertAdjacentHTML("beforeend", html);
       }
     }
-    for (let n = log.childElementCount - Number(log.dataset.most); n > 0; n--) log.firstElementChild.remove();
+    trim();
     if (follow) toEnd();
   };
 
