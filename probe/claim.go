@@ -16,7 +16,7 @@ import (
 func (w *Writer) claim(name string, allowed time.Duration) (*Slot, error) {
 	var seen sight
 	for range claimTurns {
-		seen.see(w.page, int(w.file.Fd()))
+		seen.see(w.page, int(w.file.Fd()), w.owner)
 		if n := seen.living(name, -1); n >= 0 {
 			return nil, seen.taken(n)
 		}
@@ -28,17 +28,23 @@ func (w *Writer) claim(name string, allowed time.Duration) (*Slot, error) {
 		if !atomic.CompareAndSwapUint64(&w.page[slot(n)], uint64(was), uint64(w.owner|ownerMoving)) {
 			continue
 		}
-		if errno := lockSlot(int(w.file.Fd()), n, syscall.F_WRLCK); errno != 0 {
+		errno := lockSlot(int(w.file.Fd()), n, syscall.F_WRLCK)
+		if errno != 0 {
+			w.page.store(slot(n)+ownerWord, uint64(was))
+		}
+		if isHeld(errno) {
 			// A child that the dead owner forked has the file open, still, which
 			// it has until it starts its program.
-			w.page.store(slot(n)+ownerWord, uint64(was))
 			<-time.After(enterPause)
 			continue
+		}
+		if errno != 0 {
+			return nil, fmt.Errorf("locking the slot: %w", errno)
 		}
 		s := w.furnish(n, name, allowed)
 		// Another process may have claimed the name at the same time. Each
 		// looks after it has shown its own, so that one of them sees the other.
-		seen.see(w.page, int(w.file.Fd()))
+		seen.see(w.page, int(w.file.Fd()), w.owner)
 		if other := seen.living(name, n); other >= 0 {
 			w.giveBack(n)
 			return nil, seen.taken(other)

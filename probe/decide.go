@@ -20,6 +20,9 @@ const (
 type Query struct {
 	Slot   string        // only the slot of this name, when not empty
 	MaxAge time.Duration // the age allowed, when not zero, instead of each slot's own
+	// Process asks only about the slots of the process that has this id where the
+	// question is asked, when not zero.
+	Process int
 }
 
 // evidence is what a reader knows besides the page.
@@ -68,6 +71,9 @@ func (s *sight) decide(line []byte, question Question, q Query, e evidence) (boo
 	switch {
 	case used == 0 && q.Slot != "":
 		return false, appendQuoted(append(line, "no slot "...), q.Slot)
+	case used == 0 && q.Process != 0:
+		line = appendNumber(append(line, "process "...), uint64(q.Process)) //nolint:gosec // shown as it is
+		return false, append(line, " has no slot"...)
 	case used == 0:
 		return false, append(line, "no slot in use"...)
 	case asked == 0 && q.Slot != "":
@@ -88,7 +94,8 @@ func (s *sight) decide(line []byte, question Question, q Query, e evidence) (boo
 
 // asked reports whether slot n is in use and one that q is about.
 func (s *sight) asked(n int, q Query) bool {
-	return s.page.ownerOf(n).inUse() && (q.Slot == "" || s.page.hasName(n, q.Slot))
+	o := s.page.ownerOf(n)
+	return o.inUse() && (q.Slot == "" || s.page.hasName(n, q.Slot)) && (q.Process == 0 || o == s.of)
 }
 
 func appendQuestion(line []byte, question Question) []byte {

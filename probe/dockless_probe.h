@@ -385,11 +385,14 @@ static inline void dockless_beat(struct dockless_slot *s)
 	dockless_beat_at(s, dockless_now());
 }
 
-/* dockless_set beats and changes the state and its reason, both at once. */
+/*
+ * dockless_set beats and changes the state and its reason, both at once. What does not fit
+ * its field is cut off.
+ */
 static inline void dockless_set(struct dockless_slot *s, uint32_t state, uint32_t reason)
 {
 	dockless_beat(s);
-	dockless_store(&s->words[dockless_w_state], s->turn | state | (uint64_t)reason << 32);
+	dockless_store(&s->words[dockless_w_state], s->turn | (state & 0xff) | (uint64_t)(reason & 0xffff) << 32);
 }
 
 /* dockless_allow beats and changes the age allowed, in nanoseconds up to a year. */
@@ -421,7 +424,8 @@ struct dockless_sight {
 	uint64_t page[DOCKLESS_PAGE_SIZE / 8];
 	signed char fates[DOCKLESS_SLOTS];
 	int fd;
-	int apart; /* we count processes differently than the page */
+	uint64_t self; /* we, if we have slots, or 0 */
+	int apart;     /* we count processes differently than the page */
 };
 
 static inline uint64_t *dockless_words(uint64_t *page, int n)
@@ -460,6 +464,8 @@ static inline int dockless_fate(struct dockless_sight *s, int n, uint64_t owner)
 	uint64_t start;
 	int taken = 0, m;
 
+	if (s->self != 0 && ((owner ^ s->self) & ~DOCKLESS_MOVING) == 0)
+		return 1; /* ours: a lock that we hold is one that we do not see */
 	if (s->apart || (owner & DOCKLESS_FOREIGN) != 0) {
 		if ((owner & DOCKLESS_MOVING) != 0)
 			return -1; /* it may not have taken the lock yet */
@@ -496,13 +502,14 @@ static inline int dockless_look(struct dockless_sight *s, const uint64_t *page, 
 	return -1;
 }
 
-static inline void dockless_see(struct dockless_sight *s, const uint64_t *page, int fd)
+static inline void dockless_see(struct dockless_sight *s, const uint64_t *page, int fd, uint64_t self)
 {
 	uint64_t there;
 	int i;
 
 	memset(s, 0, sizeof(*s));
 	s->fd = fd;
+	s->self = self;
 	for (i = 0; i < dockless_w_slots; i++)
 		s->page[i] = dockless_load(&page[i]);
 	if (s->page[dockless_w_magic] != DOCKLESS_MAGIC ||
@@ -581,16 +588,18 @@ static inline void dockless_give_back(struct dockless_writer *w, int n)
 /*
  * dockless_take claims a slot, in state starting and just beaten; it waits for
  * nobody. It returns 0, -EINVAL for a name or -ERANGE for an age that is not
- * allowed, -EEXIST for a name that a living process uses, or -ENOSPC.
+ * allowed, -EEXIST for a name that a living process uses, -ENOSPC, or what locking the
+ * slot failed with; without a slot, s->words is NULL.
  */
 static inline int dockless_take(struct dockless_writer *w, struct dockless_slot *s, const char *name, uint64_t allowed)
 {
 	const struct timespec pause = {0, 5000000};
 	struct dockless_sight seen;
-	uint64_t name_words[3] = {0, 0, 0}, was;
+	uint64_t name_words[3] = {0, 0, 0}, was, *words;
 	size_t i, length = strlen(name);
-	int n, turn;
+	int n, turn, err;
 
+	s->words = NULL;
 	if (length == 0 || length > DOCKLESS_MAX_NAME)
 		return -EINVAL;
 	for (i = 0; i < length; i++) {
@@ -601,23 +610,28 @@ static inline int dockless_take(struct dockless_writer *w, struct dockless_slot 
 	if (allowed == 0 || allowed > DOCKLESS_MAX_ALLOWED)
 		return -ERANGE;
 	for (turn = 0; turn < 2 * DOCKLESS_SLOTS; turn++) {
-		dockless_see(&seen, w->page, w->fd);
+		dockless_see(&seen, w->page, w->fd, w->owner);
 		if (dockless_living(&seen, name, -1) >= 0)
 			return -EEXIST;
 		n = dockless_best(&seen, name);
 		if (n < 0)
 			return -ENOSPC;
-		s->words = dockless_words(w->page, n);
+		words = dockless_words(w->page, n);
 		was = dockless_words(seen.page, n)[dockless_w_owner];
-		if (!__atomic_compare_exchange_n(&s->words[dockless_w_owner], &was, w->owner | DOCKLESS_MOVING, 0,
+		if (!__atomic_compare_exchange_n(&words[dockless_w_owner], &was, w->owner | DOCKLESS_MOVING, 0,
 						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			continue;
-		if (dockless_lock_slot(w->fd, n, F_WRLCK) != 0) {
+		err = dockless_lock_slot(w->fd, n, F_WRLCK);
+		if (err != 0)
+			dockless_store(&words[dockless_w_owner], was);
+		if (err == -EAGAIN || err == -EACCES) {
 			/* A child that the dead owner forked has the file open, until its exec. */
-			dockless_store(&s->words[dockless_w_owner], was);
 			nanosleep(&pause, NULL);
 			continue;
 		}
+		if (err != 0)
+			return err;
+		s->words = words;
 		s->turn = ((dockless_load(&s->words[dockless_w_state]) & DOCKLESS_TURN) + 0x100) & DOCKLESS_TURN;
 		dockless_store(&s->words[dockless_w_state], s->turn);
 		for (i = 0; i < 3; i++)
@@ -628,7 +642,7 @@ static inline int dockless_take(struct dockless_writer *w, struct dockless_slot 
 		__atomic_store_n(&s->words[dockless_w_owner], w->owner, __ATOMIC_SEQ_CST);
 		/* Each looks after it has shown its own, so that one sees the other. */
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		dockless_see(&seen, w->page, w->fd);
+		dockless_see(&seen, w->page, w->fd, w->owner);
 		if (dockless_living(&seen, name, n) < 0)
 			return 0;
 		dockless_give_back(w, n);
@@ -638,9 +652,11 @@ static inline int dockless_take(struct dockless_writer *w, struct dockless_slot 
 	return -ENOSPC;
 }
 
-/* dockless_release gives a slot back. No copy of it may beat afterwards. */
+/* dockless_release gives a slot back, if it is one. No copy of it may beat afterwards. */
 static inline void dockless_release(struct dockless_writer *w, struct dockless_slot *s)
 {
+	if (s->words == NULL)
+		return;
 	dockless_give_back(w, (int)((s->words - w->page - dockless_w_slots) / dockless_w_slot));
 	s->words = NULL;
 }
@@ -926,7 +942,7 @@ static inline int dockless_check(const char *path, int ready, const char *name, 
 		close(fd);
 		return 0;
 	}
-	dockless_see(&seen, (const uint64_t *)memory, fd);
+	dockless_see(&seen, (const uint64_t *)memory, fd, 0);
 	munmap(memory, DOCKLESS_PAGE_SIZE);
 	close(fd);
 	q.ready = ready;

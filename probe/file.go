@@ -81,7 +81,7 @@ func step(file *os.File, path string) (in, alone bool, _ error) {
 // when another process' lock is in the way.
 func lockHeader(file *os.File, kind int16) (bool, syscall.Errno) {
 	_, errno := lock(int(file.Fd()), ofdSetLock, kind, 0, headerWords*8)
-	if errno == syscall.EAGAIN || errno == syscall.EACCES {
+	if isHeld(errno) {
 		return false, 0
 	}
 	return errno == 0, errno

@@ -190,6 +190,9 @@ func lock(fd, command int, kind int16, start, length int64) (taken bool, errno s
 	return errno == 0 && request.Type != syscall.F_UNLCK, errno
 }
 
+// isHeld reports whether a lock was refused because somebody else has it.
+func isHeld(errno syscall.Errno) bool { return errno == syscall.EAGAIN || errno == syscall.EACCES }
+
 // lockSlot locks or unlocks slot n, which its owner does to be seen from other
 // process id namespaces. It excludes nobody: who owns a slot says its first word.
 func lockSlot(fd, n int, kind int16) syscall.Errno {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,7 +47,7 @@ func writers(t *testing.T, program string) map[string]func(path string) *exec.Cm
 		},
 		"C": func(path string) *exec.Cmd { return exec.CommandContext(t.Context(), program, "one", path, "child") },
 		"Python": func(path string) *exec.Cmd {
-			return exec.CommandContext(t.Context(), python(t), examples+"writer.py", "child", path)
+			return exec.CommandContext(t.Context(), python(t), examples+"writer.py", "child", path, "3600")
 		},
 	}
 }
@@ -139,6 +140,46 @@ func TestWhatOneLanguageWritesTheOthersRead(t *testing.T) {
 					t.Errorf("after its end: %q, want that the page is removed", line)
 				}
 			})
+		}
+	}
+}
+
+// TestEveryLanguageKeepsToTheRules lets programs claim and set slots, on a page of
+// their own process id namespace and on a foreign one, and say what is wrong.
+func TestEveryLanguageKeepsToTheRules(t *testing.T) {
+	for language, rules := range map[string][]string{
+		"C":      {program(t), "rules"},
+		"Python": {python(t), "testdata/rules.py"},
+	} {
+		for name, namespace := range map[string]uint64{"our namespace": 0, "a foreign namespace": 4711} {
+			t.Run(language+" in "+name, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "page")
+				take(t, join(t, path), "host", time.Hour)
+				if namespace != 0 {
+					patch(t, path, 40, namespace)
+				}
+				if out, err := exec.CommandContext(t.Context(), rules[0], append(rules[1:], path)...).CombinedOutput(); err != nil {
+					t.Errorf("%v\n%s", err, out)
+				}
+			})
+		}
+	}
+}
+
+func TestThePythonReaderSaysWhatItCannotRead(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		fifo:                       "not live: not a probe page",
+		dir:                        "not live: not a probe page",
+		filepath.Join(dir, "none"): "not live: [Errno 2] ",
+	} {
+		out, err := exec.CommandContext(t.Context(), python(t), examples+"reader.py", "live", path).Output()
+		if err == nil || !strings.HasPrefix(string(out), want) || strings.Count(string(out), "\n") != 1 {
+			t.Errorf("%s: %v, %q, want one line that begins with %q", path, err, out, want)
 		}
 	}
 }

@@ -50,12 +50,14 @@ type sight struct {
 	page  page
 	fates [Slots]fate
 	fd    int
-	apart bool // the reader counts processes differently than the page
+	self  owner // the process that looks, if it has slots
+	of    owner // the process of [Query.Process]; zero has no slots
+	apart bool  // who looks counts processes differently than the page
 }
 
-// see copies p, the file of which is fd.
-func (s *sight) see(p *page, fd int) {
-	s.fd = fd
+// see copies p, the file of which is fd, for a process that has slots as self, or none.
+func (s *sight) see(p *page, fd int, self owner) {
+	s.fd, s.self = fd, self
 	for i := range headerWords {
 		s.page[i] = p.load(i)
 	}
@@ -67,6 +69,19 @@ func (s *sight) see(p *page, fd int) {
 	for n := range Slots {
 		s.fates[n] = s.look(p, n)
 	}
+}
+
+// ownerHere is the process of that id, as its slots on the page name it; zero when
+// there is none.
+func (s *sight) ownerHere(process int) owner {
+	if process <= 0 {
+		return 0
+	}
+	start, errno := startTime(uint64(process))
+	if errno != 0 || start == 0 {
+		return 0
+	}
+	return makeOwner(uint64(process), start, s.apart)
 }
 
 // looks is how often a slot may change hands while it is looked at. It takes a
@@ -111,6 +126,9 @@ func sameTurn(a, b status) bool { return a&turnMask == b&turnMask }
 // fate finds out whether o, which owns slot n, is still there: by its process id
 // and start time, or, where process ids mean something else, by the slot's lock.
 func (s *sight) fate(n int, o owner) fate {
+	if s.self != 0 && (o^s.self)&^ownerMoving == 0 {
+		return fateAlive // ours: a lock that we hold is one that we do not see
+	}
 	if s.apart || o.foreign() {
 		if o&ownerMoving != 0 {
 			return fateUnknown // it may not have taken the lock yet

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -264,11 +265,12 @@ func TestALoopThatStandsStillIsNotLive(t *testing.T) {
 	busy := take(t, w, "job", time.Nanosecond)
 	stuck.Set(probe.Ready, probe.ReasonBusy)
 	r := open(t, path)
-	deadline := time.Now().Add(10 * time.Second)
+	late := regexp.MustCompile(`^not live: slot poll: last beat [\d.hms]+ ago, allowed 0ms \(busy\); job `)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		busy.Beat()
 		answer := r.Ask(probe.IsLive, probe.Query{})
-		if strings.HasPrefix(answer.Text, "not live: slot poll: last beat ") && strings.Contains(answer.Text, "ms ago, allowed 0ms (busy); job ") {
+		if late.MatchString(answer.Text) {
 			break
 		}
 		if !answer.OK || time.Now().After(deadline) {
@@ -276,10 +278,10 @@ func TestALoopThatStandsStillIsNotLive(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	if answer := r.Ask(probe.IsLive, probe.Query{MaxAge: time.Minute}); !answer.OK {
+	if answer := r.Ask(probe.IsLive, probe.Query{MaxAge: time.Hour}); !answer.OK {
 		t.Errorf("with a larger age allowed: %+v, want live", answer)
 	}
-	stuck.Allow(time.Minute)
+	stuck.Allow(time.Hour)
 	if answer := r.Ask(probe.IsReady, probe.Query{Slot: "poll"}); !answer.OK {
 		t.Errorf("after Allow: %+v, want ready", answer)
 	}
@@ -364,10 +366,10 @@ func TestAWriterInAnotherPidNamespaceIsKnownByItsLock(t *testing.T) {
 
 func waitFor(t *testing.T, look func() string, want string) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for look() != want {
 		if time.Now().After(deadline) {
-			t.Fatalf("after 10s: %q, want %q", look(), want)
+			t.Fatalf("after a minute: %q, want %q", look(), want)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -439,7 +441,7 @@ func TestAReaderShowsWhatTheWriterWrote(t *testing.T) {
 	got := open(t, path).Slots()
 	wantSlots(t, got, want)
 	for _, s := range got {
-		if s.Age < 0 || s.Age > 10*time.Second {
+		if s.Age < 0 || s.Age > time.Minute {
 			t.Errorf("slot %s beat %v ago", s.Name, s.Age)
 		}
 	}

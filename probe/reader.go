@@ -69,7 +69,7 @@ func (r *Reader) Slots() []SlotStatus {
 	if ok, _ := r.page.checkHeader(nil, evidence{boot: bootHash()}); !ok {
 		return nil
 	}
-	s.see(r.page, r.fd)
+	s.see(r.page, r.fd, 0)
 	now := boottime()
 	var slots []SlotStatus
 	for n := range Slots {
@@ -115,7 +115,8 @@ func CheckFile(line []byte, path string, question Question, q Query) (bool, []by
 func (p *page) ask(line []byte, fd int, question Question, q Query) (bool, []byte) {
 	var s sight
 	e := evidence{boot: bootHash()}
-	s.see(p, fd)
+	s.see(p, fd, 0)
+	s.of = s.ownerHere(q.Process)
 	// The clock is read last: a beat that is later than it is no beat of ours.
 	e.now = boottime()
 	return s.decide(line, question, q, e)

@@ -51,6 +51,40 @@ func TestSeveralProcessesHaveOneVerdict(t *testing.T) {
 	}
 }
 
+func TestAProcessIsAskedAboutAlone(t *testing.T) {
+	for name, foreign := range map[string]bool{"where the page was made": false, "in another pid namespace": true} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "page")
+			child := startChild(t, path)
+			if foreign {
+				patch(t, path, 40, 4711)
+			}
+			w := join(t, path)
+			poll := take(t, w, "poll", time.Minute)
+			poll.Set(probe.Ready, probe.ReasonIdle)
+			r := open(t, path)
+			us, none := probe.Query{Process: os.Getpid()}, probe.Query{Process: 1<<22 - 1}
+			if err := child.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = child.Wait()
+			if got := r.Ask(probe.IsLive, probe.Query{}); got.OK {
+				t.Errorf("with another's death, the page: %+v, want not live", got)
+			}
+			if got := r.Ask(probe.IsReady, us); !got.OK || !strings.HasPrefix(got.Text, "ready: 1 slot: poll ") {
+				t.Errorf("we, then: %+v, want ready", got)
+			}
+			if got, want := r.Ask(probe.IsLive, none).Text, "not live: process 4194303 has no slot"; got != want {
+				t.Errorf("nobody: %q, want %q", got, want)
+			}
+			poll.Set(probe.Live, probe.ReasonServer)
+			if got := r.Ask(probe.IsReady, us); got.OK || got.Text != "not ready: slot poll is live (server does not answer)" {
+				t.Errorf("we, when not ready: %+v", got)
+			}
+		})
+	}
+}
+
 func TestAPageOfOnesOwnIsNotShared(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "page")
 	w := create(t, path)
@@ -189,6 +223,24 @@ func TestProcessesOfOtherNamespacesShareAPage(t *testing.T) {
 	}
 	if got := r.Ask(probe.IsLive, probe.Query{}); !got.OK || !strings.HasPrefix(got.Text, "live: 1 slot: here ") {
 		t.Errorf("after the guest's end: %+v", got)
+	}
+}
+
+// A lock is not seen by who holds it, so that a guest, whose life shows in its locks,
+// has to know that it lives.
+func TestAGuestKeepsASlotThatItHasStopped(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "page")
+	keep := join(t, path)
+	patch(t, path, 40, 4711)
+	guest := join(t, path)
+	for n := range probe.Slots {
+		take(t, guest, fmt.Sprintf("slot-%d", n), time.Minute).Set(probe.Stopped, probe.ReasonIdle)
+	}
+	if _, err := guest.Slot("more", time.Minute); !errors.Is(err, probe.ErrFull) {
+		t.Errorf("the 63rd slot of a guest = %v, want ErrFull", err)
+	}
+	if _, err := keep.Slot("slot-3", time.Minute); !errors.Is(err, probe.ErrOwned) {
+		t.Errorf("a guest's slot for somebody else = %v, want ErrOwned", err)
 	}
 }
 

@@ -2,7 +2,7 @@
 
 // Command dockless-probe answers an exec probe from the page of package probe:
 //
-//	dockless-probe live|ready [--file F] [--slot S] [--max-age D]
+//	dockless-probe live|ready [--file F] [--slot S] [--process P] [--max-age D]
 //
 // It exits with 0 for yes, 1 for no and 2 for arguments it does not
 // understand, after one line on standard output that says why. A probe runs

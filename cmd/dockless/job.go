@@ -27,7 +27,7 @@ type jobSettings struct {
 	Insecure    []string        `envconfig:"DOCKLESS_INSECURE_REGISTRIES" desc:"registries, host or host:port, that are spoken to without TLS or with a certificate that nobody checks, as insecure-registries of a Docker daemon; those on localhost need no mention"`
 	Tasks       []string        `envconfig:"DOCKLESS_TASKS" desc:"tasks, name@version, whose packages the agent keeps from its start on and dockless tasks fetch downloads, for example Npm@1,UseNode@1"`
 	ProbeFile   string          `envconfig:"DOCKLESS_PROBE_FILE" default:"/dev/shm/dockless" desc:"page of shared memory that the agent's loops beat into and dockless-probe reads; empty is none"`
-	ProbeShared bool            `envconfig:"DOCKLESS_PROBE_SHARED" desc:"let other programs of the agent's user have slots of that page, too: every probe is then about all of them, and a job can start such a program"`
+	ProbeShared bool            `envconfig:"DOCKLESS_PROBE_SHARED" desc:"let other programs of the agent's user have slots of that page, too: a probe is then about all of them unless it names a process, and a job can start such a program"`
 }
 
 // Validate reports all settings that cannot be used.

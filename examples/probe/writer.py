@@ -1,34 +1,31 @@
 #!/usr/bin/env python3
-"""Beat on a slot of a probe page for each line of the input: writer.py NAME [FILE].
-docs/probe-abi.md describes the page; reader.py beside this file reads it."""
-import fcntl, mmap, os, re, struct, sys, time
-from reader import FLOCK, FOREIGN, MAGIC, MOVING, VERSION, YEAR, Page, boot_hash, start_time, store, swap, u64
+"""Beat on a slot of a probe page, see docs/probe-abi.md, for each line of the input: writer.py NAME [FILE [SECONDS]]."""
+import fcntl, mmap, os, re, stat, struct, sys, time
+from reader import FLOCK, FOREIGN, MAGIC, MOVING, VERSION, YEAR, Page, boot_hash, now, start_time, store, swap, u64
 
-STARTING, LIVE, READY, DRAINING, STOPPED = 1, 2, 3, 4, 5
-F_OFD_SETLK, SEQ_CST = 37, 5
+STARTING, LIVE, READY, DRAINING, STOPPED, SEQ_CST, F_OFD_SETLK = 1, 2, 3, 4, 5, 5, 37
 
 
-class Writer(Page):
-    """This process' way to a page, which it may share with others of its user."""
-
+class Writer(Page):  # this process' way to a page, which it may share with others of its user
     def __init__(self, path):
         self.path = path
         for _ in range(200):  # somebody may be making or removing it just now
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-            self.file = os.fdopen(fd, "r+b", buffering=0)
+            self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+            if not stat.S_ISREG((mine := os.fstat(self.file)).st_mode) or mine.st_uid != os.geteuid():
+                raise ValueError(f"{path} is no regular file of this user")
             alone = self.lock(fcntl.F_WRLCK)
             if (alone or self.lock(fcntl.F_RDLCK)) and self.is_at_path():
                 break
+            os.close(self.file)
             time.sleep(0.005)
         else:
             raise BlockingIOError(f"{path} belongs to another process")
         if alone:
-            os.ftruncate(fd, 4096)
+            os.ftruncate(self.file, 4096)
         super().__init__(self.file, mmap.MAP_SHARED)
         pid, start, space = os.getpid(), start_time(os.getpid()), os.stat("/proc/self/ns/pid").st_ino
         if alone:  # then what is there is dead: the magic goes first and comes last
-            words = [0, VERSION, boot_hash(), pid, start, space, 0, time.clock_gettime_ns(time.CLOCK_BOOTTIME)]
-            for i, word in enumerate(words + [0] * 504):
+            for i, word in enumerate([0, VERSION, boot_hash(), pid, start, space, 0, now()] + [0] * 504):
                 self.store(8 * i, word)
             self.store(0, MAGIC)
             self.lock(fcntl.F_RDLCK)  # lets others in
@@ -40,42 +37,45 @@ class Writer(Page):
         store(self.base + offset, word, SEQ_CST)
 
     def is_at_path(self):
-        mine = os.fstat(self.file.fileno())
-        return mine.st_uid == os.geteuid() and os.path.lexists(self.path) and os.path.samestat(mine, os.lstat(self.path))
+        return os.path.lexists(self.path) and os.path.samestat(os.fstat(self.file), os.lstat(self.path))
 
-    def lock(self, kind, at=0, length=128):
+    def lock(self, kind, at=0, length=128):  # whether we got it
         try:
             return bool(fcntl.fcntl(self.file, F_OFD_SETLK, struct.pack(FLOCK, kind, 0, at, length, 0)))
-        except BlockingIOError:
+        except (BlockingIOError, PermissionError):
             return False
 
-    def take(self, name, allowed):
-        """Claims a slot for a loop that beats at least every so many nanoseconds."""
+    def take(self, name, allowed):  # claims a slot for a loop that beats at least every so many nanoseconds
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,23}", name) or not 0 < allowed <= YEAR:
             raise ValueError(f"a slot cannot be called {name!r} or be {allowed} ns old")
         same = [s for s in self.slots() if s.name == name]
-        free = [(s.at, s.owner) for s in same] + [(at, 0) for at in range(128, 4096, 64)]
-        at = None if any(s.alive for s in same) else next((at for at, was in free if swap(
-            self.base + at, u64(was), self.owner | MOVING, SEQ_CST, SEQ_CST)), None)
-        if at is None:
+        taken = any(s.alive is not False for s in same)
+        for at, was in [] if taken else [(s.at, s.owner) for s in same] + [(at, 0) for at in range(128, 4096, 64)]:
+            if swap(self.base + at, u64(was), self.owner | MOVING, SEQ_CST, SEQ_CST):
+                break
+        else:
             raise FileExistsError(f"another process has the slot {name}, or {self.path} is full")
-        self.lock(fcntl.F_WRLCK, at, 64)  # shows other process id namespaces that we live
+        try:  # shows other process id namespaces that we live
+            fcntl.fcntl(self.file, F_OFD_SETLK, struct.pack(FLOCK, fcntl.F_WRLCK, 0, at, 64, 0))
+        except OSError:
+            self.store(at, was)
+            raise
         self.store(at + 8, self.word(at + 8) + 0x100 & 0xFFFFFF00)
         for i, word in enumerate([allowed, 0, *struct.unpack("3Q", name.encode().ljust(24, b"\0"))]):
             self.store(at + 24 + 8 * i, word)
         self.set(at, STARTING)
         self.store(at, self.owner)
-        if any(s.alive for s in self.slots() if s.name == name and s.at != at):
+        if any(s.alive is not False for s in self.slots() if s.name == name and s.at != at):
             self.release(at)
             raise FileExistsError(f"another process took the slot {name} at the same time")
         return at
 
     def beat(self, at):
-        self.store(at + 16, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        self.store(at + 16, now())
 
     def set(self, at, state, reason=0):
         self.beat(at)
-        self.store(at + 8, self.word(at + 8) & 0xFFFFFF00 | state | reason << 32)
+        self.store(at + 8, self.word(at + 8) & 0xFFFFFF00 | state & 0xFF | (reason & 0xFFFF) << 32)
 
     def release(self, at):
         self.store(at, self.owner | MOVING)
@@ -89,8 +89,8 @@ class Writer(Page):
 
 
 if __name__ == "__main__":
-    writer = Writer(*sys.argv[2:] or ["/dev/shm/dockless"])
-    slot = writer.take(sys.argv[1], 3 * 10**9)
+    writer = Writer(*sys.argv[2:3] or ["/dev/shm/dockless"])
+    slot = writer.take(sys.argv[1], int(*sys.argv[3:] or ["3"]) * 10**9)
     writer.set(slot, READY)
     print("ready", flush=True)
     for _ in sys.stdin:  # a line is a round of the loop

@@ -23,7 +23,7 @@ import (
 // Config is what systemd tells its services.
 type Config struct {
 	Socket      string `envconfig:"NOTIFY_SOCKET" desc:"set by systemd for a unit of Type=notify: the socket, a path or @ and an abstract name, where it wants to be told that the agent is ready, how it is doing and that it stops"`
-	WatchdogUS  uint64 `envconfig:"WATCHDOG_USEC" desc:"set by systemd for a unit with WatchdogSec=: it restarts an agent that it heard nothing of for so many microseconds. The agent sends a sign while its probe page is live, so it needs DOCKLESS_PROBE_FILE"`
+	WatchdogUS  uint64 `envconfig:"WATCHDOG_USEC" desc:"set by systemd for a unit with WatchdogSec=: it restarts an agent that it heard nothing of for so many microseconds. The agent sends a sign while its slots of the probe page are live, so it needs DOCKLESS_PROBE_FILE"`
 	WatchdogPID int    `envconfig:"WATCHDOG_PID" desc:"set by systemd: the process that WATCHDOG_USEC is for"`
 }
 

@@ -1,6 +1,7 @@
 package sdnotify_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -26,7 +27,7 @@ func manager(t *testing.T, name string) *net.UnixConn {
 // next reads one message.
 func next(t *testing.T, conn *net.UnixConn) string {
 	t.Helper()
-	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	buffer := make([]byte, 8<<10)
@@ -91,14 +92,13 @@ func TestAManagerThatReadsNothingIsGivenUpAfterASecond(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = n.Close() }()
-	began := time.Now()
 	for range 10_000 { // more than any queue takes
 		if err = n.Send("WATCHDOG=1"); err != nil {
 			break
 		}
 	}
-	if took := time.Since(began); err == nil || took > 5*time.Second {
-		t.Errorf("messages that nobody reads: %v after %s, want an error after about a second", err, took)
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("messages that nobody reads: %v, want that the time for one was over", err)
 	}
 }
 

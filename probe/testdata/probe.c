@@ -2,6 +2,7 @@
  * probe write FILE          takes two slots, prints ready, and beats until its input ends
  * probe one FILE NAME       has one slot, prints ready, and beats until its input ends
  * probe churn FILE NAME     claims, fills and releases a slot until its input ends
+ * probe rules FILE          says in which way the functions that claim and set a slot err
  * probe live|ready FILE [SLOT [MAX_AGE_NS]]
  * probe bench FILE          prints the ns of one beat
  *
@@ -88,6 +89,54 @@ static int churn(const char *path, const char *name)
 	return dockless_close(&w) == 0 ? 0 : 1;
 }
 
+/* err is what a claim that must fail came to. */
+static int refused(int err, int want, const struct dockless_slot *s, const char *what)
+{
+	if (err == want && s->words == NULL)
+		return 0;
+	printf("%s: %d with slot %p, want %d with none\n", what, err, (const void *)s->words, want);
+	return 1;
+}
+
+static int rules(const char *path)
+{
+	struct dockless_writer w;
+	struct dockless_slot s, other;
+	uint64_t was;
+	int n, fd, wrong = 0;
+
+	if (dockless_join(&w, path) != 0 || dockless_take(&w, &s, "own", 1) != 0)
+		return 1;
+	other = s;
+	wrong |= refused(dockless_take(&w, &other, "own", 1), -EEXIST, &other, "a name of our own");
+	other = s;
+	wrong |= refused(dockless_take(&w, &other, "two words", 1), -EINVAL, &other, "a bad name");
+	dockless_release(&w, &other);
+
+	was = *s.words;
+	dockless_set(&s, UINT32_MAX, UINT32_MAX);
+	if (s.words[dockless_w_state] != (s.turn | UINT64_C(0xffff000000ff)) || *s.words != was) {
+		printf("too large a state leaves %llx\n", (unsigned long long)s.words[dockless_w_state]);
+		wrong = 1;
+	}
+	dockless_set(&s, DOCKLESS_STOPPED, DOCKLESS_REASON_NONE);
+
+	fd = w.fd; /* a descriptor that cannot be locked, as on some file systems */
+	w.fd = open(path, O_RDONLY);
+	wrong |= refused(dockless_take(&w, &other, "unlocked", 1), -EBADF, &other, "a slot that cannot be locked");
+	close(w.fd);
+	w.fd = fd;
+
+	for (n = 0; dockless_take(&w, &other, n % 2 != 0 ? "odd" : "even", 1) == 0; n++)
+		snprintf((char *)&other.words[dockless_w_name], DOCKLESS_MAX_NAME, "full-%d", n);
+	if (n == 0)
+		printf("after a failed claim no slot can be claimed\n");
+	wrong |= n == 0;
+	other = s;
+	wrong |= refused(dockless_take(&w, &other, "more", 1), -ENOSPC, &other, "a full page with a stopped slot of our own");
+	return dockless_close(&w) == 0 ? wrong : 1;
+}
+
 static int bench(const char *path)
 {
 	struct dockless_writer w;
@@ -122,6 +171,8 @@ int main(int argc, char **argv)
 		return write_one(argv[2], argv[3]);
 	if (strcmp(argv[1], "churn") == 0 && argc > 3)
 		return churn(argv[2], argv[3]);
+	if (strcmp(argv[1], "rules") == 0)
+		return rules(argv[2]);
 	if (strcmp(argv[1], "bench") == 0)
 		return bench(argv[2]);
 	yes = dockless_check(argv[2], strcmp(argv[1], "ready") == 0, argc > 3 && argv[3][0] != '\0' ? argv[3] : NULL,

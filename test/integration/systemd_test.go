@@ -59,6 +59,14 @@ func TestSystemdUnderstandsTheUnit(t *testing.T) {
 	if stop, grace := unitValue(t, unit, "TimeoutStopSec"), unitValue(t, unit, "Environment=DOCKLESS_GRACE_PERIOD"); stop != grace {
 		t.Errorf("TimeoutStopSec is %s and DOCKLESS_GRACE_PERIOD %s, want the same", stop, grace)
 	}
+	abort, err := time.ParseDuration(strings.Replace(unitValue(t, unit, "TimeoutAbortSec"), "min", "m", 1))
+	if err != nil || abort > 2*time.Minute {
+		t.Errorf("an agent that hangs while it is aborted is given %s (%v), want a minute or two", abort, err)
+	}
+	// systemd allows no device but those on its list once there is one, and these make it.
+	if taken := regexp.MustCompile(`(?m)^(DeviceAllow=.*|DevicePolicy=.*|ProtectClock=yes|PrivateDevices=yes)$`).FindString(unit); taken != "" {
+		t.Errorf("with %s the steps have no GPU", taken)
+	}
 }
 
 // hearing is the socket on which systemd hears its services.

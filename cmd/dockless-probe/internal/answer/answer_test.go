@@ -5,6 +5,7 @@ package answer
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -105,6 +106,8 @@ func TestTheCommandAnswersWithOneLineAndAnExitCode(t *testing.T) {
 		{"equals signs", []string{"ready", "--file=" + page, "--slot=poll", "--max-age=1h30m"}, 0, `ready: 1 slot: poll [\d.]+m?s`},
 		{"one dash", []string{"live", "-file", page, "-slot", "poll", "-max-age", "10s"}, 0, `live: 1 slot: poll [\d.]+m?s`},
 		{"a stopped slot", []string{"live", "--file", page, "--slot", "old"}, 1, `not live: slot old is stopped`},
+		{"one process", []string{"live", "--file", page, "--process", fmt.Sprint(os.Getpid())}, 0, `live: 2 slots: (poll|job) [\d.]+m?s, (poll|job) [\d.]+m?s`},
+		{"another process", []string{"live", "--file", page, "--process=4194303"}, 1, `not live: process 4194303 has no slot`},
 		{"an unknown slot", []string{"live", "--file", page, "--slot", "a\nb"}, 1, `not live: no slot a\?b`},
 		{"no page", []string{"live", "--file", none}, 1, "not live: no page at " + none},
 		{"no page, ready", []string{"ready", "--file", none}, 1, "not ready: no page at " + none},
@@ -119,6 +122,9 @@ func TestTheCommandAnswersWithOneLineAndAnExitCode(t *testing.T) {
 		{"an unknown flag", []string{"live", "--fast"}, 2, "there is an argument that is no flag of this command" + asked},
 		{"a second question", []string{"live", "ready"}, 2, "there is an argument that is no flag of this command" + asked},
 		{"a bad age", []string{"live", "--max-age", "soon"}, 2, "--max-age is not a duration above zero such as 30s or 1m30s" + asked},
+		{"no process", []string{"live", "--process", "0"}, 2, "--process is not the id of a process" + asked},
+		{"no possible process", []string{"live", "--process", "4194304"}, 2, "--process is not the id of a process" + asked},
+		{"a process by name", []string{"live", "--process", "-1"}, 2, "--process is not the id of a process" + asked},
 		{"no age", []string{"live", "--max-age", "0s"}, 2, "--max-age is not a duration above zero such as 30s or 1m30s" + asked},
 		{"too many arguments", []string{"live", strings.Repeat("x", 5000)}, 2, "the arguments are too long"},
 	}

@@ -41,6 +41,12 @@ func parse(line []byte) (r request, complaint string) {
 			r.file = value
 		case "--slot", "-slot":
 			r.query.Slot = value
+		case "--process", "-process":
+			process, ok := processID(value)
+			if !ok {
+				return r, "--process is not the id of a process"
+			}
+			r.query.Process = process
 		case "--max-age", "-max-age":
 			age, ok := duration(value)
 			if !ok {
@@ -59,7 +65,7 @@ func parse(line []byte) (r request, complaint string) {
 
 func known(name string) bool {
 	switch name {
-	case "--file", "-file", "--slot", "-slot", "--max-age", "-max-age":
+	case "--file", "-file", "--slot", "-slot", "--process", "-process", "--max-age", "-max-age":
 		return true
 	}
 	return false
@@ -91,6 +97,20 @@ func cut(argument string) (name, value string, attached bool) {
 		}
 	}
 	return argument, "", false
+}
+
+// processID reads a number that can be the id of a process: Linux has none of 2²² or above.
+func processID(text string) (int, bool) {
+	id := 0
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return 0, false
+		}
+		if id = id*10 + int(text[i]-'0'); id >= 1<<22 {
+			return 0, false
+		}
+	}
+	return id, id > 0
 }
 
 // duration reads what time.ParseDuration reads, without fractions: that one

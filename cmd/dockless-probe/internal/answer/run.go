@@ -19,7 +19,7 @@ const (
 	// maxLine bounds the answer.
 	maxLine = 2048
 
-	usage = "usage: dockless-probe live|ready [--file F] [--slot S] [--max-age D]"
+	usage = "usage: dockless-probe live|ready [--file F] [--slot S] [--process P] [--max-age D]"
 )
 
 // request is what the arguments say.
