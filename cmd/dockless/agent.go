@@ -133,6 +133,9 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, pages.Close()) }()
+	if err := leaveTrace(); err != nil {
+		return err
+	}
 	ctx, stopTelemetry, err := startTelemetry(ctx, s.telemetry, log)
 	if err != nil {
 		return err

@@ -77,7 +77,7 @@ func (f *doctorFlags) run(cmd *cobra.Command) error {
 	}
 	bounds := doctorBounds
 	bounds.All -= time.Since(start) // finding out which nodes there are may have waited for buildx
-	results := doctor.Run(ctx, checks, bounds)
+	results := told(doctor.Run(ctx, checks, bounds))
 	if interrupted(ctx) {
 		return context.Cause(ctx)
 	}
@@ -93,4 +93,19 @@ func (f *doctorFlags) run(cmd *cobra.Command) error {
 		return quietError{exitFailed}
 	}
 	return nil
+}
+
+// told returns results of which each text is a line: what peers say of themselves
+// stands in them, and may be an error's several, or a terminal's commands.
+func told(results []doctor.Result) []doctor.Result {
+	for i := range results {
+		r := &results[i]
+		r.Name, r.Detail = oneLine(r.Name), oneLine(r.Detail)
+		var hints []string
+		for line := range strings.Lines(r.Hint) {
+			hints = append(hints, oneLine(line))
+		}
+		r.Hint = strings.Join(hints, "\n")
+	}
+	return results
 }

@@ -49,7 +49,7 @@ func loadExamination(f *doctorFlags) *examination {
 	load(groupBuildKit, &x.build)
 	load(groupPodman, &x.podman)
 	load(groupRegistry, &x.job)
-	load("", &x.log, &x.telemetry, &x.metrics)
+	load("", &x.log, &x.telemetry, &x.metrics, &x.systemd, &x.status)
 	if x.usesEntra() {
 		load(groupAzure, &checkedAlone{&x.entra})
 	}

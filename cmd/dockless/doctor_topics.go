@@ -113,7 +113,7 @@ func failed(err error) doctor.Result {
 	for i, h := range hints {
 		hints[i] = oneLine(h)
 	}
-	return doctor.Result{Status: doctor.Fail, Detail: oneLine(err.Error()), Hint: strings.Join(hints, "\n")}
+	return doctor.Result{Status: doctor.Fail, Detail: err.Error(), Hint: strings.Join(hints, "\n")}
 }
 
 // answers makes a question that has one answer out of f.

@@ -176,12 +176,13 @@ func printError(w io.Writer, err error) {
 	}
 }
 
-// oneLine joins the lines of errors that report several problems at once.
+// oneLine joins the lines of errors that report several problems at once, and leaves
+// a terminal nothing to obey.
 func oneLine(text string) string {
 	var lines []string
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" {
-			lines = append(lines, line)
+			lines = append(lines, visible(line))
 		}
 	}
 	return strings.Join(lines, "; ")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"strings"
@@ -36,6 +37,12 @@ func startTelemetry(ctx context.Context, c telemetry.Config, log *slog.Logger) (
 	}
 	parent := span.Parent(ctx, os.Getenv(span.VariableParent), os.Getenv(span.VariableState))
 	return t.Context(ctx, parent), func() { t.Stop(ctx) }, nil
+}
+
+// leaveTrace takes this process out of the trace that it was started in. An agent is
+// there for many jobs: each is a trace of its own, and so is what its steps trace.
+func leaveTrace() error {
+	return errors.Join(os.Unsetenv(span.VariableParent), os.Unsetenv(span.VariableState))
 }
 
 // concealTelemetry hides the credentials for the collector in the logs of jobs, and

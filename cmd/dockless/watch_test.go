@@ -67,7 +67,7 @@ func watching(t *testing.T, ask func(context.Context) error, log *slog.Logger) (
 	return func(q probe.Question, ok bool, words string) {
 		t.Helper()
 		var got probe.Verdict
-		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 			if got = asked(t, path, q); got.OK == ok && strings.Contains(got.Text, words) {
 				return
 			}

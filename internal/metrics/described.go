@@ -90,6 +90,11 @@ A scrape reads memory only. Whether nodes answer is asked every 20 s, how large 
 
 [deploy/monitoring](../deploy/monitoring) has alerts and a dashboard made of them. [traces.md](traces.md) is about single jobs.
 
+**Agents for one job** (` + "`DOCKLESS_ONCE`, as in `deploy/scale-from-zero`" + `) show their state and that of the builder's nodes while they live.
+What they count begins anew in each, and most of it rises moments before they end, so that hardly a scrape sees it rise: rates, quantiles
+and the alerts made of them (` + "`DocklessJobsWait`, `DocklessCacheHitsFall`, `DocklessCacheExportsFail`" + `) say nothing of such agents. What
+their jobs, builds and cache exports did is in their traces, which are sent before an agent ends.
+
 | name | type | labels | meaning |
 |---|---|---|---|
 `

@@ -214,6 +214,8 @@ func (m *Metrics) NodeDisk(node string, used, ceiling int64, when time.Time) {
 	m.used.WithLabelValues(node).Set(float64(used))
 	if ceiling > 0 {
 		m.ceiling.WithLabelValues(node).Set(float64(ceiling))
+	} else {
+		m.ceiling.DeleteLabelValues(node) // it may have had one
 	}
 	m.looked.WithLabelValues(node).Set(float64(when.Unix()))
 }

@@ -94,7 +94,8 @@ func filled() *metrics.Metrics {
 	m.NodeUp("dockless0", true)
 	m.NodeUp("dockless1", false)
 	m.NodeDisk("dockless0", 70, 100, time.Unix(1000, 0))
-	m.NodeDisk("dockless1", 7, 0, time.Unix(1000, 0))
+	m.NodeDisk("dockless1", 7, 50, time.Unix(500, 0))
+	m.NodeDisk("dockless1", 7, 0, time.Unix(1000, 0)) // it has lost its bound
 	return m
 }
 

@@ -12,7 +12,7 @@ import (
 type Past struct {
 	Name       string
 	Start, End time.Time
-	Error      string // its first line is kept; empty: it went well
+	Error      string // as of Fail; empty: it went well
 	Attributes []attribute.KeyValue
 }
 

@@ -2,9 +2,7 @@ package span
 
 import (
 	"context"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -14,9 +12,6 @@ import (
 
 // scope names who made a span.
 const scope = "github.com/dockless-ci/dockless"
-
-// longestError bounds what a span says of an error, in bytes: a line, not a log.
-const longestError = 512
 
 // Span is a span that was started. The zero value is none.
 type Span struct{ span trace.Span }
@@ -73,10 +68,11 @@ func (s Span) Set(attributes ...attribute.KeyValue) {
 	}
 }
 
-// Fail marks the span as failed, for a reason of which the first line is kept.
+// Fail marks the span as failed. The whole reason is kept here: what sends the span
+// sends its first line, but first masks all of it.
 func (s Span) Fail(reason string) {
 	if s.span != nil {
-		s.span.SetStatus(codes.Error, line(reason))
+		s.span.SetStatus(codes.Error, reason)
 	}
 }
 
@@ -93,18 +89,4 @@ func (s Span) End(err error) {
 // Event notes on the span of ctx that something happened.
 func Event(ctx context.Context, name string, attributes ...attribute.KeyValue) {
 	trace.SpanFromContext(ctx).AddEvent(name, trace.WithAttributes(attributes...))
-}
-
-// line is the first line of text that says something, of bounded length.
-func line(text string) string {
-	text = strings.TrimSpace(text)
-	text, _, _ = strings.Cut(text, "\n")
-	if len(text) <= longestError {
-		return text
-	}
-	text = text[:longestError]
-	for !utf8.ValidString(text) && len(text) > longestError-utf8.UTFMax {
-		text = text[:len(text)-1]
-	}
-	return text + "…"
 }

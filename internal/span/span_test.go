@@ -4,10 +4,8 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
@@ -19,28 +17,6 @@ func recorded(t *testing.T) (context.Context, *tracetest.SpanRecorder) {
 	t.Helper()
 	r := tracetest.NewSpanRecorder()
 	return span.With(t.Context(), sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r)), trace.SpanContext{}), r
-}
-
-func TestTheReasonOfAFailureIsOneBoundedLine(t *testing.T) {
-	for name, test := range map[string]struct{ reason, want string }{
-		"one line":      {"no such file", "no such file"},
-		"several":       {"\n first\nsecond", "first"},
-		"nothing":       {"", ""},
-		"a long one":    {strings.Repeat("a", 5000), strings.Repeat("a", 512) + "…"},
-		"in characters": {strings.Repeat("ä", 5000), strings.Repeat("ä", 256) + "…"},
-		"cut in one":    {"a" + strings.Repeat("ä", 5000), "a" + strings.Repeat("ä", 255) + "…"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			ctx, r := recorded(t)
-			_, s := span.Start(ctx, "x")
-			s.Fail(test.reason)
-			s.End(nil)
-			got := r.Ended()[0].Status()
-			if got.Code != codes.Error || got.Description != test.want || !utf8.ValidString(got.Description) {
-				t.Errorf("status = %v %q, want %q", got.Code, got.Description, test.want)
-			}
-		})
-	}
 }
 
 func TestWithoutAProviderSpansAreNothing(t *testing.T) {

@@ -6,7 +6,8 @@
 // which costs nothing. Else [Telemetry.Context] makes a context whose spans are
 // sent in batches, beside the work: a collector that is slow or down loses spans,
 // and the log says so once, but it holds nobody up. [Telemetry.Stop] sends the rest
-// in a bounded time.
+// in a bounded time. On their way the texts of spans pass the mask of their job, and
+// only then are they cut.
 //
 // The settings are OpenTelemetry's own. Those that decide whether, where to and with
 // which credentials spans are sent are in [Config]; all others (OTEL_TRACES_SAMPLER,

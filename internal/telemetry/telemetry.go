@@ -58,10 +58,14 @@ func Start(ctx context.Context, c Config, log *slog.Logger) (*Telemetry, error) 
 	if err != nil { // about has what could be read
 		log.WarnContext(ctx, "OTEL_RESOURCE_ATTRIBUTES is not taken as it is", "error", err)
 	}
+	limits := sdktrace.NewSpanLimits()
+	longest := limits.AttributeValueLengthLimit
+	limits.AttributeValueLengthLimit = -1 // masking cuts
 	t := &Telemetry{sink: newSink(ctx, exporter, log)}
 	t.provider = sdktrace.NewTracerProvider(
 		sdktrace.WithResource(about),
-		sdktrace.WithSpanProcessor(newMasking(sdktrace.NewBatchSpanProcessor(t.sink))),
+		sdktrace.WithRawSpanLimits(limits),
+		sdktrace.WithSpanProcessor(newMasking(sdktrace.NewBatchSpanProcessor(t.sink), longest)),
 	)
 	return t, nil
 }

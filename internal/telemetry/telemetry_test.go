@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -124,26 +125,21 @@ func TestADeadCollectorDelaysNobodyAndIsToldOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
+	// Whoever waited for a batch would wait until the test is killed.
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_BSP_EXPORT_TIMEOUT"} {
+		t.Setenv(name, strconv.FormatInt(time.Hour.Milliseconds(), 10))
+	}
 	for _, protocol := range []string{"http/protobuf", "grpc"} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			var log bytes.Buffer
 			on := start(t, telemetry.Config{Endpoint: "http://" + l.Addr().String(), Protocol: protocol}, slog.New(slog.NewTextHandler(&log, nil)))
-			begin := time.Now()
 			ctx := on.Context(t.Context(), trace.SpanContext{})
 			for range 3000 { // more than the queue holds
 				_, s := span.Start(ctx, "step")
 				s.End(nil)
 			}
-			// Whoever waited for a batch would wait ten seconds, OpenTelemetry's bound.
-			if took := time.Since(begin); took > 5*time.Second {
-				t.Errorf("3000 spans took %s", took)
-			}
-			begin = time.Now()
 			on.Stop(ctx)
-			if took := time.Since(begin); took > 5*time.Second {
-				t.Errorf("Stop took %s, want at most its two seconds", took)
-			}
 			if n := strings.Count(log.String(), "spans are lost"); n != 1 {
 				t.Errorf("the log tells of it %d times:\n%s", n, log.String())
 			}

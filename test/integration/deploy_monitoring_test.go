@@ -27,7 +27,7 @@ func TestMonitoringJoinsAnOverlay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	overlay := writeTree(t, map[string]string{"kustomization.yaml": "resources: [" + deploy + "/base]\ncomponents: [" + deploy + "/monitoring]\nnamespace: ci\n"})
+	overlay := writeTree(t, map[string]string{"kustomization.yaml": "resources: [" + deploy + "/base]\ncomponents: [" + deploy + "/monitoring, " + deploy + "/monitoring/standing]\nnamespace: ci\n"})
 	out, err := exec.CommandContext(t.Context(), rig.NeedBin(t, "kustomize"), "build", overlay).Output()
 	if err != nil {
 		t.Fatalf("kustomize build: %v\n%s", err, out)
@@ -48,6 +48,7 @@ func TestMonitoringJoinsAnOverlay(t *testing.T) {
 	if out, err := conformer(t, root)(text); err != nil {
 		t.Errorf("kubeconform: %v:\n%s", err, out)
 	}
+	named(t, all, "PrometheusRule", "dockless-standing")
 	monitor, rule, agents := named(t, all, "PodMonitor", "dockless-agents"), named(t, all, "PrometheusRule", "dockless"), named(t, all, "StatefulSet", "agent")
 	if monitor.at("metadata", "namespace") != "ci" || rule.at("metadata", "namespace") != "ci" {
 		t.Error("the operator's objects are not in the overlay's namespace")
@@ -91,7 +92,7 @@ func TestPrometheusTakesTheAlertsAndTheDashboard(t *testing.T) {
 	}
 	// The check itself is checked: it must see each of these.
 	files := make(map[string]string)
-	for _, name := range []string{"docs/metrics.md", "deploy/monitoring/prometheusrule.yaml", "deploy/monitoring/dashboard.json"} {
+	for _, name := range []string{"docs/metrics.md", "deploy/monitoring/prometheusrule.yaml", "deploy/monitoring/standing/prometheusrule.yaml", "deploy/monitoring/dashboard.json"} {
 		text, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil {
 			t.Fatal(err)

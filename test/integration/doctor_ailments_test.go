@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/emulator"
+	"github.com/dockless-ci/dockless/probe"
 	"github.com/dockless-ci/dockless/test/rig"
 )
 
@@ -218,7 +219,7 @@ func (p *patient) programs(t *testing.T, names ...string) string {
 	return dir
 }
 
-// killedAgent starts an agent, and kills it as soon as its page is there.
+// killedAgent starts an agent, and kills it as soon as it beats on its page.
 func killedAgent(t *testing.T, p *patient) []string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), p.program, "agent")
@@ -227,11 +228,14 @@ func killedAgent(t *testing.T, p *patient) []string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.Remove(p.page) })
-	eventually(t, "the agent has made its page", time.Minute, func() bool {
-		info, err := os.Stat(p.page)
-		return err == nil && info.Size() > 0
+	eventually(t, "the agent has a slot of its page", time.Minute, func() bool {
+		page, err := probe.Open(p.page)
+		if err != nil {
+			return false // not yet there, or not yet signed
+		}
+		defer func() { _ = page.Close() }() // it was only read
+		return len(page.Slots()) > 0
 	})
-	time.Sleep(100 * time.Millisecond) // to sign it
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 const (
@@ -19,8 +18,9 @@ const (
 	verdictsEnd   = "<!-- end of verdicts -->\n"
 )
 
-// doctorBound is what doctor may take, and its process to start and to end.
-const doctorBound = 5 * time.Second
+// doctorBound is how long doctor may take, in seconds by its own clock: how busy the
+// machine is that starts two of them is not its matter.
+const doctorBound = 5.0
 
 // TestDoctorFindsWhatIsBroken breaks one thing after the other, and wants exactly
 // this one to be found, within five seconds. The page has what was said.
@@ -34,15 +34,15 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 	healthy := func(t *testing.T, env ...string) {
 		t.Helper()
 		d := p.examine(t, 0, env, strings.Join(groups, ","), false)
-		if d.code != 0 || len(d.findings()) > 0 || d.took > doctorBound {
-			t.Fatalf("healthy: exit code %d after %s, findings %q\n%s", d.code, d.took, d.findings(), d.table)
+		if d.code != 0 || len(d.findings()) > 0 || d.Seconds > doctorBound {
+			t.Fatalf("healthy: exit code %d after %.1f s, findings %q\n%s", d.code, d.Seconds, d.findings(), d.table)
 		}
 		for _, c := range d.Checks {
 			if !strings.Contains(topics, fmt.Sprintf("| `%s` | %s |", c.Group, c.Check)) {
 				t.Errorf("%s of %s is in no table of dockless docs doctor", c.Check, c.Group)
 			}
 		}
-		t.Logf("healthy: %d checks in %s\n%s", len(d.Checks), d.took, d.table)
+		t.Logf("healthy: %d checks in %.1f s\n%s", len(d.Checks), d.Seconds, d.table)
 	}
 	healthy(t)
 	healthy(t, p.asIdentity(p.tenant.Secret)...)
@@ -79,8 +79,8 @@ func (a ailment) diagnose(t *testing.T, p *patient, group string) string {
 	}
 	env = slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, "other registry=") })
 	d := p.examine(t, a.uid, env, group, a.alone)
-	if d.took > doctorBound {
-		t.Errorf("it took %s, want at most %s", d.took, doctorBound)
+	if d.Seconds <= 0 || d.Seconds > doctorBound {
+		t.Errorf("it took %.1f s, want at most %.1f", d.Seconds, doctorBound)
 	}
 	if want := strings.Contains(a.verdict, "fail"); (d.code == 1) != want || d.code > 1 {
 		t.Errorf("exit code %d", d.code)

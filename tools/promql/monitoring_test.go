@@ -111,35 +111,19 @@ func check(t *testing.T, where, text string, known map[string]metric) {
 }
 
 func TestTheAlertsAreRulesOfPrometheus(t *testing.T) {
-	var manifest struct {
-		Spec yaml.Node `yaml:"spec"`
-	}
-	if err := yaml.Unmarshal(read(t, folder+"prometheusrule.yaml"), &manifest); err != nil {
-		t.Fatal(err)
-	}
-	text, err := yaml.Marshal(&manifest.Spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// This checks names, durations, expressions, and the templates of annotations.
-	groups, problems := rulefmt.Parse(text, false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
-	for _, p := range problems {
-		t.Error(p)
-	}
-	if groups == nil {
-		t.FailNow()
-	}
 	known, rules := metrics(t), 0
-	for _, g := range groups.Groups {
-		for _, r := range g.Rules {
-			rules++
-			check(t, r.Alert, r.Expr, known)
-			if !strings.HasPrefix(r.Alert, "Dockless") || r.For == 0 || !slices.Contains([]string{"info", "warning", "critical"}, r.Labels["severity"]) {
-				t.Errorf("%s: for %s, labels %v", r.Alert, r.For, r.Labels)
-			}
-			for _, annotation := range []string{"summary", "description"} {
-				if !strings.HasSuffix(r.Annotations[annotation], ".") {
-					t.Errorf("%s: its %s is no sentence: %q", r.Alert, annotation, r.Annotations[annotation])
+	for _, file := range []string{"prometheusrule.yaml", "standing/prometheusrule.yaml"} {
+		for _, g := range groups(t, folder+file) {
+			for _, r := range g.Rules {
+				rules++
+				check(t, r.Alert, r.Expr, known)
+				if !strings.HasPrefix(r.Alert, "Dockless") || r.For == 0 || !slices.Contains([]string{"info", "warning", "critical"}, r.Labels["severity"]) {
+					t.Errorf("%s: for %s, labels %v", r.Alert, r.For, r.Labels)
+				}
+				for _, annotation := range []string{"summary", "description"} {
+					if !strings.HasSuffix(r.Annotations[annotation], ".") {
+						t.Errorf("%s: its %s is no sentence: %q", r.Alert, annotation, r.Annotations[annotation])
+					}
 				}
 			}
 		}
@@ -147,6 +131,30 @@ func TestTheAlertsAreRulesOfPrometheus(t *testing.T) {
 	if rules < 5 {
 		t.Errorf("there are %d alerts", rules)
 	}
+}
+
+// groups are those of a PrometheusRule.
+func groups(t *testing.T, path string) []rulefmt.RuleGroup {
+	t.Helper()
+	var manifest struct {
+		Spec yaml.Node `yaml:"spec"`
+	}
+	if err := yaml.Unmarshal(read(t, path), &manifest); err != nil {
+		t.Fatal(err)
+	}
+	text, err := yaml.Marshal(&manifest.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// This checks names, durations, expressions, and the templates of annotations.
+	parsed, problems := rulefmt.Parse(text, false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
+	for _, p := range problems {
+		t.Error(p)
+	}
+	if parsed == nil {
+		t.FailNow()
+	}
+	return parsed.Groups
 }
 
 func TestTheDashboardAsksForMetricsThatThereAre(t *testing.T) {
