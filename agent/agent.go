@@ -23,8 +23,9 @@ const Version = "4.259.0"
 // longest that the loop may wait for one thing.
 const (
 	// MaxPollSilence: a poll hangs for about 50 s by design and is given up after
-	// 100 s, as an attempt to open a session is and one to register; a pause takes
-	// 90 s at most. The rest is for a machine that is busy.
+	// 100 s, as an attempt to open a session is and each of the requests that register;
+	// a pause takes 90 s at most, and ends in a beat. The rest is for a machine that is
+	// busy.
 	MaxPollSilence = 2 * time.Minute
 	// MaxLockSilence: a renewal is due every minute, and one attempt is given up
 	// after another.

@@ -20,6 +20,7 @@ type counter struct{ lines, bytes, updates atomic.Int64 }
 
 func (c *counter) UpdateRecord(job.Record)                              { c.updates.Add(1) }
 func (c *counter) Attach(context.Context, job.RecordID, job.Attachment) {}
+func (c *counter) Waits() bool                                          { return false }
 func (c *counter) WriteLine(_ job.RecordID, line []byte) {
 	c.lines.Add(1)
 	c.bytes.Add(int64(len(line)))

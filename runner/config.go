@@ -148,6 +148,9 @@ type Reporter interface {
 	// Attach queues a file that belongs to a record. It may block until ctx ends,
 	// which drops the file.
 	Attach(ctx context.Context, record job.RecordID, a job.Attachment)
+	// Waits reports whether one of these calls waits because the server does not take
+	// what it is sent. The step that made it cannot end then, and is not stuck.
+	Waits() bool
 }
 
 // Outcome is what is known of a job that ended.

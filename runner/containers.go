@@ -225,11 +225,11 @@ func (x *execution) move(ctx context.Context, stack *podmanrun.Stack, prospects 
 }
 
 // endContainers forgets the containers, which are gone, and what they needed.
-func (x *execution) endContainers() error {
+func (x *execution) endContainers(ctx context.Context) error {
 	x.mu.Lock()
 	x.containers = nil
 	x.mu.Unlock()
-	if err := tidy.Remove(x.folders.kit); err != nil {
+	if err := tidy.Remove(ctx, x.folders.kit); err != nil {
 		return fmt.Errorf("removing the files of the containers: %w", err)
 	}
 	return nil

@@ -38,7 +38,7 @@ func (x *execution) openDocker(ctx context.Context, n *node) error {
 		return nil
 	}
 	dir := socketDir(x.folders.work)
-	if err := tidy.Remove(dir); err != nil { // what a crash left
+	if err := tidy.Remove(ctx, dir); err != nil { // what a crash left
 		return fmt.Errorf("making the directory of the job's Docker API: %w", err)
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil { // not MkdirAll: it takes what somebody else put there
@@ -73,7 +73,7 @@ func (x *execution) closeDocker(ctx context.Context) error {
 		err = x.socket.api.Close(ctx)
 	}
 	if x.socket.dir != "" {
-		err = errors.Join(err, tidy.Remove(x.socket.dir))
+		err = errors.Join(err, tidy.Remove(ctx, x.socket.dir))
 	}
 	x.socket = dockerSocket{}
 	return err

@@ -29,6 +29,8 @@ func (printer) WriteLine(_ job.RecordID, line []byte) {
 
 func (printer) Attach(context.Context, job.RecordID, job.Attachment) {}
 
+func (printer) Waits() bool { return false } // for no server
+
 func ExampleRunner_Run() {
 	work, err := os.MkdirTemp("", "work")
 	if err != nil {

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ type mapping struct {
 }
 
 // prepareFolders makes the directories of the job, cleaned as it asks.
-func (x *execution) prepareFolders() error {
+func (x *execution) prepareFolders(ctx context.Context) error {
 	number, err := x.pipelineNumber()
 	if err != nil {
 		return err
@@ -41,7 +42,7 @@ func (x *execution) prepareFolders() error {
 	x.folders = folders{
 		work: work, pipeline: pipeline, sources: filepath.Join(pipeline, "s"), artifacts: filepath.Join(pipeline, "a"),
 		binaries: filepath.Join(pipeline, "b"), results: filepath.Join(pipeline, "TestResults"),
-		temp: filepath.Join(work, "_temp"), tools: filepath.Join(work, "_tool"),
+		temp: tempDir(work), tools: filepath.Join(work, "_tool"),
 		kit: filepath.Join(work, "_dockless"),
 	}
 	if tools, ok := x.cfg.environ("AGENT_TOOLSDIRECTORY"); ok && tools != "" {
@@ -61,11 +62,11 @@ func (x *execution) prepareFolders() error {
 		remove = append(remove, f.pipeline)
 	}
 	for _, dir := range remove {
-		if err := tidy.Remove(dir); err != nil {
+		if err := tidy.Remove(ctx, dir); err != nil {
 			return fmt.Errorf("cleaning the workspace: %w", err)
 		}
 	}
-	if err := f.emptyTemp(); err != nil {
+	if err := f.emptyTemp(ctx); err != nil {
 		return err
 	}
 	for _, dir := range []string{f.sources, f.artifacts, f.binaries, f.results, f.tools, filepath.Join(work, "_tasks")} {
@@ -85,13 +86,24 @@ func (x *execution) clean() string {
 	return strings.ToLower(strings.TrimSpace(x.said("build.clean")))
 }
 
+func tempDir(work string) string { return filepath.Join(work, "_temp") }
+
+// RemoveTemp removes what a dead job left in the temp directory of the work folder: its
+// scripts, with its secrets expanded in them. It stops when ctx ends.
+func RemoveTemp(ctx context.Context, work string) error {
+	if err := tidy.Remove(ctx, tempDir(work)); err != nil {
+		return fmt.Errorf("removing the temporary files of an earlier job: %w", err)
+	}
+	return nil
+}
+
 // emptyTemp empties the directory for scripts and other short-lived files,
 // which may hold secrets, so nobody else may look into it.
-func (f folders) emptyTemp() error {
+func (f folders) emptyTemp(ctx context.Context) error {
 	if f.temp == "" {
 		return nil
 	}
-	if err := tidy.Remove(f.temp); err != nil {
+	if err := tidy.Remove(ctx, f.temp); err != nil {
 		return fmt.Errorf("emptying the temp directory: %w", err)
 	}
 	if err := os.MkdirAll(f.work, 0o755); err != nil { //nolint:gosec // as in prepareFolders

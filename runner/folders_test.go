@@ -2,6 +2,8 @@ package runner
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,5 +60,31 @@ func TestCommandsInAKeptOutputAreMadeHarmless(t *testing.T) {
 	want := bytes.ReplaceAll(bytes.ReplaceAll(text, []byte("##vso"), []byte("**vso")), []byte("##VSO"), []byte("**VSO"))
 	if !bytes.Equal(got, want) {
 		t.Errorf("%d of five commands are left, of %d bytes and %d written", bytes.Count(bytes.ToLower(got), []byte("##vso")), len(text), len(got))
+	}
+}
+
+func TestTheTemporaryFilesOfADeadJobGoAsLongAsThereIsTime(t *testing.T) {
+	work := t.TempDir()
+	script := filepath.Join(work, "_temp", "module", "script.sh")
+	if err := os.MkdirAll(filepath.Dir(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(script, []byte("echo secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Dir(script), 0o555); err != nil {
+		t.Fatal(err)
+	}
+	over := errors.New("no time is left")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(over)
+	if err := RemoveTemp(ctx, work); !errors.Is(err, over) {
+		t.Errorf("without time it ends with %v, want the cause", err)
+	}
+	if err := RemoveTemp(t.Context(), work); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(work); err != nil || len(left) > 0 {
+		t.Errorf("left are %v (%v), want nothing", left, err)
 	}
 }

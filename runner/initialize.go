@@ -16,6 +16,7 @@ import (
 // run. It reports false when the job cannot run at all; the record then says
 // why.
 func (x *execution) initialize(ctx context.Context, problems []string) bool {
+	defer x.watch(ctx, "Initialize job")()
 	n := x.child(job.NewRecordID(), "Initialize job", "JobExtension_Init")
 	n.start()
 	ctx, s := startSpan(ctx, "Initialize job")
@@ -59,7 +60,7 @@ func (x *execution) prepare(ctx context.Context, n *node) error {
 	}
 	x.openGroups(ctx)
 	n.print("Preparing the work folder.")
-	if err := x.prepareFolders(); err != nil {
+	if err := x.prepareFolders(ctx); err != nil {
 		return err
 	}
 	if err := x.openDocker(ctx, n); err != nil {

@@ -21,6 +21,7 @@ type keeper struct{ lines []string }
 
 func (k *keeper) UpdateRecord(job.Record)                              {}
 func (k *keeper) Attach(context.Context, job.RecordID, job.Attachment) {}
+func (k *keeper) Waits() bool                                          { return false }
 func (k *keeper) WriteLine(_ job.RecordID, line []byte) {
 	k.lines = append(k.lines, string(line))
 }
@@ -196,3 +197,4 @@ type discard struct{}
 func (discard) UpdateRecord(job.Record)                              {}
 func (discard) Attach(context.Context, job.RecordID, job.Attachment) {}
 func (discard) WriteLine(job.RecordID, []byte)                       {}
+func (discard) Waits() bool                                          { return false }

@@ -64,6 +64,8 @@ func (r *recorder) Attach(_ context.Context, _ job.RecordID, a job.Attachment) {
 	r.attachments = append(r.attachments, a)
 }
 
+func (*recorder) Waits() bool { return false }
+
 // record finds a record by its name.
 func (r *recorder) record(t *testing.T, name string) job.Record {
 	t.Helper()

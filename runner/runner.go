@@ -71,7 +71,8 @@ type execution struct {
 
 	mu         sync.Mutex // guards what follows
 	result     job.Result
-	watched    map[context.Context]string // the names of the steps that run, by their contexts
+	watched    map[context.Context]string // the names of the parts that run, by their contexts
+	between    int                        // looks of the supervisor since none of them runs
 	stack      map[string]string          // where the job's services are, for the environment
 	inner      map[string]string          // where containers of the job find them
 	containers map[string]*container      // that steps run in, by alias; empty while they do not run
@@ -169,6 +170,7 @@ func (x *execution) outcome() Outcome {
 func (x *execution) finalize(ctx context.Context) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cleanupTimeout, errCleanup)
 	defer cancel()
+	defer x.watch(ctx, "Finalize Job")()
 	if x.stopWatching != nil {
 		x.stopWatching()
 	}
@@ -194,8 +196,8 @@ func (x *execution) finalize(ctx context.Context) {
 	fail(x.closeDocker(ctx))
 	fail(x.closeGroups(ctx, n))
 	fail(x.removeOwned(ctx, n))
-	fail(x.endContainers())
-	fail(x.folders.emptyTemp())
+	fail(x.endContainers(ctx))
+	fail(x.folders.emptyTemp(ctx))
 	n.print("##[section]Finishing: Finalize Job")
 	endSpan(s, n, result)
 	n.complete(result, "")

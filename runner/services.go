@@ -227,7 +227,7 @@ func (x *execution) stopContainers(ctx context.Context, a *attempt) error {
 	if err != nil {
 		return fmt.Errorf("stopping the containers of the job: %w", err)
 	}
-	return x.endContainers()
+	return x.endContainers(ctx)
 }
 
 // removeOwned removes what a script of the job started and left behind.

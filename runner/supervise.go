@@ -14,15 +14,19 @@ import (
 // five for their output.
 const MaxStepSilence = 90 * time.Second
 
-// lookPeriod is how often the supervisor looks at the steps: several times within
+// lookPeriod is how often the supervisor looks at the job: several times within
 // [MaxStepSilence], so that one look at a step that is just ending does no harm.
 const lookPeriod = 15 * time.Second
 
+// onTheWay is the job where no part of it is watched: between two, for milliseconds.
+const onTheWay = "what comes between two steps"
+
 // supervise is the job's own watch, from its first record to its last. It ends
 // whatever still runs when a canceled job has used up its grace; one that must stop at
-// once is ended by its steps. And it beats, as long as every step is where it may be: a
-// step may take three hours, but once its time is over or it was told to stop it has
-// to end. Over is closed when the job has ended.
+// once is ended by its steps. And it beats, as long as the job is where it may be. It is
+// in a part that is watched, a step or what comes before and after all of them, which may
+// take three hours, but has to end once its time is over or it was told to stop; or it is
+// on its way from one to the next. Over is closed when the job has ended.
 func (x *execution) supervise(ctx context.Context, end context.CancelCauseFunc, over <-chan struct{}) {
 	defer x.beat(false)
 	x.look()
@@ -49,33 +53,34 @@ func (x *execution) supervise(ctx context.Context, end context.CancelCauseFunc, 
 	}
 }
 
-// look beats, unless a step does not end.
+// look beats, unless the job does not go on. A part whose output waits for a server that
+// does not take it goes on when the server is back; that is a matter of the report.
 func (x *execution) look() {
-	if name := x.overdue(); name == "" || x.reportIsFull() {
+	if part := x.stuck(); part == "" || x.rep.Waits() {
 		x.beat(true)
 	} else {
-		x.log.Warn("a step whose time is over has not ended", "step", name)
+		x.log.Warn("a part of the job whose time is over has not ended", "part", part)
 	}
 }
 
-// overdue returns the name of a step whose context has ended while it still runs, or
-// "". It takes the job's lock, on purpose: a job that hangs on it does not beat.
-func (x *execution) overdue() string {
+// stuck returns the name of a part whose context has ended while it still runs, or of the
+// way to the next one when two looks have found the job there, or "". It takes the job's
+// lock, on purpose: a job that hangs on it does not beat.
+func (x *execution) stuck() string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for step, name := range x.watched {
-		if step.Err() != nil {
+	for part, name := range x.watched {
+		if part.Err() != nil {
 			return name
 		}
 	}
+	if len(x.watched) > 0 {
+		return ""
+	}
+	if x.between++; x.between > 1 {
+		return onTheWay
+	}
 	return ""
-}
-
-// reportIsFull reports whether output waits for a server that does not take it. The
-// step that waits ends when the server is back; that is a matter of the report.
-func (x *execution) reportIsFull() bool {
-	w, ok := x.rep.(interface{ Waits() bool })
-	return ok && w.Waits()
 }
 
 func (x *execution) beat(running bool) {
@@ -84,17 +89,19 @@ func (x *execution) beat(running bool) {
 	}
 }
 
-// watch has the supervisor look at a step until the returned function is called.
-func (x *execution) watch(step context.Context, name string) (stop func()) {
+// watch has the supervisor look at a part of the job, which ends soon after its context
+// has, until the returned function is called.
+func (x *execution) watch(part context.Context, name string) (stop func()) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.watched == nil {
 		x.watched = make(map[context.Context]string)
 	}
-	x.watched[step] = name
+	x.watched[part], x.between = name, 0
 	return func() {
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		delete(x.watched, step)
+		delete(x.watched, part)
+		x.between = 0
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -19,7 +20,7 @@ func supervised(ctx context.Context, t *testing.T, test func(x *execution, last 
 	var last atomic.Int64
 	var ended atomic.Bool
 	began := time.Now()
-	x := &execution{log: slog.New(slog.DiscardHandler)}
+	x := &execution{log: slog.New(slog.DiscardHandler), rep: discard{}}
 	x.cfg.Beat = func(running bool) {
 		last.Store(int64(time.Since(began)))
 		ended.Store(!running)
@@ -80,6 +81,92 @@ func TestAStepThatDoesNotEndWhenItHasToStopsTheBeat(t *testing.T) {
 	})
 }
 
+func TestAJobOfManyShortStepsBeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		_ = supervised(t.Context(), t, func(x *execution, last *atomic.Int64, _ *atomic.Bool) {
+			for range 1000 {
+				ended := x.watch(t.Context(), "short")
+				time.Sleep(lookPeriod / 3)
+				ended()
+				time.Sleep(2 * lookPeriod / 3) // most looks find no step
+				if got := silent(began, last); got > lookPeriod {
+					t.Fatalf("silent for %s, want at most %s", got, lookPeriod)
+				}
+			}
+		})
+	})
+}
+
+// stops is a report that a job gets no further with than to a line or the end of a record.
+type stops struct {
+	discard
+	at    string // part of the line, or name of the record
+	freed chan struct{}
+}
+
+func (s *stops) UpdateRecord(r job.Record) {
+	if r.State == job.Completed && r.Name == s.at {
+		<-s.freed
+	}
+}
+
+func (s *stops) WriteLine(_ job.RecordID, line []byte) {
+	if strings.Contains(string(line), s.at) {
+		<-s.freed
+	}
+}
+
+// A job hangs where no step runs as well: in what comes before and after all of them, and
+// between two.
+func TestAJobThatStandsStillOutsideItsStepsDoesNotBeat(t *testing.T) {
+	for name, at := range map[string]string{
+		"when it was canceled before its first step": "Preparing the work folder",
+		"before a step":       "Starting: nothing",
+		"after a step":        "Finishing: nothing",
+		"at its end":          "Starting: Finalize Job",
+		"after all its parts": "Job 7",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var last atomic.Int64
+				began := time.Now()
+				r, err := New(Config{
+					Work: t.TempDir(), AgentName: "agent", NativeTasks: "on",
+					Beat: func(bool) { last.Store(int64(time.Since(began))) },
+				}, slog.New(slog.DiscardHandler))
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				report := &stops{at: at, freed: make(chan struct{})}
+				m := &job.Message{JobID: "9e2c7d34-58a1-5f6b-8c1e-0d4b7a6f2e10", JobDisplayName: "Job 7", Steps: []job.Step{{
+					ID: "s", Type: "task", DisplayName: "nothing", Reference: job.TaskReference{ID: "b7e8b412-0437-4065-9371-edc5881de25b", Name: "DeleteFiles", Version: "1.274.1"},
+					Inputs: map[string]string{"Contents": "nothing"},
+				}}}
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					if _, err := r.Run(ctx, m, report); err != nil {
+						t.Error(err)
+					}
+				}()
+				time.Sleep(time.Minute)
+				if at == "Preparing the work folder" {
+					cancel(&job.Stop{Reason: job.StopShutdown, Message: "the agent leaves"})
+				}
+				time.Sleep(time.Hour)
+				if got := silent(began, &last); got < 50*time.Minute {
+					t.Errorf("silent for %s of an hour in which nothing goes on, want most of it", got)
+				}
+				close(report.freed)
+				<-done
+			})
+		})
+	}
+}
+
 // full is a report that the server does not take.
 type full struct {
 	Reporter
@@ -115,7 +202,7 @@ func TestAStepThatWaitsForItsReportBeats(t *testing.T) {
 
 func TestAJobThatHangsOnItsOwnLockDoesNotBeat(t *testing.T) {
 	began := time.Now()
-	x := &execution{log: slog.New(slog.DiscardHandler)}
+	x := &execution{log: slog.New(slog.DiscardHandler), rep: discard{}}
 	var beats atomic.Int32
 	x.cfg.Beat = func(bool) { beats.Add(1) }
 	x.mu.Lock()
@@ -143,7 +230,8 @@ func TestTheSupervisorEndsAJobThatUsedUpItsGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		began := time.Now()
-		cause := supervised(ctx, t, func(_ *execution, last *atomic.Int64, _ *atomic.Bool) {
+		cause := supervised(ctx, t, func(x *execution, last *atomic.Int64, _ *atomic.Bool) {
+			defer x.watch(t.Context(), "cleans up")()
 			cancel(&job.Stop{Reason: job.StopCanceled, Message: "canceled", Grace: 10 * time.Minute})
 			time.Sleep(20 * time.Minute)
 			if got := silent(began, last); got > lookPeriod {

@@ -215,3 +215,4 @@ func (e ends) UpdateRecord(r job.Record) {
 }
 func (ends) Attach(context.Context, job.RecordID, job.Attachment) {}
 func (ends) WriteLine(job.RecordID, []byte)                       {}
+func (ends) Waits() bool                                          { return false }

@@ -141,7 +141,7 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 		return err
 	}
 	defer stopTelemetry()
-	health, err := openHealth(s.job.ProbeFile, s.job.ProbeShared, s.build.Timeout)
+	health, err := openHealth(s.job.ProbeFile, s.job.ProbeShared, s.bootTime())
 	if err != nil {
 		return err
 	}
@@ -278,6 +278,10 @@ func agentName(c agent.Config) string {
 	return host
 }
 
+// clearTime bounds the removal of what a dead job left: enough for a stack that has to be
+// killed, on a slow disk. The next start goes on where this one was stopped.
+const clearTime = time.Minute
+
 // clearPredecessor removes and reports what a process that died left behind.
 func clearPredecessor(ctx context.Context, a *agent.Agent, shop *workshop, s *agentSettings, log *slog.Logger) error {
 	left, err := a.Leftover()
@@ -290,18 +294,12 @@ func clearPredecessor(ctx context.Context, a *agent.Agent, shop *workshop, s *ag
 		log.WarnContext(ctx, "an earlier process died in the middle of a job",
 			"job_id", left.JobID, "job_name", left.JobName, "request_id", left.RequestID, "started", left.Started)
 	}
-	// A minute removes a stack that has to be killed, on a slow disk.
-	const bound = time.Minute
-	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("removing the leftovers of an earlier job took longer than %s", bound))
+	ctx, cancel := context.WithTimeoutCause(ctx, clearTime, fmt.Errorf("removing the leftovers of an earlier job took longer than %s", clearTime))
 	defer cancel()
 	if err := shop.removeLeftovers(ctx, agentName(s.agent), jobs, log); err != nil || left == nil {
 		return err
 	}
-	// Scripts of the dead job lie there, with its secrets expanded in them.
-	if err := os.RemoveAll(filepath.Join(s.runner.Work, "_temp")); err != nil {
-		return fmt.Errorf("removing the temporary files of an earlier job: %w", err)
-	}
-	return nil
+	return runner.RemoveTemp(ctx, s.runner.Work)
 }
 
 // jobRunner runs the agent's jobs. One at a time is all an agent is sent.

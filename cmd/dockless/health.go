@@ -30,12 +30,24 @@ type health struct {
 
 	mu            sync.Mutex
 	open, answers bool // the session; the server that it is with
+	busy          bool // with a job, whose lock is held
 	draining      bool
 }
 
-// openHealth makes the page. Nobody beats before the agent has booted, which may take
-// bootTime to wait for BuildKit and as long to remove what a dead job left, so until
-// then the slots of what runs from then on may be silent for longer.
+// openRest is what opening the builder and Podman may take besides their timeouts: ten
+// seconds for the lock of the builders, as long for a process of our own that is to end,
+// and a minute for the cache of our own buildkitd when its disk is full to the last byte.
+const openRest = 90 * time.Second
+
+// bootTime is how long the agent may take before its loops run: it opens the builder and
+// Podman at the same time, and then removes what a dead job left.
+func (s *agentSettings) bootTime() time.Duration {
+	return max(s.build.Timeout, s.podman.ConnectTimeout) + openRest + clearTime
+}
+
+// openHealth makes the page. Nobody beats before the agent has booted, so until then the
+// slots of what runs from then on may be silent for longer: bootTime, and their first
+// round.
 func openHealth(path string, shared bool, bootTime time.Duration) (*health, error) {
 	h := &health{path: path, told: make(chan struct{})}
 	if path == "" {
@@ -50,7 +62,7 @@ func openHealth(path string, shared bool, bootTime time.Duration) (*health, erro
 		return nil, hint.With(err, probeHint)
 	}
 	h.page = page
-	bootAge := 2*bootTime + dependencies.age
+	bootAge := bootTime + dependencies.age
 	for _, s := range []struct {
 		to   **probe.Slot
 		name string
@@ -90,7 +102,7 @@ func inJob(s *probe.Slot) func(running bool) {
 func (h *health) agent() agent.Health {
 	return agent.Health{
 		Poll:     h.poll.Beat,
-		Lock:     inJob(h.lock),
+		Lock:     h.hold,
 		Report:   inJob(h.report),
 		Ready:    func(open bool) { h.change(func() { h.open, h.answers = open, true }) },
 		Answers:  func(yes bool) { h.change(func() { h.answers = yes }) },
@@ -110,8 +122,22 @@ func (h *health) change(how func()) {
 		h.poll.Set(probe.Live, probe.ReasonSession)
 	case !h.answers:
 		h.poll.Set(probe.Live, probe.ReasonServer)
+	case h.busy:
+		h.poll.Set(probe.Ready, probe.ReasonBusy)
 	default:
 		h.poll.Set(probe.Ready, probe.ReasonIdle)
+	}
+}
+
+// hold beats for the lock of a job. That there is one, or no longer, is told of the
+// message loop once: it has beats of its own.
+func (h *health) hold(held bool) {
+	inJob(h.lock)(held)
+	h.mu.Lock()
+	changed := h.busy != held
+	h.mu.Unlock()
+	if changed { // by the one loop that calls this
+		h.change(func() { h.busy = held })
 	}
 }
 

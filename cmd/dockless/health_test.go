@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,29 @@ func asked(t *testing.T, path string, q probe.Question) probe.Verdict {
 	return r.Ask(q, probe.Query{})
 }
 
+// comes waits until something is true, and reports whether that came. The bound is for a
+// test that fails: a machine that is busy with others stands still for many seconds.
+func comes(want func() bool) bool {
+	for end := time.Now().Add(time.Minute); !want(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
+// said waits until a probe of the page says ok, in a line with words in it.
+func said(t *testing.T, path string, q probe.Question, ok bool, words string) {
+	t.Helper()
+	var got probe.Verdict
+	if !comes(func() bool {
+		got = asked(t, path, q)
+		return got.OK == ok && strings.Contains(got.Text, words)
+	}) {
+		t.Fatalf("the page says %q, want %t and %q", got.Text, ok, words)
+	}
+}
+
 func TestAnAgentIsReadyWithItsSessionAndAliveWhileItDrains(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "page")
 	h, err := openHealth(path, false, time.Minute)
@@ -41,6 +65,12 @@ func TestAnAgentIsReadyWithItsSessionAndAliveWhileItDrains(t *testing.T) {
 			t.Errorf("%s: live %t (%s), ready %t (%s), want %t and %t with %q", when, l.OK, l.Text, r.OK, r.Text, live, ready, words)
 		}
 	}
+	idles := func(when string, idle bool) {
+		t.Helper()
+		if got, want := reason(t, path, "poll"), map[bool]probe.Reason{true: probe.ReasonIdle, false: probe.ReasonBusy}[idle]; got != want {
+			t.Errorf("%s: the message loop is %s, want %s", when, got, want)
+		}
+	}
 	expect("while it boots", true, false, "starting")
 
 	ctx, stop := context.WithCancel(t.Context())
@@ -51,9 +81,7 @@ func TestAnAgentIsReadyWithItsSessionAndAliveWhileItDrains(t *testing.T) {
 	}()
 	hooks := h.agent()
 	hooks.Ready(true)
-	for asked(t, path, probe.IsReady).OK == false {
-		time.Sleep(time.Millisecond) // the watch has to say that there is no builder
-	}
+	said(t, path, probe.IsReady, true, "") // once the watch has said that there is no builder
 	expect("with a session", true, true, "")
 	hooks.Ready(false)
 	expect("without a session", true, false, "no session")
@@ -66,10 +94,12 @@ func TestAnAgentIsReadyWithItsSessionAndAliveWhileItDrains(t *testing.T) {
 	hooks.Report(true)
 	inJob(h.step)(true)
 	expect("in a job", true, true, "4 slots")
+	idles("in a job", false)
 	hooks.Lock(false)
 	hooks.Report(false)
 	inJob(h.step)(false)
 	expect("after it", true, true, "1 slot: poll ")
+	idles("after it", true)
 
 	hooks.Draining()
 	hooks.Ready(true) // the session was reopened for the job that still runs
@@ -85,6 +115,22 @@ func TestAnAgentIsReadyWithItsSessionAndAliveWhileItDrains(t *testing.T) {
 	if _, err := probe.Open(path); err == nil {
 		t.Error("the page is still there after the end")
 	}
+}
+
+// reason is what a slot of the page says.
+func reason(t *testing.T, path, name string) probe.Reason {
+	t.Helper()
+	r, err := probe.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close() //nolint:errcheck // it is only read
+	slots := r.Slots()
+	i := slices.IndexFunc(slots, func(s probe.SlotStatus) bool { return s.Name == name })
+	if i < 0 {
+		t.Fatalf("there is no slot %s among %+v", name, slots)
+	}
+	return slots[i].Reason
 }
 
 func TestAnAgentSharesItsPageOnlyWhenAskedTo(t *testing.T) {
@@ -106,6 +152,22 @@ func TestAnAgentSharesItsPageOnlyWhenAskedTo(t *testing.T) {
 		}
 		if err := errors.Join(guest.Close(), h.close()); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// Until the loops run, nobody beats: the page allows for all that a start may wait for.
+func TestAStartIsNotDeadWhileItWaitsForWhatItMay(t *testing.T) {
+	for name, s := range map[string]struct{ build, podman time.Duration }{
+		"as it is by default": {time.Minute, 10 * time.Second},
+		"a patient Podman":    {time.Minute, 10 * time.Minute},
+		"a patient BuildKit":  {10 * time.Minute, time.Second},
+		"impatient":           {time.Second, time.Second},
+	} {
+		var settings agentSettings
+		settings.build.Timeout, settings.podman.ConnectTimeout = s.build, s.podman
+		if got, least := settings.bootTime(), max(s.build, s.podman)+clearTime; got <= least {
+			t.Errorf("%s: bootTime() = %s, want more than the %s of its longest waits", name, got, least)
 		}
 	}
 }

@@ -69,6 +69,9 @@ func (t *terminal) WriteLine(record job.RecordID, line []byte) {
 // Attach drops attachments: what they say is in the outcome of the job.
 func (t *terminal) Attach(context.Context, job.RecordID, job.Attachment) {}
 
+// Waits is false: there is no server.
+func (*terminal) Waits() bool { return false }
+
 // reported returns every record with its log, in the order of their creation.
 func (t *terminal) reported() []job.ReportRecord {
 	t.mu.Lock()

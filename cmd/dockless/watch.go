@@ -93,6 +93,7 @@ func (w *workshop) askBuilder(log *slog.Logger) func(context.Context) error {
 	if w.builder == nil {
 		return nil
 	}
+	away := make(strays)
 	return func(ctx context.Context) error {
 		errs := make([]error, len(w.builder.Nodes))
 		var all sync.WaitGroup
@@ -110,12 +111,26 @@ func (w *workshop) askBuilder(log *slog.Logger) func(context.Context) error {
 			return errors.Join(errs...)
 		}
 		for i, err := range errs {
-			if err != nil && ctx.Err() == nil {
-				log.WarnContext(ctx, "a node of the builder takes no builds", "node", w.builder.Nodes[i].Name, "error", err)
-			}
+			away.tell(ctx, w.builder.Nodes[i].Name, err, log)
 		}
 		return nil
 	}
+}
+
+// strays are the nodes of which the log says that they take no builds while others do.
+type strays map[string]bool
+
+// tell logs what has changed for a node: one that is away stays so for days.
+func (s strays) tell(ctx context.Context, node string, err error, log *slog.Logger) {
+	switch away := err != nil; {
+	case ctx.Err() != nil || away == s[node]:
+		return
+	case away:
+		log.WarnContext(ctx, "a node of the builder takes no builds", "node", node, "error", err)
+	default:
+		log.InfoContext(ctx, "a node of the builder takes builds again", "node", node)
+	}
+	s[node] = err != nil
 }
 
 func (w *workshop) askPodman() func(context.Context) error {

@@ -66,20 +66,16 @@ func watching(t *testing.T, ask func(context.Context) error, log *slog.Logger) (
 	})
 	return func(q probe.Question, ok bool, words string) {
 		t.Helper()
-		var got probe.Verdict
-		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
-			if got = asked(t, path, q); got.OK == ok && strings.Contains(got.Text, words) {
-				return
-			}
-		}
-		t.Fatalf("the page says %q, want %t and %q", got.Text, ok, words)
+		said(t, path, q, ok, words)
 	}
 }
 
 func TestADependencyThatDoesNotAnswerKeepsTheAgentFromBeingReadyUntilItDoes(t *testing.T) {
 	var fails atomic.Pointer[error]
+	var asks atomic.Int32
 	var log logBuffer
 	expect := watching(t, func(context.Context) error {
+		asks.Add(1)
 		if err := fails.Load(); err != nil {
 			return *err
 		}
@@ -93,26 +89,33 @@ func TestADependencyThatDoesNotAnswerKeepsTheAgentFromBeingReadyUntilItDoes(t *t
 		fails.Store(&err)
 		expect(probe.IsReady, false, "slot builder is live ("+words+")")
 		expect(probe.IsLive, true, "")
-		time.Sleep(10 * hurried.again) // it is asked again, and nobody is told so
+		before := asks.Load()
+		if !comes(func() bool { return asks.Load() > before+10 }) { // and nobody is told so
+			t.Fatal("it is not asked again")
+		}
 		fails.Store(nil)
 		expect(probe.IsReady, true, "1 slot")
 	}
-	for words, want := range map[string]int{"level=WARN": 2, "there is again": 0, "is there again": 2} {
-		if got := log.count(words); got != want {
-			t.Errorf("the log has %q %d times, want %d:\n%s", words, got, want, &log.text)
-		}
+	if !comes(func() bool { return log.count("is there again") == 2 }) || log.count("level=WARN") != 2 {
+		t.Errorf("the log has %d warnings and %d words that it is there again, want one of each for each time that it was away",
+			log.count("level=WARN"), log.count("is there again"))
 	}
 }
 
 // A question that minds its bound is the dependency's matter; one that does not, ours.
 func TestAQuestionThatHangsIsGivenUpAndAWatchThatHangsIsDead(t *testing.T) {
 	t.Run("given up", func(t *testing.T) {
+		var asks atomic.Int32
 		expect := watching(t, func(ctx context.Context) error {
+			asks.Add(1)
 			<-ctx.Done()
 			return context.Cause(ctx)
 		}, slog.New(slog.DiscardHandler))
 		expect(probe.IsReady, false, "builder does not answer")
-		time.Sleep(3 * hurried.age)
+		before := asks.Load()
+		if !comes(func() bool { return asks.Load() > before+int32(3*hurried.age/hurried.bound) }) {
+			t.Fatal("it is not asked again")
+		}
 		expect(probe.IsLive, true, "")
 	})
 	t.Run("dead", func(t *testing.T) {
@@ -123,6 +126,29 @@ func TestAQuestionThatHangsIsGivenUpAndAWatchThatHangsIsDead(t *testing.T) {
 		expect(probe.IsLive, true, "")
 		expect(probe.IsReady, true, "")
 	})
+}
+
+// It is asked every 20 s, for as long as somebody leaves it in the settings.
+func TestANodeThatIsAwayIsToldOnce(t *testing.T) {
+	var log logBuffer
+	text := slog.New(slog.NewTextHandler(&log, nil))
+	away := make(strays)
+	refused := errors.New("refused")
+	for range 3 { // days
+		for range 100 {
+			away.tell(t.Context(), "n0", nil, text)
+			away.tell(t.Context(), "n1", refused, text)
+		}
+		for range 100 {
+			away.tell(t.Context(), "n1", nil, text)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	away.tell(ended, "n0", context.Canceled, text) // nobody knows
+	if warned, back, n0 := log.count("level=WARN"), log.count("takes builds again"), log.count("n0"); warned != 3 || back != 3 || n0 != 0 {
+		t.Errorf("%d warnings, %d times back, and %d words of the node that is well; want 3, 3 and 0", warned, back, n0)
+	}
 }
 
 // The rhythms have to fit into the ages that are allowed: a loop that does all it may

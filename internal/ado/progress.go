@@ -31,7 +31,7 @@ func attend(ctx context.Context) {
 }
 
 // rest waits as [retry.Wait] does, and attends meanwhile: a pause that a server asks
-// for may be longer than a loop may be silent.
+// for may be longer than a loop may be silent, and so may any with the attempt after it.
 func rest(ctx context.Context, d time.Duration) error {
 	for ; d > restPiece; d -= restPiece {
 		if err := retry.Wait(ctx, restPiece); err != nil {

@@ -201,3 +201,27 @@ func TestAPauseThatTheServerAsksForIsNoSilence(t *testing.T) {
 		}
 	})
 }
+
+// What a loop does not know of are the pauses of the transport: with the attempt that
+// follows, each is longer than the loop may be silent.
+func TestPausesBetweenAttemptsAreNoSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, err := ado.NewRegistration("http://swallows.example", mask.NewSecret("pat"), ado.Options{
+			HTTP: holding{path: "/"}, Log: slog.New(slog.DiscardHandler),
+			Timeout: ado.DefaultTimeout, Retries: ado.DefaultRetries, RetryPause: ado.DefaultRetryPause,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &pulse{}
+		p.beat(true)
+		began := time.Now()
+		if _, err := client.FindPool(ado.Attended(t.Context(), func() { p.beat(true) }), "Default"); err == nil {
+			t.Error("a pool was found at a server that answers nothing")
+		}
+		const most = ado.DefaultTimeout + time.Second // one attempt
+		if took, silence := time.Since(began), p.silence(); took < 4*ado.DefaultTimeout+50*time.Second || silence > most {
+			t.Errorf("silent for %s of %s, want at most %s of four attempts and their pauses", silence, took, most)
+		}
+	})
+}

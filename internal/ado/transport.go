@@ -98,6 +98,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		First:     t.options.RetryPause,
 		Max:       maxRetryPause,
 		Retryable: worthRetrying,
+		Pause:     rest,
 		Notify: func(err error, attempt int, pause time.Duration) {
 			t.options.Log.WarnContext(req.Context(), "request will be repeated", "error", err, "attempt", attempt, "pause", pause)
 		},

@@ -21,6 +21,7 @@ import (
 type counting struct {
 	mu                          sync.Mutex
 	records, lines, attachments int
+	waits                       bool
 }
 
 func (c *counting) UpdateRecord(job.Record) { c.count(&c.records) }
@@ -28,6 +29,8 @@ func (c *counting) WriteLine(job.RecordID, []byte) {
 	c.count(&c.lines)
 }
 func (c *counting) Attach(context.Context, job.RecordID, job.Attachment) { c.count(&c.attachments) }
+
+func (c *counting) Waits() bool { return c.waits }
 
 func (c *counting) count(n *int) {
 	c.mu.Lock()
@@ -99,6 +102,16 @@ func TestWhatIsReportedIsKeptAndPassedOn(t *testing.T) {
 	}
 	if diff := cmp.Diff([]int{5, 4, 3}, []int{behind.records, behind.lines, behind.attachments}); diff != "" {
 		t.Errorf("passed on (-want +got):\n%s", diff)
+	}
+}
+
+// Whoever asks whether a step waits for its report asks the reporter that it was given.
+func TestAReportThatWaitsIsSeenThroughIt(t *testing.T) {
+	_, r, behind := begin(recent.New(), 1)
+	for _, waits := range []bool{true, false} {
+		if behind.waits = waits; r.Waits() != waits {
+			t.Errorf("it says %t of a report that waits: %t", r.Waits(), waits)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ type Reporter interface {
 	UpdateRecord(job.Record)
 	WriteLine(record job.RecordID, line []byte)
 	Attach(ctx context.Context, record job.RecordID, a job.Attachment)
+	Waits() bool
 }
 
 // reporter sees everything first.
@@ -125,6 +126,9 @@ func (r *reporter) Attach(ctx context.Context, record job.RecordID, a job.Attach
 	}
 	r.next.Attach(ctx, record, a)
 }
+
+// Waits implements [Reporter].
+func (r *reporter) Waits() bool { return r.next.Waits() }
 
 func (j *Job) build(report []byte) {
 	build, err := statuspage.ReadBuild(report)

@@ -19,6 +19,8 @@ type Policy struct {
 	// Retryable decides whether another attempt may help. Nil asks the error: a
 	// method Temporary() bool anywhere in its chain; an error without one is final.
 	Retryable func(error) bool
+	// Pause waits before the next attempt; it fails when ctx ends. Nil is [Wait].
+	Pause func(ctx context.Context, d time.Duration) error
 	// Notify, when set, is told each failure that will be tried again.
 	Notify func(err error, attempt int, pause time.Duration)
 }
@@ -55,11 +57,18 @@ func Do(ctx context.Context, p Policy, op func(context.Context) error) error {
 		if p.Notify != nil {
 			p.Notify(err, attempt, wait)
 		}
-		if werr := Wait(ctx, wait); werr != nil {
+		if werr := p.wait(ctx, wait); werr != nil {
 			return fmt.Errorf("%w (last error: %w)", werr, err)
 		}
 		pause = min(2*pause, max(p.Max, p.First))
 	}
+}
+
+func (p Policy) wait(ctx context.Context, d time.Duration) error {
+	if p.Pause != nil {
+		return p.Pause(ctx, d)
+	}
+	return Wait(ctx, d)
 }
 
 // Wait blocks for d or until ctx ends, whose cause it then returns.

@@ -48,6 +48,29 @@ func TestAFinalErrorIsNotTriedAgain(t *testing.T) {
 	}
 }
 
+func TestASeriesPausesAsItIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var pauses []time.Duration
+		stop := errors.New("told to stop")
+		err := retry.Do(t.Context(), retry.Policy{
+			First: time.Second, Max: time.Minute, Attempts: 9, Retryable: always,
+			Pause: func(_ context.Context, d time.Duration) error {
+				if pauses = append(pauses, d); len(pauses) == 3 {
+					return stop
+				}
+				return nil
+			},
+		}, func(context.Context) error { return errBusy })
+		if !errors.Is(err, stop) || !errors.Is(err, errBusy) {
+			t.Errorf("Do returned %v, want it to wrap both %v and %v", err, stop, errBusy)
+		}
+		if len(pauses) != 3 || pauses[2] < 3*time.Second || time.Since(start) != 0 {
+			t.Errorf("paused for %v in %s, want three pauses that grow, and no others", pauses, time.Since(start))
+		}
+	})
+}
+
 func TestTheContextEndsASeriesWithItsCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stop := errors.New("told to stop")

@@ -32,6 +32,8 @@ func (l *lines) WriteLine(_ job.RecordID, line []byte) {
 
 func (l *lines) Attach(context.Context, job.RecordID, job.Attachment) {}
 
+func (*lines) Waits() bool { return false }
+
 // A node that was never here before finds what another one cached, in a registry
 // that asks for a password.
 func TestAColdNodeRestoresACacheFromTheRegistry(t *testing.T) {

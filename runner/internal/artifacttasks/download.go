@@ -89,8 +89,8 @@ func DownloadBuild(ctx context.Context, s step.Step, r Run) error {
 		if _, err := s.Target(f.input, f.dir); err != nil {
 			return err
 		}
-		if err := tidy.Empty(f.dir); err != nil {
-			return fmt.Errorf("emptying %s: %w", f.dir, err)
+		if err := tidy.Empty(ctx, f.dir); err != nil {
+			return err
 		}
 	}
 	if err := f.download(ctx, name); err != nil {

@@ -2,6 +2,7 @@ package gitsource
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,13 +21,13 @@ const maxLink = 8 << 10
 // put there and git would obey: settings that start programs or lead to other servers,
 // and hooks. The job before may have been of a fork. An error says what is there that
 // makes the repository unfit for another checkout.
-func (s *Source) disarm() error {
+func (s *Source) disarm(ctx context.Context) error {
 	dirs, err := gitDirs(s.file())
 	if err != nil {
 		return err
 	}
 	for i, dir := range dirs {
-		if err := s.disarmOne(dir, i > 0); err != nil {
+		if err := s.disarmOne(ctx, dir, i > 0); err != nil {
 			return err
 		}
 	}
@@ -61,7 +62,7 @@ func gitDirs(dir string) ([]string, error) {
 }
 
 // disarmOne disarms one repository.
-func (s *Source) disarmOne(dir string, submodule bool) error {
+func (s *Source) disarmOne(ctx context.Context, dir string, submodule bool) error {
 	if there(filepath.Join(dir, "commondir")) {
 		return errors.New("it has its configuration somewhere else")
 	}
@@ -82,7 +83,7 @@ func (s *Source) disarmOne(dir string, submodule bool) error {
 		if filepath.Ext(e.Name()) == ".sample" {
 			continue
 		}
-		if err := s.remove(filepath.Join(hooks, e.Name())); err != nil { // git-lfs makes its own again
+		if err := s.remove(ctx, filepath.Join(hooks, e.Name())); err != nil { // git-lfs makes its own again
 			return fmt.Errorf("removing a hook: %w", err)
 		}
 	}

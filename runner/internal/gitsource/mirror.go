@@ -141,7 +141,7 @@ func (m *mirror) discard(ctx context.Context) {
 	ctx, cancel := m.patient(ctx)
 	defer cancel()
 	err := m.locked(ctx, ".lock", false, func() error {
-		return m.locked(ctx, ".use", false, func() error { return m.remove(m.dir) })
+		return m.locked(ctx, ".use", false, func() error { return m.remove(ctx, m.dir) })
 	})
 	if err != nil {
 		m.Log("##[warning]The mirror of the repository in " + m.dir + " is broken and could not be removed: " + err.Error())

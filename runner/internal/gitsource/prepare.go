@@ -14,7 +14,7 @@ import (
 func (s *Source) prepare(ctx context.Context) error {
 	why, ok := s.reusable()
 	if ok {
-		if err := s.disarm(); err != nil {
+		if err := s.disarm(ctx); err != nil {
 			why, ok = "The repository cannot be used again: "+err.Error(), false
 		}
 	}
@@ -65,7 +65,7 @@ func (s *Source) reusable() (why string, ok bool) {
 // begin makes a new repository, whatever was there before.
 func (s *Source) begin(ctx context.Context) error {
 	s.reused = false
-	if err := s.remove(s.Dir); err != nil {
+	if err := s.remove(ctx, s.Dir); err != nil {
 		return fmt.Errorf("removing the old sources: %w", err)
 	}
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil { //nolint:gosec // containers of the job read it as other users

@@ -45,7 +45,7 @@ type Source struct {
 	Run    Git
 	Ask    func(ctx context.Context, args ...string) (output string, err error) // runs git for its output, anywhere
 	Read   func(path string) ([]byte, error)                                    // reads what a job can make a link; nil: os.ReadFile
-	Remove func(path string) error                                              // removes a directory; nil: os.RemoveAll
+	Remove func(ctx context.Context, path string) error                         // removes a directory; nil: os.RemoveAll
 	Log    func(line string)                                                    // tells what is done; never with a secret
 	Pause  func() time.Duration                                                 // between two attempts; nil: random, one to ten seconds
 
@@ -172,11 +172,11 @@ func (s *Source) read(path string) ([]byte, error) {
 	return s.Read(path)
 }
 
-func (s *Source) remove(path string) error {
+func (s *Source) remove(ctx context.Context, path string) error {
 	if s.Remove == nil {
 		return os.RemoveAll(path)
 	}
-	return s.Remove(path)
+	return s.Remove(ctx, path)
 }
 
 // file returns the path of a file of the repository.

@@ -117,7 +117,7 @@ func (s *Source) submodules(ctx context.Context) error {
 	if err := s.Run(ctx, s.Dir, nil, "submodule", "deinit", "--force", "--all"); err != nil {
 		return fmt.Errorf("removing the submodules: %w", err)
 	}
-	if err := s.remove(s.file("modules")); err != nil {
+	if err := s.remove(ctx, s.file("modules")); err != nil {
 		return fmt.Errorf("removing the submodules: %w", err)
 	}
 	return bring()

@@ -125,7 +125,7 @@ func (c *Cache) clear(ctx context.Context, h header, path string, fresh bool, er
 	if !fresh {
 		return fmt.Errorf("restoring the cache %s into %s, where other files were: %w", h.Key, path, err)
 	}
-	if rerr := tidy.Empty(path); rerr != nil {
+	if rerr := tidy.Empty(ctx, path); rerr != nil {
 		return errors.Join(err, rerr)
 	}
 	if ctx.Err() != nil {

@@ -47,7 +47,7 @@ func FuzzEntry(f *testing.F) {
 		if _, err := c.Restore(t.Context(), Key{"a", "b"}, []Key{{"a"}}, []Scope{"s"}, to); err != nil {
 			t.Error(err)
 		}
-		if err := tidy.Remove(to); err != nil {
+		if err := tidy.Remove(t.Context(), to); err != nil {
 			t.Error(err)
 		}
 	})

@@ -115,7 +115,7 @@ func TestATreeComesBackAsItWas(t *testing.T) {
 	if diff := cmp.Diff(want, facts(t, to)); diff != "" {
 		t.Errorf("unpacked over itself (-packed +unpacked):\n%s", diff)
 	}
-	must(t, tidy.Remove(to))
+	must(t, tidy.Remove(t.Context(), to))
 }
 
 func TestAFileIsPackedUnderItsName(t *testing.T) {
@@ -296,7 +296,7 @@ func FuzzUnpack(f *testing.F) {
 		if left, err := os.ReadDir(parent); err != nil || len(left) > 1 {
 			t.Errorf("beside the directory there is %v, %v", left, err)
 		}
-		if err := tidy.Remove(dir); err != nil {
+		if err := tidy.Remove(t.Context(), dir); err != nil {
 			t.Error(err)
 		}
 	})
