@@ -10,8 +10,10 @@ package emulatortest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,7 +52,7 @@ func New(t testing.TB, change ...func(*emulator.Config)) *Server {
 	if err != nil {
 		t.Fatalf("starting the emulator: %v", err)
 	}
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	ln, err := listen(t.Context())
 	if err != nil {
 		t.Fatalf("starting the emulator: %v", err)
 	}
@@ -66,6 +68,20 @@ func New(t testing.TB, change ...func(*emulator.Config)) *Server {
 	return &Server{Server: srv, URL: "http://" + ln.Addr().String(), PAT: cfg.PAT, Pool: cfg.Pools[0], t: t}
 }
 
+var emulators atomic.Uint32 // of this process, so far
+
+// listen takes a loopback address that no other server of this process has had.
+// Microsoft's client keeps what a server offers by its URL for as long as the process
+// lives, and ports come back.
+func listen(ctx context.Context) (net.Listener, error) {
+	n := emulators.Add(1)
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf("127.1.%d.%d:0", n>>8&0xff, n&0xff))
+	if err != nil { // not everywhere are all of them there
+		return new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	}
+	return ln, nil
+}
+
 // Queue queues a job for the first pool and returns its id.
 func (s *Server) Queue(m *job.Message, demands ...string) job.ID {
 	s.t.Helper()
@@ -76,11 +92,11 @@ func (s *Server) Queue(m *job.Message, demands ...string) job.ID {
 	return run.Jobs[0].ID
 }
 
-// AwaitState waits at most twenty seconds for the job to be in the state or past
+// AwaitState waits at most a minute for the job to be in the state or past
 // it, and fails the test when it is not.
 func (s *Server) AwaitState(id job.ID, state emulator.State) emulator.Status {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeoutCause(s.t.Context(), 20*time.Second, errors.New("not within 20s"))
+	ctx, cancel := context.WithTimeoutCause(s.t.Context(), time.Minute, errors.New("not within a minute"))
 	defer cancel()
 	status, err := s.Await(ctx, id, state)
 	if err != nil {
