@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/dockless-ci/dockless/internal/retry"
 	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
@@ -51,7 +52,7 @@ func untilClosed(ctx context.Context, c <-chan struct{}) (context.Context, conte
 
 // askToStop sends a container its stop signal, and returns when it has ended, or its
 // grace or ctx has. Podman 4 does nothing else with a container that it stops, not
-// even kill it. One that was sent a signal is not started again by its policy.
+// even kill it.
 func (c *Client) askToStop(ctx context.Context, l libpod.Listed, grace time.Duration) error {
 	answer, err := c.api.InspectContainer(ctx, l.ID)
 	if err == nil {
@@ -60,15 +61,37 @@ func (c *Client) askToStop(ctx context.Context, l libpod.Listed, grace time.Dura
 	if err == nil {
 		waitCtx, cancel := context.WithTimeout(ctx, grace)
 		defer cancel()
-		if _, err = newExits(c.api).wait(waitCtx, l.ID); waitCtx.Err() != nil {
+		if answer, err = newExits(c.api).wait(waitCtx, l.ID); waitCtx.Err() != nil {
 			return nil
 		}
+	}
+	if err == nil && answer.StartsAgain() {
+		err = c.settled(ctx, l.ID)
 	}
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // it is killed now
 	}
 	return ignoreGone(err)
 }
+
+// settled waits until Podman has started a container again that was sent a signal, as
+// Podman 4 does when its policy says so, or has cleaned up after it. Before that, a stop
+// finds nothing to do and keeps nobody from starting it.
+func (c *Client) settled(ctx context.Context, id string) error {
+	for deadline := time.Now().Add(restartPatience); time.Now().Before(deadline); {
+		answer, err := c.api.InspectContainer(ctx, id)
+		if err != nil || answer.State.Status != "stopped" {
+			return err
+		}
+		if err := retry.Wait(ctx, settlePoll); err != nil {
+			return err
+		}
+	}
+	return nil // nobody cleans up, and nobody starts it
+}
+
+// settlePoll is how often it is looked for: Podman takes a quarter of a second.
+const settlePoll = 50 * time.Millisecond
 
 // wake lets the processes of a paused container go on: a frozen one can be neither
 // stopped nor told anything.

@@ -26,24 +26,40 @@ type subnet struct {
 	hold   net.Listener // an abstract socket that says "taken" until this process ends
 }
 
-// reserveSubnet takes a /16 that no other rig holds and no interface uses.
-func reserveSubnet(ctx context.Context) (*subnet, error) {
-	used, err := net.InterfaceAddrs()
+// reserveSubnet takes a /16 that no other rig holds and no interface uses, after it
+// has taken away what rigs that were killed left in those that nobody holds.
+func reserveSubnet(ctx context.Context) (ours *subnet, err error) {
+	left, err := findRemains(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("choosing a subnet: %w", err)
 	}
 	for octet := firstSubnet; octet <= lastSubnet; octet++ {
-		if overlaps(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(octet)}), 16), used) {
-			continue
-		}
 		hold, err := (&net.ListenConfig{}).Listen(ctx, "unix", fmt.Sprintf("@dockless-rig-subnet-%d", octet))
 		if err != nil {
 			continue // another rig's
 		}
-		return &subnet{number: octet, prefix: fmt.Sprintf("10.%d.", octet), hold: hold}, nil
+		s := &subnet{number: octet, prefix: fmt.Sprintf("10.%d.", octet), hold: hold}
+		err = left.remove(ctx, octet)
+		used, uerr := net.InterfaceAddrs()
+		if ours == nil && errors.Join(err, uerr) == nil && !overlaps(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(octet)}), 16), used) {
+			ours = s
+			continue
+		}
+		if err := errors.Join(err, uerr, s.release()); err != nil {
+			if ours != nil {
+				err = errors.Join(err, ours.release())
+			}
+			return nil, fmt.Errorf("choosing a subnet: %w", err)
+		}
 	}
-	return nil, fmt.Errorf("choosing a subnet: %w", errNoSubnet)
+	if ours == nil {
+		return nil, fmt.Errorf("choosing a subnet: %w", errNoSubnet)
+	}
+	return ours, nil
 }
+
+// bridgePrefix begins the names of the bridges of a rig's containers.
+func bridgePrefix(octet int) string { return fmt.Sprintf("dl%dp", octet) }
 
 func (s *subnet) release() error {
 	if err := s.hold.Close(); err != nil {
