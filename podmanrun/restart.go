@@ -19,6 +19,9 @@ const (
 	restartPatience = 10 * time.Second
 	// restartPoll is how often it is looked whether it has.
 	restartPoll = 100 * time.Millisecond
+	// settlePoll is how often it is looked for what became of one that was sent a
+	// signal: Podman takes a quarter of a second.
+	settlePoll = 50 * time.Millisecond
 )
 
 // lastEnd waits until the container has ended for good: Podman starts one with a
@@ -67,4 +70,20 @@ func (c *Client) startedSince(ctx context.Context, id string, before time.Time) 
 		}
 	}
 	return false, nil
+}
+
+// settled waits until Podman has started a container again that was sent a signal, as
+// Podman 4 does when its policy says so, or has cleaned up after it. Before that, a stop
+// finds nothing to do and keeps nobody from starting it.
+func (c *Client) settled(ctx context.Context, id string) error {
+	for deadline := time.Now().Add(restartPatience); time.Now().Before(deadline); {
+		answer, err := c.api.InspectContainer(ctx, id)
+		if err != nil || answer.State.Status != "stopped" {
+			return err
+		}
+		if err := retry.Wait(ctx, settlePoll); err != nil {
+			return err
+		}
+	}
+	return nil // nobody cleans up, and nobody starts it
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/dockless-ci/dockless/internal/retry"
 	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
@@ -73,25 +72,6 @@ func (c *Client) askToStop(ctx context.Context, l libpod.Listed, grace time.Dura
 	}
 	return ignoreGone(err)
 }
-
-// settled waits until Podman has started a container again that was sent a signal, as
-// Podman 4 does when its policy says so, or has cleaned up after it. Before that, a stop
-// finds nothing to do and keeps nobody from starting it.
-func (c *Client) settled(ctx context.Context, id string) error {
-	for deadline := time.Now().Add(restartPatience); time.Now().Before(deadline); {
-		answer, err := c.api.InspectContainer(ctx, id)
-		if err != nil || answer.State.Status != "stopped" {
-			return err
-		}
-		if err := retry.Wait(ctx, settlePoll); err != nil {
-			return err
-		}
-	}
-	return nil // nobody cleans up, and nobody starts it
-}
-
-// settlePoll is how often it is looked for: Podman takes a quarter of a second.
-const settlePoll = 50 * time.Millisecond
 
 // wake lets the processes of a paused container go on: a frozen one can be neither
 // stopped nor told anything.

@@ -51,14 +51,29 @@ func findRemains(ctx context.Context) (l remains, err error) {
 	return l, nil
 }
 
-// remove takes away what there is of a subnet, which no rig may hold.
-func (l remains) remove(ctx context.Context, octet int) error {
+// of reports whether a link belongs to a subnet.
+func (l link) of(octet int) bool {
+	prefix := bridgePrefix(octet)
+	return strings.HasPrefix(l.Name, prefix) || strings.HasPrefix(l.Master, prefix)
+}
+
+// any reports whether there is something of a subnet.
+func (l remains) any(octet int) bool {
+	return undoing(l.rules, octet) != "" || slices.ContainsFunc(l.links, func(k link) bool { return k.of(octet) })
+}
+
+// removeRemains takes away what there is of a subnet, which the caller holds: what was
+// seen before may have been a rig's that has ended well since.
+func removeRemains(ctx context.Context, octet int) error {
+	l, err := findRemains(ctx)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, remainsTimeout, errRemains)
 	defer cancel()
 	var errs []error
-	prefix := bridgePrefix(octet)
 	for _, link := range l.links {
-		if !strings.HasPrefix(link.Name, prefix) && !strings.HasPrefix(link.Master, prefix) {
+		if !link.of(octet) {
 			continue
 		}
 		if out, err := exec.CommandContext(ctx, "ip", "link", "delete", link.Name).CombinedOutput(); err != nil {

@@ -29,31 +29,29 @@ type subnet struct {
 // reserveSubnet takes a /16 that no other rig holds and no interface uses, after it
 // has taken away what rigs that were killed left in those that nobody holds.
 func reserveSubnet(ctx context.Context) (ours *subnet, err error) {
-	left, err := findRemains(ctx)
+	seen, err := findRemains(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("choosing a subnet: %w", err)
 	}
+	errs := []error{errNoSubnet}
 	for octet := firstSubnet; octet <= lastSubnet; octet++ {
 		hold, err := (&net.ListenConfig{}).Listen(ctx, "unix", fmt.Sprintf("@dockless-rig-subnet-%d", octet))
 		if err != nil {
 			continue // another rig's
 		}
 		s := &subnet{number: octet, prefix: fmt.Sprintf("10.%d.", octet), hold: hold}
-		err = left.remove(ctx, octet)
+		if seen.any(octet) {
+			err = removeRemains(ctx, octet)
+		}
 		used, uerr := net.InterfaceAddrs()
-		if ours == nil && errors.Join(err, uerr) == nil && !overlaps(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(octet)}), 16), used) {
+		if err = errors.Join(err, uerr); ours == nil && err == nil && !overlaps(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(octet)}), 16), used) {
 			ours = s
 			continue
 		}
-		if err := errors.Join(err, uerr, s.release()); err != nil {
-			if ours != nil {
-				err = errors.Join(err, ours.release())
-			}
-			return nil, fmt.Errorf("choosing a subnet: %w", err)
-		}
+		errs = append(errs, err, s.release())
 	}
 	if ours == nil {
-		return nil, fmt.Errorf("choosing a subnet: %w", errNoSubnet)
+		return nil, fmt.Errorf("choosing a subnet: %w", errors.Join(errs...))
 	}
 	return ours, nil
 }
