@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -11,10 +12,22 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/dockless-ci/dockless/test/rig"
 	"github.com/dockless-ci/dockless/test/stage"
 )
+
+// unorderedParts compares groups and outputs without regard to their order: buildx
+// makes both by going over Go's maps, and prints them now so, now otherwise.
+var unorderedParts = cmp.FilterPath(func(path cmp.Path) bool {
+	for _, step := range path {
+		if key, ok := step.(cmp.MapIndex); ok && (key.Key().String() == "targets" || key.Key().String() == "output") {
+			return true
+		}
+	}
+	return false
+}, cmpopts.SortSlices(func(a, b any) bool { return fmt.Sprint(a) < fmt.Sprint(b) }))
 
 // TestTheGoldenPlansAreThoseOfBuildx keeps the golden files of internal/bake
 // honest.
@@ -75,7 +88,7 @@ func TestTheGoldenPlansAreThoseOfBuildx(t *testing.T) {
 			if err := json.Unmarshal([]byte(read(t, filepath.Join(testdata, strings.ReplaceAll(c.Name, " ", "_")+".golden.json"))), &got); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := cmp.Diff(want, got, unorderedParts); diff != "" {
 				t.Errorf("the golden plan (-buildx +ours):\n%s", diff)
 			}
 		})
