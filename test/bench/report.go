@@ -88,18 +88,23 @@ func version(ctx context.Context, program string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// alternate measures ours and the peer in turn, n times each.
+// alternate measures ours and the peer in turn, n times each. Who begins changes from
+// round to round, so that neither always pays for what the other left to be done.
 func alternate(n int, ours, peer func() (time.Duration, error)) (o, p []time.Duration, err error) {
+	turns := []struct {
+		whose   string
+		run     func() (time.Duration, error)
+		samples *[]time.Duration
+	}{{"ours", ours, &o}, {"the peer", peer, &p}}
 	for range n {
-		d, err := ours()
-		if err != nil {
-			return nil, nil, fmt.Errorf("ours: %w", err)
+		for _, t := range turns {
+			d, err := t.run()
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", t.whose, err)
+			}
+			*t.samples = append(*t.samples, d)
 		}
-		o = append(o, d)
-		if d, err = peer(); err != nil {
-			return nil, nil, fmt.Errorf("the peer: %w", err)
-		}
-		p = append(p, d)
+		slices.Reverse(turns)
 	}
 	return o, p, nil
 }
