@@ -93,19 +93,15 @@ func (b *Builder) Close(ctx context.Context) error {
 // beyond the bounds of r.Cache.
 func (b *Builder) Build(ctx context.Context, r Request, p Progress) (result *Result, err error) {
 	ctx, done := b.account(ctx, &r)
-	var nodes []string
-	defer func() { done(result, nodes, err) }()
+	var w *work
+	defer func() { done(result, w.nodeNames(), err) }()
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	w, err := b.newWork(ctx, &r)
-	if err != nil {
+	if w, err = b.newWork(ctx, &r); err != nil {
 		return nil, err
 	}
 	defer w.release()
-	for _, s := range w.shares {
-		nodes = append(nodes, s.node.Name)
-	}
 	if w.display, err = p.start(ctx); err != nil {
 		return nil, err
 	}
@@ -155,7 +151,7 @@ func (b *Builder) newWork(ctx context.Context, r *Request) (*work, error) {
 		c.DockerfileText = strings.NewReader(w.text)
 		w.r = &c
 	}
-	w.shares, err = b.assignTo(ctx, b.nodes, w.wanted, w.key())
+	w.shares, err = b.assignTo(ctx, b.known(), w.wanted, w.key())
 	return w, err
 }
 
@@ -164,6 +160,18 @@ func (w *work) release() {
 	for _, s := range w.shares {
 		s.end()
 	}
+}
+
+// nodeNames are the nodes that the parts were on last; none for a nil work.
+func (w *work) nodeNames() []string {
+	if w == nil {
+		return nil
+	}
+	var names []string
+	for _, s := range w.shares {
+		names = append(names, s.node.Name)
+	}
+	return names
 }
 
 // key is what builds have in common that use each other's cache.

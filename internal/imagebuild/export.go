@@ -177,6 +177,9 @@ func (x *export) run(ctx context.Context, begun time.Time) {
 		}
 	}
 	if err == nil {
+		if out.Bytes, err = s.cacheSize(ended, out.Ref); err != nil {
+			s.b.log.DebugContext(book, "size of the cache not known", "ref", out.Ref, "error", err)
+		}
 		s.unlearned(book, s.b.exports.ledger.exported(book, out.Ref, out.Duration-out.Waited, x.steps))
 	}
 	if observe := s.b.options.Observe; observe != nil {
@@ -253,9 +256,8 @@ func (x *export) solve(ctx context.Context) error {
 	opt.Ref = identity.NewID()
 	opt.CacheExports = solveEntries([]buildcache.Entry{x.entry.In(x.form)}, x.s.r.Insecure)
 	shown := make(map[digest.Digest]bool)
-	sent := make(map[string]int64) // bytes, by what BuildKit calls them
-	var begun time.Time            // by the node's clock: when the first vertex of the solve started
-	var failure string             // of the export, which ignore-error keeps out of the answer
+	var begun time.Time // by the node's clock: when the first vertex of the solve started
+	var failure string  // of the export, which ignore-error keeps out of the answer
 	_, err = x.s.solve(ctx, opt, func(st *client.SolveStatus) {
 		for _, v := range st.Vertexes {
 			if begun.IsZero() && v.Started != nil {
@@ -268,18 +270,10 @@ func (x *export) solve(ctx context.Context) error {
 				failure = strings.ReplaceAll(strings.TrimSpace(v.Error), "\n", " ")
 			}
 		}
-		part := only(st, exportPrefix, shown)
-		if part == nil {
-			return
+		if part := only(st, exportPrefix, shown); part != nil {
+			x.show(part)
 		}
-		for _, status := range part.Statuses {
-			sent[status.ID] = status.Current
-		}
-		x.show(part)
 	})
-	for _, n := range sent {
-		x.out.Bytes += n
-	}
 	switch {
 	case ctx.Err() != nil && err != nil:
 		return context.Cause(ctx)

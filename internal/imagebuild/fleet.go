@@ -31,6 +31,7 @@ type fleet struct {
 	mu      sync.Mutex
 	running map[string]int // builds of this process by node
 	down    map[string]time.Time
+	met     map[string]buildxsetup.Node // by name, as they last answered
 }
 
 // begin counts a build on a node until the returned function is called.
@@ -62,17 +63,35 @@ func (f *fleet) leaveOut(node string) {
 	f.down[node] = time.Now().Add(downFor)
 }
 
-// back lets builds come to a node that answers again.
-func (f *fleet) back(node string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.down, node)
-}
-
 func (f *fleet) isLeftOut(node string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return time.Now().Before(f.down[node])
+}
+
+// meet keeps what a node said of itself when it answered, and lets builds come to it.
+func (f *fleet) meet(n buildxsetup.Node) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.met == nil {
+		f.met = make(map[string]buildxsetup.Node)
+	}
+	f.met[n.Name] = n
+	delete(f.down, n.Name)
+}
+
+// known returns the nodes of the builder, each as it answered last. One that was
+// silent when the builder was made is of unknown platforms until then.
+func (b *Builder) known() []buildxsetup.Node {
+	b.fleet.mu.Lock()
+	defer b.fleet.mu.Unlock()
+	nodes := slices.Clone(b.nodes)
+	for i, n := range nodes {
+		if met, ok := b.fleet.met[n.Name]; ok {
+			nodes[i] = met
+		}
+	}
+	return nodes
 }
 
 // assigned is a share with its place in the counts of the fleet.
@@ -87,10 +106,11 @@ func (b *Builder) assignTo(ctx context.Context, nodes []buildxsetup.Node, wanted
 	alive, reported := nodes, make(map[string]int)
 	if len(b.nodes) > 1 {
 		var err error
-		if alive, reported, err = b.muster(ctx, nodes, wanted); err != nil {
+		if alive, reported, err = b.muster(ctx, nodes, asked(b.known(), wanted)); err != nil {
 			return nil, err
 		}
 	}
+	all := b.known() // after the muster, in which one may have answered for the first time
 	// From looking at the counts to changing them nobody else may, or a hundred
 	// builds that start together all find the same node idle.
 	b.fleet.mu.Lock()
@@ -100,7 +120,7 @@ func (b *Builder) assignTo(ctx context.Context, nodes []buildxsetup.Node, wanted
 		// What a node reports holds our own builds, once they have arrived there.
 		load[n.Name] = max(b.fleet.running[n.Name], reported[n.Name])
 	}
-	shares, err := route(b.name, b.nodes, alive, wanted, key, load)
+	shares, err := route(b.name, all, alive, wanted, key, load)
 	if err != nil {
 		return nil, err
 	}
@@ -175,8 +195,9 @@ func (b *Builder) askAll(ctx context.Context, nodes []buildxsetup.Node) ([]build
 			}
 			continue
 		}
-		b.fleet.back(n.Name)
-		alive = append(alive, n.Answered(workers[i]))
+		n = n.Answered(workers[i])
+		b.fleet.meet(n)
+		alive = append(alive, n)
 		load[n.Name] = loads[i]
 	}
 	return alive, load, errors.Join(errs...)

@@ -100,10 +100,10 @@ func descriptor(response map[string]string) (ocispecs.Descriptor, error) {
 	return d, nil
 }
 
-// manifests returns what the image of a part consists of. It is read where it came
+// readManifests returns what the image of a part consists of. It is read where it came
 // to, else on the node that built it, which keeps what it exported as long as the
 // build is in its history.
-func (s *solver) manifests(ctx context.Context) ([]ocispecs.Descriptor, error) {
+func (s *solver) readManifests(ctx context.Context) ([]ocispecs.Descriptor, error) {
 	d, err := descriptor(s.response)
 	if err != nil {
 		return nil, err

@@ -34,20 +34,18 @@ func route(builder string, all, alive []buildxsetup.Node, wanted []ocispecs.Plat
 	if len(all) == 0 || len(alive) == 0 {
 		return nil, hint.With(fmt.Errorf("builder %s has no nodes", builder), "set BUILDKIT_HOST to the address of a running buildkitd")
 	}
-	asked := wanted
-	if len(asked) == 0 {
-		// As buildx: that of the first node, whether it answers now or not.
-		p, ok := own(all[0])
-		if !ok {
-			return []share{{node: alive[0]}}, nil
-		}
-		asked = []ocispecs.Platform{p}
+	platformsOf := asked(all, wanted)
+	if len(platformsOf) == 0 {
+		platformsOf = asked(alive, nil) // nobody knows yet what the first node is
+	}
+	if len(platformsOf) == 0 {
+		return []share{{node: choose(alive, key, load)}}, nil
 	}
 	var (
 		shares []share
 		none   []string
 	)
-	for _, p := range asked {
+	for _, p := range platformsOf {
 		able := nodesThat(alive, func(n buildxsetup.Node) bool { return n.Native(p) })
 		native := len(able) > 0
 		if !native {
@@ -71,10 +69,22 @@ func route(builder string, all, alive []buildxsetup.Node, wanted []ocispecs.Plat
 	if len(none) > 0 {
 		return nil, noNode(builder, all, alive, none)
 	}
-	if len(wanted) == 0 && shares[0].runsItself(asked[0]) {
+	if len(wanted) == 0 && shares[0].runsItself(platformsOf[0]) {
 		shares[0].wanted = nil // what BuildKit builds without being told
 	}
 	return shares, nil
+}
+
+// asked returns the platforms of a build: those that are wanted, else, as with buildx,
+// that of the first node, whether it answers now or not. Empty is an unknown one.
+func asked(nodes []buildxsetup.Node, wanted []ocispecs.Platform) []ocispecs.Platform {
+	if len(wanted) > 0 || len(nodes) == 0 {
+		return wanted
+	}
+	if p, ok := own(nodes[0]); ok {
+		return []ocispecs.Platform{p}
+	}
+	return nil
 }
 
 // own returns the platform that a node builds for when nobody names one.

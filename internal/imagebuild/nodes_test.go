@@ -105,6 +105,39 @@ func TestEveryPlatformGoesToANodeThatRunsIt(t *testing.T) {
 	}
 }
 
+// A first node that was silent when the builder was made says nothing of platforms.
+func TestBuildsSpreadWhileTheFirstNodeHasNeverAnswered(t *testing.T) {
+	silent := buildxsetup.Node{Name: "n0", Endpoint: "tcp://n0:1234"}
+	alive := []buildxsetup.Node{node(t, "n1", "linux/amd64"), node(t, "n2", "linux/amd64")}
+	seen := make(map[string]int)
+	for i := range 40 {
+		shares, err := route("b", append([]buildxsetup.Node{silent}, alive...), alive, nil, fmt.Sprint("key", i), nil)
+		if err != nil || len(shares) != 1 {
+			t.Fatalf("route() = %+v, %v, want one share", shares, err)
+		}
+		seen[shares[0].node.Name]++
+	}
+	if seen["n1"] == 0 || seen["n2"] == 0 {
+		t.Errorf("builds by node = %v, want both used", seen)
+	}
+}
+
+func TestANodeIsKnownFromItsLastAnswer(t *testing.T) {
+	b := &Builder{nodes: []buildxsetup.Node{{Name: "n0", Endpoint: "tcp://n0:1234"}, node(t, "n1", "linux/arm64")}}
+	if got := asked(b.known(), nil); len(got) != 0 {
+		t.Errorf("before its answer the first node is for %v, want nothing known", got)
+	}
+	b.fleet.leaveOut("n0")
+	b.fleet.meet(node(t, "n0", "linux/amd64"))
+	nodes := b.known()
+	if got := asked(nodes, nil); len(got) != 1 || platforms.FormatAll(got[0]) != "linux/amd64" {
+		t.Errorf("after its answer the first node is for %v, want linux/amd64", got)
+	}
+	if !nodes[0].Native(named(t, "linux/amd64")[0]) || b.fleet.isLeftOut("n0") || len(b.nodes[0].Platforms) != 0 {
+		t.Error("the node that answered is not among those that builds may go to")
+	}
+}
+
 func equalNodes(t *testing.T, count int) []buildxsetup.Node {
 	t.Helper()
 	var nodes []buildxsetup.Node
@@ -184,7 +217,7 @@ func TestTheLoadOfANodeIsGivenBack(t *testing.T) {
 	if !f.isLeftOut("a") || f.isLeftOut("b") {
 		t.Error("the node that did not answer is not the one left out")
 	}
-	if f.back("a"); f.isLeftOut("a") {
+	if f.meet(buildxsetup.Node{Name: "a"}); f.isLeftOut("a") {
 		t.Error("a node that answers again is left out")
 	}
 }

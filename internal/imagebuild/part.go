@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/moby/buildkit/identity"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.opentelemetry.io/otel/attribute"
@@ -43,7 +44,9 @@ type solver struct {
 	id       string // of the solve for the image, the last one
 	response map[string]string
 	answers  answers
-	retried  string // node that was lost while it built this part
+	// manifests is what the part's image consists of, when the image has several parts.
+	manifests []ocispecs.Descriptor
+	retried   string // node that was lost while it built this part
 }
 
 // newSolver returns the solver of a part on a node, the attempt counted from zero.
@@ -106,7 +109,8 @@ func (w *work) buildPart(ctx context.Context, part int) (*solver, error) {
 	if nextErr != nil {
 		return nil, nextErr
 	}
-	defer next.end()
+	a.end()
+	w.shares[part] = next // for the end of the build
 	w.b.log.WarnContext(ctx, "building again", "node", next.node.Name, "lost", a.node.Name)
 	w.display.say(fmt.Sprintf("[warning] node %s was lost: building again on node %s", a.node.Name, next.node.Name))
 	w.warn(ctx, next.share)
@@ -136,7 +140,7 @@ func (w *work) gate(ctx context.Context, node buildxsetup.Node) error {
 // admit returns the share on a node that has room for it: its own, else another one
 // that offers the same. When none has, the error is that of the first.
 func (w *work) admit(ctx context.Context, a assigned) (assigned, error) {
-	left := w.b.nodes
+	left := w.b.known()
 	var first error
 	for {
 		err := w.gate(ctx, a.node)
@@ -204,6 +208,10 @@ func (w *work) attempt(ctx context.Context, part, attempt int, share share) (*so
 	s.response, err = s.solveImage(watched, s.answers.usable)
 	if err != nil && ctx.Err() == nil && watched.Err() != nil {
 		err = context.Cause(watched)
+	}
+	if err == nil && s.merger != nil && s.response[exptypes.ExporterImageDigestKey] != "" {
+		// Now: until the last part is done this node may be gone.
+		s.manifests, err = s.readManifests(watched)
 	}
 	return s, err
 }

@@ -195,7 +195,7 @@ func (q *inquiry) nodeIDs(result *Result) []string {
 		names = append(names, p.Node)
 	}
 	var out []string
-	for _, n := range q.b.nodes {
+	for _, n := range q.b.known() {
 		if !slices.Contains(names, n.Name) {
 			continue
 		}

@@ -61,7 +61,7 @@ type CacheExport struct {
 	Form       buildcache.Form // in which the cache was written last
 	Waited     time.Duration   // for other exports to the registry, part of Duration
 	Duration   time.Duration   // zero when none was tried
-	Bytes      int64           // sent, as far as BuildKit tells
+	Bytes      int64           // of the cache's layers in the registry; zero when it did not say
 }
 
 // result reads what the exporters of the parts answered and puts their images
@@ -123,10 +123,7 @@ func (w *work) merge(ctx context.Context, parts []*solver, out *Result) error {
 	if out.Digest != "" {
 		manifests := make([][]ocispecs.Descriptor, len(parts))
 		for i, s := range parts {
-			var err error
-			if manifests[i], err = s.manifests(ctx); err != nil {
-				return fmt.Errorf("putting the image together: %w", err)
-			}
+			manifests[i] = s.manifests
 		}
 		var err error
 		if index, err = assemble(manifests, w.wanted, w.annotations); err != nil {

@@ -54,7 +54,7 @@ func isTransport(err error) bool {
 // offers all its platforms, else the same one when it answers again.
 func (w *work) elsewhere(ctx context.Context, s share, cause error) (assigned, error) {
 	w.b.fleet.leaveOut(s.node.Name)
-	others := nodesThat(w.b.nodes, func(n buildxsetup.Node) bool {
+	others := nodesThat(w.b.known(), func(n buildxsetup.Node) bool {
 		if n.Name == s.node.Name {
 			return false
 		}
@@ -82,9 +82,9 @@ func (w *work) elsewhere(ctx context.Context, s share, cause error) (assigned, e
 		Retryable: func(error) bool { return true },
 	}
 	err := retry.Do(ctx, policy, func(ctx context.Context) error {
-		_, err := s.node.Ping(ctx)
+		workers, err := s.node.Ping(ctx)
 		if err == nil {
-			w.b.fleet.back(s.node.Name)
+			w.b.fleet.meet(s.node.Answered(workers))
 		}
 		return err
 	})

@@ -42,6 +42,7 @@ type inquiry struct {
 	b      *Builder
 	r      *Request
 	cancel context.CancelCauseFunc
+	alone  func() bool   // takes the end of the build's context off the description
 	done   chan struct{} // closed when draft, err and last are set
 	draft  *explain.Draft
 	err    error
@@ -53,7 +54,7 @@ type inquiry struct {
 func (b *Builder) inquire(ctx context.Context, r *Request) *inquiry {
 	own, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	q := &inquiry{b: b, r: r, cancel: cancel, done: make(chan struct{})}
-	context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	q.alone = context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	ctx = own
 	text, err := q.text() // now: a stream is the solve's from here on
 	var g sync.WaitGroup
@@ -81,22 +82,31 @@ func (q *inquiry) conclude(ctx context.Context, result *Result) {
 	if q == nil {
 		return
 	}
+	defer q.alone()
 	if result == nil {
-		q.cancel(errConcluded)
-		_ = q.waitFor(ctx) // so that nothing reads the context any more
+		q.drop()
 		return
 	}
 	told(result, explain.Outcome{})
 	stop := time.AfterFunc(describeTimeout, func() { q.cancel(errDescribing) })
 	if !slices.ContainsFunc(result.Steps, func(s Step) bool { return s.Ran && !s.Base }) && !q.ended() {
-		q.cancel(errConcluded)
 		stop.Stop()
-		_ = q.waitFor(ctx) // so that nothing reads the context any more
+		q.drop()
 		return
 	}
 	defer q.cancel(errConcluded)
 	defer stop.Stop()
 	told(result, q.finish(ctx, result))
+}
+
+// drop ends the description and waits until it reads no file of the context any more:
+// a job that was canceled removes them next.
+func (q *inquiry) drop() {
+	q.cancel(errConcluded)
+	select {
+	case <-q.done:
+	case <-time.After(stopGrace):
+	}
 }
 
 // told writes an outcome into a result.
@@ -209,7 +219,7 @@ func (q *inquiry) describe(ctx context.Context, text []byte) (*explain.Draft, er
 	if err != nil {
 		return nil, err
 	}
-	native := q.b.nodes[0].Platforms
+	native := q.b.known()[0].Platforms
 	if len(wanted) == 0 {
 		wanted = native[:min(1, len(native))]
 	}

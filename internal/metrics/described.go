@@ -56,7 +56,7 @@ func Described() []Description {
 		},
 		{Name: "cache_export_duration_seconds", Kind: Histogram, Help: "How long cache exports took, their waits included.", More: "Without those that were skipped."},
 		{Name: "cache_export_wait_seconds", Kind: Histogram, Help: "How long cache exports waited for others to the same registry."},
-		{Name: "cache_export_bytes_total", Kind: Counter, Help: "Bytes that cache exports sent, as far as BuildKit tells."},
+		{Name: "cache_export_bytes_total", Kind: Counter, Help: "Bytes of the caches that were exported, as their layers are in the registry; those that it had already count too."},
 		{Name: "cache_export_queue", Kind: Gauge, Help: "Cache exports of this process that wait or run."},
 		{Name: "builder_node_up", Kind: Gauge, Label: "node", Help: "1 while the node's buildkitd answers."},
 		{Name: "builder_disk_used_bytes", Kind: Gauge, Label: "node", Help: "Size of the node's build cache."},

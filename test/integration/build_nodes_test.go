@@ -341,6 +341,52 @@ func TestALostNodeIsReplacedOnce(t *testing.T) {
 	t.Logf("four builds without the node took %s", time.Since(start))
 }
 
+// A node that is done may go, whatever the others still have to do.
+func TestANodeThatIsDoneMayBeLost(t *testing.T) {
+	rig.NeedEmulator(t)
+	h := needNodes(t, "?platforms=linux/amd64", "?platforms=linux/arm64")
+	dir := writeTree(t, map[string]string{
+		"Dockerfile": "FROM busybox\nARG TARGETARCH\nRUN if [ $TARGETARCH = arm64 ]; then sleep 7; fi\n",
+	})
+	image := h.registry + "/done:1"
+	var shown lockedBuffer
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		begun, idle := false, 0
+		for idle < 3 && t.Context().Err() == nil { // three looks: there may be questions before the solve
+			if active(t, h.daemons[0]) > 0 {
+				begun, idle = true, 0
+			} else if begun {
+				idle++
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if active(t, h.daemons[1]) == 0 {
+			t.Error("the slow node is done as well: nothing is proved")
+		}
+		if err := h.daemons[0].Kill(); err != nil {
+			t.Error(err)
+		}
+	}()
+	p := imagebuild.Progress{Mode: "plain", Out: &shown}
+	result, err := h.Build(t.Context(), imagebuild.Request{
+		Context: dir, Tags: []string{image}, Push: true, Platforms: []string{"linux/amd64", "linux/arm64"},
+		Attestations: map[string]string{"provenance": ""}, // for an index on each node
+	}, p)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, shown.String())
+	}
+	<-killed
+	digest, index := pushedIndex(t, image)
+	if digest.String() != result.Digest.String() || len(index.Manifests) != 4 {
+		t.Errorf("the registry has %s with %d manifests, want %s with four", digest, len(index.Manifests), result.Digest)
+	}
+	if result.Parts[0].Retried != "" {
+		t.Errorf("the part that was done was built again: %+v", result.Parts[0])
+	}
+}
+
 // kill ends the buildkitd that runs a build, and returns the node's name.
 func (h *nodesHost) kill(t *testing.T) string {
 	for i, d := range h.daemons {

@@ -1,0 +1,50 @@
+package imagebuild
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dockless-ci/dockless/internal/registryhttp"
+)
+
+// cacheSize returns how many bytes the layers of a cache in a registry have there.
+// BuildKit does not tell how many of them an export had to send.
+func (s *solver) cacheSize(ctx context.Context, ref string) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	tag, err := name.ParseReference(ref)
+	if err != nil {
+		return 0, err
+	}
+	if slices.Contains(s.r.Insecure, tag.Context().RegistryStr()) {
+		if tag, err = name.ParseReference(ref, name.Insecure); err != nil {
+			return 0, err
+		}
+	}
+	got, err := remote.Get(tag, remote.WithContext(ctx), remote.WithAuthFromKeychain(s.r.Auth), remote.WithTransport(registryhttp.Shared(s.r.Insecure)),
+		remote.WithRetryPredicate(func(error) bool { return false }))
+	if err != nil {
+		return 0, err
+	}
+	return sizeOfLayers(got.Manifest)
+}
+
+// sizeOfLayers adds up what a cache consists of: a manifest with its layers, or, in the
+// older form, an index that has them where others have manifests.
+func sizeOfLayers(manifest []byte) (int64, error) {
+	var m struct{ Layers, Manifests []ocispecs.Descriptor }
+	if err := json.Unmarshal(manifest, &m); err != nil {
+		return 0, fmt.Errorf("reading the manifest of a cache: %w", err)
+	}
+	var size int64
+	for _, d := range slices.Concat(m.Layers, m.Manifests) {
+		size += max(d.Size, 0)
+	}
+	return size, nil
+}
