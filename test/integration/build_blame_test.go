@@ -26,7 +26,7 @@ func TestABuildGoesOnWithoutACacheWhoseLayersItsRegistryRefuses(t *testing.T) {
 	h := needCacheHost(t, rig.RegistryOptions{Wrap: g.wrap})
 	r := h.request(t, "main", buildcache.ModeSync)
 	first, _ := h.build(t, r)
-	if first.Export == nil || first.Export.Err != nil {
+	if first.Export == nil || first.Export.Err != nil || first.Export.Bytes == 0 {
 		t.Fatalf("export = %+v, want one", first.Export)
 	}
 	layers := layersOf(t, first.Export.Ref)
