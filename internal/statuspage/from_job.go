@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dockless-ci/dockless/internal/job"
 )
@@ -65,12 +66,20 @@ func ReadBuild(report []byte) (Build, error) {
 	return out, nil
 }
 
-// Cut bounds a text, and says that it did.
+// Cut bounds a text in bytes, between two characters, and says that it did. What is no
+// UTF-8 is cut anywhere.
 func Cut(text string, most int) string {
-	if len(text) > most {
-		return text[:most] + "…"
+	if len(text) <= most {
+		return text
 	}
-	return text
+	at := most
+	for at > 0 && most-at < utf8.UTFMax-1 && !utf8.RuneStart(text[at]) {
+		at--
+	}
+	if !utf8.RuneStart(text[at]) { // more bytes than a character has
+		at = most
+	}
+	return text[:at] + "…"
 }
 
 func cutAll(texts []string, most, length int) (out []string) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"golang.org/x/net/html"
 
@@ -43,6 +44,47 @@ func TestColoursBecomeClassesAndEverythingElseIsText(t *testing.T) {
 			t.Errorf("%s: %q becomes\n%s, want\n%s", name, c.in, got, c.want)
 		}
 	}
+}
+
+func TestATextIsCutBetweenTwoCharacters(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   string
+		most int
+		want string
+	}{
+		"shorter":                        {"made", 5, "made"},
+		"as long":                        {"héllo", 6, "héllo"},
+		"plain":                          {"hello", 2, "he…"},
+		"before a character":             {"héllo", 1, "h…"},
+		"within one of two bytes":        {"héllo", 2, "h…"},
+		"behind it":                      {"héllo", 3, "hé…"},
+		"within the first of all":        {"世界", 2, "…"},
+		"within one of four bytes":       {"a👩b", 4, "a…"},
+		"nothing of it":                  {"世", 0, "…"},
+		"bytes that are no character":    {"a\x80\x80\x80\x80\x80\x80", 6, "a\x80\x80\x80\x80\x80…"},
+		"more of them than one can have": {"世\x80\x80\x80\x80\x80", 7, "世\x80\x80\x80\x80…"},
+	} {
+		if got := statuspage.Cut(c.in, c.most); got != c.want {
+			t.Errorf("%s: Cut(%q, %d) = %q, want %q", name, c.in, c.most, got, c.want)
+		}
+	}
+}
+
+func FuzzCut(f *testing.F) {
+	f.Add("héllo 世界 👩‍💻", 8)
+	f.Add("0\x88\x80\x80\x80", 4)
+	f.Fuzz(func(t *testing.T, text string, most int) {
+		if most < 0 {
+			t.Skip("no bound")
+		}
+		got, short := strings.CutSuffix(statuspage.Cut(text, most), "…")
+		if short = short && len(text) > most; !short {
+			return
+		}
+		if !strings.HasPrefix(text, got) || len(got) > most || len(got) <= most-utf8.UTFMax || utf8.ValidString(text) && !utf8.ValidString(got) {
+			t.Errorf("Cut(%q, %d) keeps %q", text, most, got)
+		}
+	})
 }
 
 // Looking for the end of each anew would take minutes.
