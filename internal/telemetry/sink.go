@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 
@@ -51,6 +52,9 @@ func (s *sink) Shutdown(ctx context.Context) error { return s.exporter.Shutdown(
 
 // complain says that spans are lost, unless it was said already.
 func (s *sink) complain(ctx context.Context, err error) {
+	if errors.Is(err, errRedirect) {
+		err = errRedirect // without the address, in which there may be anything
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.away {

@@ -1,0 +1,144 @@
+package telemetry_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"log"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/dockless-ci/dockless/internal/mask"
+	"github.com/dockless-ci/dockless/internal/span"
+	"github.com/dockless-ci/dockless/internal/telemetry"
+)
+
+// sendOne sends a span and returns what the log says of it.
+func sendOne(t *testing.T, c telemetry.Config) string {
+	t.Helper()
+	var out bytes.Buffer
+	on := start(t, c, slog.New(slog.NewTextHandler(&out, nil)))
+	_, s := span.Start(on.Context(t.Context(), trace.SpanContext{}), "job")
+	s.End(nil)
+	on.Stop(t.Context())
+	return out.String()
+}
+
+func TestSpansAndTheirHeadersDoNotFollowARedirect(t *testing.T) {
+	var elsewhere atomic.Int32
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+	t.Cleanup(other.Close)
+	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			var asked atomic.Int32
+			collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				asked.Add(1)
+				http.Redirect(w, r, other.URL+"/hunter2", status)
+			}))
+			t.Cleanup(collector.Close)
+			told := sendOne(t, telemetry.Config{Endpoint: collector.URL, Headers: mask.NewSecret("x-api-key=hunter2")})
+			if n := elsewhere.Load(); n != 0 {
+				t.Errorf("%d requests to where the collector sends on, want none", n)
+			}
+			if n := asked.Load(); n != 1 {
+				t.Errorf("%d requests to the collector, want one: the next would end as this did", n)
+			}
+			if !strings.Contains(told, "the collector answers with a redirect") || strings.Contains(told, "hunter2") {
+				t.Errorf("the log says %q, want the redirect without where to", told)
+			}
+		})
+	}
+}
+
+// pair makes a certificate for this host, and the files of it and its key.
+func pair(t *testing.T) (_ tls.Certificate, certificate, key string) {
+	t.Helper()
+	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	about := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	}
+	signed, err := x509.CreateCertificate(rand.Reader, about, about, secret.Public(), secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare, err := x509.MarshalPKCS8PrivateKey(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, key = filepath.Join(t.TempDir(), "certificate"), filepath.Join(t.TempDir(), "key")
+	for path, block := range map[string]*pem.Block{certificate: {Type: "CERTIFICATE", Bytes: signed}, key: {Type: "PRIVATE KEY", Bytes: bare}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	both, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return both, certificate, key
+}
+
+func TestTheVariablesOfOpenTelemetryForCertificatesAndTimeHold(t *testing.T) {
+	of, authority, _ := pair(t)
+	client, certificate, key := pair(t)
+	known := x509.NewCertPool()
+	known.AddCert(client.Leaf)
+	var taken, slow atomic.Int32
+	hang := make(chan struct{})
+	collector := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/slow") && slow.Add(1) == 1 {
+			_, _ = io.Copy(io.Discard, r.Body)
+			<-hang
+			return
+		}
+		taken.Add(1)
+	}))
+	collector.TLS = &tls.Config{Certificates: []tls.Certificate{of}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: known}
+	collector.Config.ErrorLog = log.New(io.Discard, "", 0) // it tells of each client without a certificate
+	collector.StartTLS()
+	t.Cleanup(collector.Close)
+	t.Cleanup(func() { close(hang) })
+	for _, form := range []string{"", "TRACES_"} {
+		t.Run("OTEL_EXPORTER_OTLP_"+form, func(t *testing.T) {
+			set := func(name, value string) { t.Setenv("OTEL_EXPORTER_OTLP_"+form+name, value) }
+			taken.Store(0)
+			if told := sendOne(t, telemetry.Config{Endpoint: collector.URL}); taken.Load() != 0 || !strings.Contains(told, "certificate") {
+				t.Errorf("without an authority %d batches are taken, and the log says %q", taken.Load(), told)
+			}
+			set("CERTIFICATE", authority)
+			if told := sendOne(t, telemetry.Config{Endpoint: collector.URL}); taken.Load() != 0 || !strings.Contains(told, "certificate") {
+				t.Errorf("without a certificate of its own %d batches are taken, and the log says %q", taken.Load(), told)
+			}
+			set("CLIENT_CERTIFICATE", certificate)
+			set("CLIENT_KEY", key)
+			if told := sendOne(t, telemetry.Config{Endpoint: collector.URL}); taken.Load() != 1 || told != "" {
+				t.Errorf("with both %d batches are taken, want one; the log says %q", taken.Load(), told)
+			}
+			set("TIMEOUT", "50") // ms
+			slow.Store(0)
+			if told := sendOne(t, telemetry.Config{Endpoint: collector.URL + "/slow"}); slow.Load() != 2 || told != "" {
+				t.Errorf("after 50ms without an answer %d requests were sent, want a second; the log says %q", slow.Load(), told)
+			}
+		})
+	}
+}
