@@ -56,6 +56,7 @@ func openImages(ctx context.Context, cmd *cobra.Command) (_ context.Context, _ i
 	if err := loadSettings(&spans); err != nil {
 		return fail(err)
 	}
+	spans.Withhold = withinJob()
 	log := logging.New(cmd.ErrOrStderr(), quieter(logConfig))
 	ctx, stopTelemetry, err := startTelemetry(ctx, spans, log)
 	if err != nil {

@@ -182,6 +182,7 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 	if file != nil {
 		defer func() { err = errors.Join(err, file.Close()) }()
 	}
+	s.telemetry.Withhold = withinJob()
 	log := logging.New(cmd.ErrOrStderr(), quieter(s.log))
 	ctx, stopTelemetry, err := startTelemetry(ctx, s.telemetry, log)
 	if err != nil {

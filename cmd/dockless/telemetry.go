@@ -39,6 +39,10 @@ func startTelemetry(ctx context.Context, c telemetry.Config, log *slog.Logger) (
 	return t.Context(ctx, parent), func() { t.Stop(ctx) }, nil
 }
 
+// withinJob reports whether a job's step started this process: of our agent or of another.
+// What it is told then holds secrets of that job.
+func withinJob() bool { return os.Getenv("DOCKLESS_JOB") != "" || os.Getenv("TF_BUILD") != "" }
+
 // leaveTrace takes this process out of the trace that it was started in. An agent is
 // there for many jobs: each is a trace of its own, and so is what its steps trace.
 func leaveTrace() error {

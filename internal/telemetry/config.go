@@ -30,6 +30,9 @@ type Config struct {
 
 	// Version is that of the program.
 	Version string `ignored:"true"`
+	// Withhold sends spans without the texts of others: errors, command lines, names. It
+	// is for a process in a job, whose secrets are in them and whose masks it does not have.
+	Withhold bool `ignored:"true"`
 }
 
 // Enabled reports whether c sends spans anywhere.

@@ -22,7 +22,8 @@ import (
 // masked, its beginning stays.
 type masking struct {
 	next    sdktrace.SpanProcessor
-	longest int // text of an attribute, in characters; negative is no bound
+	longest int  // text of an attribute, in characters; negative is no bound
+	bare    bool // texts are withheld
 
 	mu    sync.Mutex
 	masks map[trace.SpanID]span.Mask // of spans that have not ended
@@ -34,8 +35,8 @@ type jobMask struct {
 	mask  span.Mask
 }
 
-func newMasking(next sdktrace.SpanProcessor, longest int) *masking {
-	return &masking{next: next, longest: longest, masks: make(map[trace.SpanID]span.Mask), jobs: make(map[trace.SpanID]jobMask)}
+func newMasking(next sdktrace.SpanProcessor, longest int, bare bool) *masking {
+	return &masking{next: next, longest: longest, bare: bare, masks: make(map[trace.SpanID]span.Mask), jobs: make(map[trace.SpanID]jobMask)}
 }
 
 func (m *masking) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
@@ -116,6 +117,9 @@ func (m *masking) shown(s sdktrace.ReadOnlySpan, mask span.Mask) sdktrace.ReadOn
 	for _, e := range s.Events() {
 		e.Name, e.Attributes = show(e.Name), m.attributes(e.Attributes, show)
 		out.events = append(out.events, e)
+	}
+	if m.bare {
+		return withhold(out)
 	}
 	return out
 }

@@ -65,7 +65,7 @@ func Start(ctx context.Context, c Config, log *slog.Logger) (*Telemetry, error) 
 	t.provider = sdktrace.NewTracerProvider(
 		sdktrace.WithResource(about),
 		sdktrace.WithRawSpanLimits(limits),
-		sdktrace.WithSpanProcessor(newMasking(sdktrace.NewBatchSpanProcessor(t.sink), longest)),
+		sdktrace.WithSpanProcessor(newMasking(sdktrace.NewBatchSpanProcessor(t.sink), longest, c.Withhold)),
 	)
 	return t, nil
 }

@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
@@ -92,9 +93,11 @@ func TestAnAgentSendsTracesAndShowsMetrics(t *testing.T) {
 		"DOCKLESS_HTTP_ADDR=127.0.0.1:0",
 	}})
 	sources := writeTree(t, map[string]string{"Dockerfile": "FROM busybox\nRUN echo traced > /one\n"})
-	m := scriptMessage("", map[string]job.Variable{"build.sourceBranch": {Value: "refs/heads/main"}}, nil)
+	const key = "key-of-the-job"
+	m := scriptMessage("", map[string]job.Variable{"build.sourceBranch": {Value: "refs/heads/main"}, "key": {Value: key, IsSecret: true}}, nil)
 	m.Resources.Endpoints = append(m.Resources.Endpoints, connection("R", "http://"+s.Registry.Addr(), "nobody", "nothing-to-hide"))
 	m.Steps = []job.Step{
+		bashStep("Type", "printf 'FROM busybox AS %s\nARG KEY\nRUN echo '$(key)'; exit 1\n' '$(key)' > typed; dockless build --build-arg KEY=$(key) -t shop:$(key) -f typed . 2>&1 && exit 1; exit 0"),
 		bashStep("Copy", "cp -r "+sources+"/. .; echo parent $TRACEPARENT; env; tr '\\0' '\\n' </proc/$PPID/environ || true"),
 		dockerStep("Build", map[string]string{"command": "buildAndPush", "containerRegistry": "R", "repository": "team/traced", "tags": "1", "Dockerfile": "Dockerfile"}),
 	}
@@ -133,6 +136,16 @@ func TestAnAgentSendsTracesAndShowsMetrics(t *testing.T) {
 	for _, s := range c.Spans() {
 		if s.Trace != root.Trace || s.Start.Before(root.Start) {
 			t.Errorf("%s is of trace %s and began %s, the job is of %s and was queued %s", s.Name, s.Trace, s.Start, root.Trace, root.Start)
+		}
+	}
+	// What a step starts knows no masks.
+	typed := slices.IndexFunc(c.Spans(), func(s otlptest.Span) bool { return s.Name == "build" && s.Parent == c.Find(t, "step Type").ID })
+	if typed < 0 || !c.Spans()[typed].Failed || !strings.Contains(tree, "\n        [2/2] RUN\n") {
+		t.Errorf("the build that a step typed is not in its trace, or did not fail:\n%s", tree)
+	}
+	for _, s := range c.Spans() {
+		if text := fmt.Sprint(s); strings.Contains(text, key) {
+			t.Errorf("the secret of the job is in a span: %s", text)
 		}
 	}
 	log := strings.Join(record(t, r, "Copy").Log, "\n")
