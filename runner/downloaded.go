@@ -39,7 +39,11 @@ func (x *execution) fetchTasks(ctx context.Context, n *node) error {
 			continue
 		}
 		tried[packageKey(r)] = true
-		p, err := store.Ensure(ctx, r)
+		var p taskstore.Task
+		err := x.within(ctx, fetching, "fetching task "+describe(r), func(ctx context.Context) (err error) {
+			p, err = store.Ensure(ctx, r)
+			return err
+		})
 		if err != nil {
 			problems = append(problems, fmt.Errorf("step %q needs task %s: %w", step.DisplayName, describe(r), err))
 			if ctx.Err() != nil {
@@ -52,9 +56,10 @@ func (x *execution) fetchTasks(ctx context.Context, n *node) error {
 	if err := errors.Join(problems...); err != nil || len(x.packages) == 0 {
 		return err
 	}
-	node, err := x.findNode(ctx)
-	x.nodejs = node
-	return err
+	return x.within(ctx, briefly, "looking for Node.js", func(ctx context.Context) (err error) {
+		x.nodejs, err = x.findNode(ctx)
+		return err
+	})
 }
 
 // downloaded makes the task that runs a package.

@@ -31,8 +31,9 @@ type mapping struct {
 	Folders map[string]int `json:"folders"` // collection, definition and repositories → number
 }
 
-// prepareFolders makes the directories of the job, cleaned as it asks.
-func (x *execution) prepareFolders(ctx context.Context) error {
+// findFolders says where the directories of the job are.
+func (x *execution) findFolders(_ context.Context, n *node) error {
+	n.print("Preparing the work folder.")
 	number, err := x.pipelineNumber()
 	if err != nil {
 		return err
@@ -51,6 +52,11 @@ func (x *execution) prepareFolders(ctx context.Context) error {
 			return fmt.Errorf("finding AGENT_TOOLSDIRECTORY %s: %w", tools, err)
 		}
 	}
+	return nil
+}
+
+// cleanFolders makes the directories of the job, cleaned as it asks.
+func (x *execution) cleanFolders(ctx context.Context, _ *node) error {
 	f := x.folders
 	remove := []string{f.artifacts, f.results, f.kit}
 	switch x.clean() {
@@ -69,7 +75,7 @@ func (x *execution) prepareFolders(ctx context.Context) error {
 	if err := f.emptyTemp(ctx); err != nil {
 		return err
 	}
-	for _, dir := range []string{f.sources, f.artifacts, f.binaries, f.results, f.tools, filepath.Join(work, "_tasks")} {
+	for _, dir := range []string{f.sources, f.artifacts, f.binaries, f.results, f.tools, filepath.Join(f.work, "_tasks")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // containers of the job read it as other users
 			return fmt.Errorf("making the work folder: %w", err)
 		}
@@ -106,7 +112,7 @@ func (f folders) emptyTemp(ctx context.Context) error {
 	if err := tidy.Remove(ctx, f.temp); err != nil {
 		return fmt.Errorf("emptying the temp directory: %w", err)
 	}
-	if err := os.MkdirAll(f.work, 0o755); err != nil { //nolint:gosec // as in prepareFolders
+	if err := os.MkdirAll(f.work, 0o755); err != nil { //nolint:gosec // as in cleanFolders
 		return fmt.Errorf("making the work folder: %w", err)
 	}
 	if err := os.Mkdir(f.temp, 0o700); err != nil { // not MkdirAll: it takes what somebody else put there

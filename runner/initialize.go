@@ -9,14 +9,12 @@ import (
 
 	"github.com/dockless-ci/dockless/internal/expr"
 	"github.com/dockless-ci/dockless/internal/job"
-	"github.com/dockless-ci/dockless/runner/internal/conceal"
 )
 
 // initialize prepares the job in a record of its own and lists what is to be
 // run. It reports false when the job cannot run at all; the record then says
 // why.
 func (x *execution) initialize(ctx context.Context, problems []string) bool {
-	defer x.watch(ctx, "Initialize job")()
 	n := x.child(job.NewRecordID(), "Initialize job", "JobExtension_Init")
 	n.start()
 	ctx, s := startSpan(ctx, "Initialize job")
@@ -46,47 +44,6 @@ func (x *execution) initialize(ctx context.Context, problems []string) bool {
 		}
 	}
 	return result == job.Succeeded
-}
-
-// prepare makes directories and variables, fetches tasks, checks all steps
-// before the first one runs, and lists the entries of the job.
-func (x *execution) prepare(ctx context.Context, n *node) error {
-	n.print(fmt.Sprintf("Agent name: %s", x.cfg.AgentName))
-	n.print(fmt.Sprintf("Agent machine name: %s", x.cfg.MachineName))
-	n.print(fmt.Sprintf("Agent version: %s", x.cfg.AgentVersion))
-	var err error
-	if x.veil, err = conceal.New(x.cfg.Hidden); err != nil {
-		return err // a job that could read them must not run
-	}
-	x.openGroups(ctx)
-	n.print("Preparing the work folder.")
-	if err := x.prepareFolders(ctx); err != nil {
-		return err
-	}
-	if err := x.openDocker(ctx, n); err != nil {
-		return err
-	}
-	n.print("Setting the variables of the job.")
-	x.fillVariables()
-	for _, err := range x.vars.Recompute() {
-		n.warning(err.Error())
-	}
-	if len(x.targets()) > 0 {
-		x.sees = x.table()
-	}
-	if err := x.matchUsers(ctx); err != nil {
-		return err
-	}
-	if err := x.fetchTasks(ctx, n); err != nil {
-		return err
-	}
-	n.print("Checking the tasks of all steps.")
-	if err := x.list(); err != nil {
-		return err
-	}
-	n.print("Work folder: " + x.folders.work)
-	n.print("Pipeline workspace: " + x.folders.pipeline)
-	return nil
 }
 
 // list makes the entries of the job in the order in which they run, and

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -121,11 +122,12 @@ func (s *stops) WriteLine(_ job.RecordID, line []byte) {
 // between two.
 func TestAJobThatStandsStillOutsideItsStepsDoesNotBeat(t *testing.T) {
 	for name, at := range map[string]string{
-		"when it was canceled before its first step": "Preparing the work folder",
-		"before a step":       "Starting: nothing",
-		"after a step":        "Finishing: nothing",
-		"at its end":          "Starting: Finalize Job",
-		"after all its parts": "Job 7",
+		"before its first step": "Preparing the work folder",
+		"before anything":       "Starting: Initialize job",
+		"before a step":         "Starting: nothing",
+		"after a step":          "Finishing: nothing",
+		"at its end":            "Starting: Finalize Job",
+		"after all its parts":   "Job 7",
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -138,8 +140,6 @@ func TestAJobThatStandsStillOutsideItsStepsDoesNotBeat(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				ctx, cancel := context.WithCancelCause(t.Context())
-				defer cancel(nil)
 				report := &stops{at: at, freed: make(chan struct{})}
 				m := &job.Message{JobID: "9e2c7d34-58a1-5f6b-8c1e-0d4b7a6f2e10", JobDisplayName: "Job 7", Steps: []job.Step{{
 					ID: "s", Type: "task", DisplayName: "nothing", Reference: job.TaskReference{ID: "b7e8b412-0437-4065-9371-edc5881de25b", Name: "DeleteFiles", Version: "1.274.1"},
@@ -148,20 +148,92 @@ func TestAJobThatStandsStillOutsideItsStepsDoesNotBeat(t *testing.T) {
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
-					if _, err := r.Run(ctx, m, report); err != nil {
+					if _, err := r.Run(t.Context(), m, report); err != nil {
 						t.Error(err)
 					}
 				}()
-				time.Sleep(time.Minute)
-				if at == "Preparing the work folder" {
-					cancel(&job.Stop{Reason: job.StopShutdown, Message: "the agent leaves"})
-				}
-				time.Sleep(time.Hour)
+				time.Sleep(time.Minute + time.Hour)
 				if got := silent(began, &last); got < 50*time.Minute {
 					t.Errorf("silent for %s of an hour in which nothing goes on, want most of it", got)
 				}
 				close(report.freed)
 				<-done
+			})
+		})
+	}
+}
+
+// deaf is a server whose answer takes a time, and that hears nothing of the end of a context.
+type deaf time.Duration
+
+func (d deaf) FetchTask(context.Context, job.TaskReference, io.Writer) error {
+	time.Sleep(time.Duration(d))
+	return errors.New("there is no such task")
+}
+
+// Nobody has to cancel the job for that.
+func TestAPreparationThatDoesNotEndWhenItsTimeIsOverStopsTheBeat(t *testing.T) {
+	for name, test := range map[string]struct {
+		fetch time.Duration // of each of three attempts
+		hangs bool
+	}{
+		"a slow server":              {6 * time.Minute, false},
+		"one that keeps us too long": {5 * time.Hour, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var last atomic.Int64
+				began := time.Now()
+				r, err := New(Config{
+					Work: t.TempDir(), AgentName: "agent", NativeTasks: "on", Tasks: deaf(test.fetch),
+					Beat: func(bool) { last.Store(int64(time.Since(began))) },
+				}, slog.New(slog.DiscardHandler))
+				if err != nil {
+					t.Fatal(err)
+				}
+				m := &job.Message{JobID: "9e2c7d34-58a1-5f6b-8c1e-0d4b7a6f2e10", JobDisplayName: "Job 7", Steps: []job.Step{{
+					ID: "s", Type: "task", DisplayName: "foreign", Reference: job.TaskReference{ID: "0b0f01ed-7dde-43ff-9cbb-e48954daf9b1", Name: "Foreign", Version: "1.2.3"},
+				}}}
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					if out, err := r.Run(t.Context(), m, discard{}); err != nil || out.Result != job.Failed {
+						t.Errorf("Run = %s, %v; want a failed job", out.Result, err)
+					}
+				}()
+				var longest time.Duration
+				for ended := false; !ended; {
+					select {
+					case <-done:
+						ended = true
+					case <-time.After(lookPeriod / 2):
+						longest = max(longest, silent(began, &last))
+					}
+				}
+				if hangs := longest > MaxStepSilence; hangs != test.hangs {
+					t.Errorf("silent for %s, want more than %s: %t", longest, MaxStepSilence, test.hangs)
+				}
+			})
+		})
+	}
+}
+
+func TestAPartOfThePreparationThatTakesTooLongIsNamed(t *testing.T) {
+	for name, do := range map[string]func(context.Context) error{
+		"it says why it ended":   func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) },
+		"it says that it ended":  func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		"it says something else": func(ctx context.Context) error { <-ctx.Done(); return errors.New("connection closed") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := &execution{log: slog.New(slog.DiscardHandler), rep: discard{}}
+				err := x.within(t.Context(), briefly, "asking somebody", do)
+				if err == nil || strings.Count(err.Error(), "asking somebody took longer than 2m0s") != 1 {
+					t.Errorf("within() = %v, want what took too long, once", err)
+				}
+				if len(x.watched) != 0 {
+					t.Errorf("%d parts are watched that have ended", len(x.watched))
+				}
 			})
 		})
 	}

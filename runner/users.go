@@ -15,7 +15,7 @@ import (
 // matchUsers chooses who runs the processes in the containers of the job: the user
 // that is the agent's outside of them, so that both can change and remove each
 // other's files. With a Podman of the agent's own user that is root.
-func (x *execution) matchUsers(ctx context.Context) error {
+func (x *execution) matchUsers(ctx context.Context, _ *node) error {
 	if x.cfg.Podman == nil || len(x.targets()) == 0 {
 		return nil
 	}
