@@ -209,18 +209,27 @@ func (g *Gate) least(v buildkitconf.Volume) int64 { return g.config.Least(v) }
 func (g *Gate) wanted(n Node, v buildkitconf.Volume, m diskMemory) int64 {
 	const enough = 20 << 30 // of a large disk, a tenth is more than a build needs
 	needed := min(m.growth()*3/2, v.Size/2)
-	if most, _ := n.ceiling(); most > 0 {
+	if most, _ := n.Ceiling(); most > 0 {
 		needed = min(needed, most)
 	}
 	return max(min(v.Size/10, enough), needed, min(2*g.least(v), v.Size/2))
 }
 
-// ceiling is that of the node's policy, as [buildkitconf.Ceiling] has it.
-func (n Node) ceiling() (maxUsed, minFree int64) {
-	if len(n.Workers) == 0 {
-		return 0, 0
+// Ceiling returns what the policies of the node's workers bring its cache down to, in
+// bytes, and the free space that they leave, as [buildkitconf.Ceiling] has them; zero
+// means that there is no such limit. Workers share the disk: one that has no limit fills
+// it, and what the others keep adds up.
+func (n Node) Ceiling() (maxUsed, minFree int64) {
+	unlimited := false
+	for _, w := range n.Workers {
+		most, free := buildkitconf.Ceiling(w.GC)
+		unlimited = unlimited || most <= 0
+		maxUsed, minFree = maxUsed+most, max(minFree, free)
 	}
-	return buildkitconf.Ceiling(n.Workers[0].GC)
+	if unlimited {
+		maxUsed = 0
+	}
+	return maxUsed, minFree
 }
 
 // makeRoom removes cache until want bytes are free: first what was not used just
@@ -261,7 +270,7 @@ func (g *Gate) leastElsewhere() int64 { return max(g.config.MinFree, 2<<30) }
 func (g *Gate) ask(ctx context.Context, n Node, d *disk) error {
 	// Half of what the policy leaves free after builds, or a tenth of its ceiling,
 	// is when something is wrong.
-	most, free := n.ceiling()
+	most, free := n.Ceiling()
 	want := max(g.config.MinFree, free/2, min(most/10, 20<<30))
 	if want <= 0 {
 		want = g.leastElsewhere()

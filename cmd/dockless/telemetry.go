@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/moby/buildkit/client"
-
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/internal/metrics"
@@ -137,26 +135,10 @@ func watchDisks(ctx context.Context, b *buildxsetup.Builder, m *metrics.Metrics)
 		}
 		for _, n := range b.Inspect(ctx) {
 			if n.Err == nil { // else the watch over the builder says so
-				m.NodeDisk(n.Name, n.Usage.Bytes, diskCeiling(n.Workers), time.Now())
+				most, _ := n.Ceiling()
+				m.NodeDisk(n.Name, n.Usage.Bytes, most, time.Now())
 			}
 		}
 		timer.Reset(diskPeriod)
 	}
-}
-
-// diskCeiling is the size that the last rule of a node's garbage collection leaves,
-// which none of those before it exempts anything from; zero when it has none.
-func diskCeiling(workers []buildxsetup.Worker) int64 {
-	var sum int64
-	for _, w := range workers {
-		var last client.PruneInfo
-		if len(w.GC) > 0 {
-			last = w.GC[len(w.GC)-1]
-		}
-		if last.MaxUsedSpace <= 0 {
-			return 0
-		}
-		sum += last.MaxUsedSpace
-	}
-	return sum
 }

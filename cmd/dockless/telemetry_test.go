@@ -12,10 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/moby/buildkit/client"
-
 	"github.com/dockless-ci/dockless/agent"
-	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/internal/metrics"
 	"github.com/dockless-ci/dockless/internal/telemetry/otlptest"
 )
@@ -79,29 +76,5 @@ func TestWhatAStepOfAJobStartsSendsNoTexts(t *testing.T) {
 				t.Errorf("the spans have what is on the command line: %t, want %t:\n%s", got, !test.withheld, said.String())
 			}
 		})
-	}
-}
-
-func TestTheCeilingOfADiskIsThatOfTheLastRuleOfEachWorker(t *testing.T) {
-	worker := func(rules ...int64) (w buildxsetup.Worker) {
-		for _, most := range rules {
-			w.GC = append(w.GC, client.PruneInfo{MaxUsedSpace: most})
-		}
-		return w
-	}
-	for name, test := range map[string]struct {
-		workers []buildxsetup.Worker
-		want    int64
-	}{
-		"no worker":             {nil, 0},
-		"no rule":               {[]buildxsetup.Worker{worker()}, 0},
-		"several rules":         {[]buildxsetup.Worker{worker(5, 0, 9)}, 9},
-		"the last has no bound": {[]buildxsetup.Worker{worker(5, 0)}, 0},
-		"two workers":           {[]buildxsetup.Worker{worker(5), worker(7)}, 12},
-		"one without a bound":   {[]buildxsetup.Worker{worker(5), worker()}, 0},
-	} {
-		if got := diskCeiling(test.workers); got != test.want {
-			t.Errorf("%s: the ceiling is %d, want %d", name, got, test.want)
-		}
 	}
 }

@@ -62,7 +62,7 @@ func Described() []Description {
 		{Name: "builder_disk_used_bytes", Kind: Gauge, Label: "node", Help: "Size of the node's build cache."},
 		{
 			Name: "builder_disk_ceiling_bytes", Kind: Gauge, Label: "node", Help: "Size above which the node removes build cache; absent when it has no such bound.",
-			More: "That of the last rule of its garbage collection, which removes whatever the age.",
+			More: "That of the last rule of its garbage collection that spares neither an age nor a kind; of several workers, their sum.",
 		},
 		{Name: "builder_disk_checked_timestamp_seconds", Kind: Gauge, Label: "node", Help: "When the size of the node's build cache was asked for last."},
 	}
