@@ -112,6 +112,9 @@ func clean(ctx context.Context, dir string) error {
 	if err := killProcesses(ctx, dir); err != nil {
 		errs = append(errs, err)
 	}
+	if err := removeNoted(dir); err != nil {
+		errs = append(errs, err)
+	}
 	if err := unmountBelow(dir); err != nil {
 		errs = append(errs, err)
 		return errors.Join(errs...) // never delete through a mount

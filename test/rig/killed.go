@@ -28,8 +28,9 @@ type remains struct {
 }
 
 type link struct {
-	Name   string `json:"ifname"`
-	Master string `json:"master"`
+	Name      string `json:"ifname"`
+	Master    string `json:"master"`
+	Namespace *int   `json:"link_netnsid"` // that its other end is in; nil: there is none
 }
 
 // findRemains looks once. Where a program is missing, Podman could have made nothing.
@@ -71,7 +72,8 @@ func removeRemains(ctx context.Context, octet int) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, remainsTimeout, errRemains)
 	defer cancel()
-	var errs []error
+	namespaces, err := l.namespaces(ctx, octet) // while links lead there
+	errs := []error{err}
 	for _, link := range l.links {
 		if !link.of(octet) {
 			continue
@@ -80,6 +82,7 @@ func removeRemains(ctx context.Context, octet int) error {
 			errs = append(errs, fmt.Errorf("removing link %s, which a killed rig left: %w: %s", link.Name, err, bytes.TrimSpace(out)))
 		}
 	}
+	errs = append(errs, removeNamespaces(namespaces))
 	if script := undoing(l.rules, octet); script != "" {
 		restore := exec.CommandContext(ctx, "iptables-restore", "--noflush", "--wait")
 		restore.Stdin = strings.NewReader(script)

@@ -7,7 +7,7 @@ import (
 )
 
 // netavarkScript stands before Podman's network program. Podmans that do not know
-// each other, as those of rigs do not, get three things wrong together:
+// each other, as those of rigs do not, get three things wrong together, and one alone:
 //
 //   - each calls its first bridge podman1, if the other's is not up yet, and the
 //     second to come up finds a bridge with a foreign address. The script gives
@@ -17,14 +17,18 @@ import (
 //     directory, which then also tells whose DNS server a process is;
 //   - each looks for the common packet filter chains and makes them if need be,
 //     and the other may do so in between. The script takes turns; it lets go of
-//     the lock for the DNS server, which outlives the call.
+//     the lock for the DNS server, which outlives the call;
+//   - one that is killed forgets the network namespace that it was making, whose name
+//     says nothing. The script notes it.
 //
-// Its arguments are the real program, the rig's number and its directory.
+// Its arguments are the real program, the rig's number, its directory and the file of
+// namespaces there.
 const netavarkScript = `#!/bin/sh
 sed 's/"network_interface":"podman\([0-9]*\)"/"network_interface":"dl%[2]dp\1"/g' >%[3]q/netavark.$$
 for argument in "$@"; do
 	case $argument in
 	/run/containers/networks) argument=%[3]q/dns ;;
+	/run/netns/*) echo "$argument" >>%[3]q/%[4]s ;;
 	esac
 	set -- "$@" "$argument"
 	shift
@@ -52,7 +56,7 @@ func wrapNetavark(dir string, number int) error {
 			return fmt.Errorf("configuring Podman's network: %w", err)
 		}
 	}
-	script := fmt.Sprintf(netavarkScript, program, number, dir)
+	script := fmt.Sprintf(netavarkScript, program, number, dir, namespacesFile)
 	if err := os.WriteFile(filepath.Join(dir, "helpers", "netavark"), []byte(script), 0o700); err != nil { //nolint:gosec // a program
 		return fmt.Errorf("configuring Podman's network: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -144,6 +145,31 @@ func TestStoppingLeavesNothingBehind(t *testing.T) {
 	for _, dir := range dirs {
 		nothingLeft(t, dir)
 	}
+}
+
+// As after a Podman that was killed before it noted what it had made.
+func TestNetworkNamespacesThatPodmanDoesNotKnowAreRemovedToo(t *testing.T) {
+	t.Parallel()
+	mirror := rig.NeedImages(t)
+	engine, err := rig.StartPodman(t.Context(), rig.PodmanOptions{Mirror: mirror.Addr()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	podman(t, engine, "run", "--detach", "--name=forgotten", "busybox", "sleep", "1000")
+	namespace := strings.TrimSpace(podman(t, engine, "inspect", "--format={{.NetworkSettings.SandboxKey}}", "forgotten"))
+	if _, err := os.Stat(namespace); err != nil {
+		t.Errorf("the namespace of a container: %v", err)
+	}
+	if err := os.RemoveAll(filepath.Join(filepath.Dir(engine.Log()), "graph", "libpod")); err != nil {
+		t.Error(err)
+	}
+	if err := engine.Stop(t.Context()); err != nil {
+		t.Errorf("stopping: %v", err)
+	}
+	if _, err := os.Stat(namespace); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the namespace %s of a container that Podman has forgotten: %v, want that there is none", namespace, err)
+	}
+	rig.NeedPodman(t, rig.PodmanOptions{}) // removes the links
 }
 
 func TestWhatADeadRigLeftIsRemovedByTheNext(t *testing.T) {
