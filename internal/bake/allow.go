@@ -91,14 +91,11 @@ func granted(sets []string) Access {
 // where the two differed, a file could name one path here and another there.
 func (t *Target) paths() (read, write []string) {
 	if t.Context != nil && !remote(*t.Context) {
-		read = append(read, strings.TrimPrefix(*t.Context, "cwd://"))
+		read = append(read, *t.Context)
 	}
 	read = append(read, t.dockerfiles(read)...)
-	for _, where := range t.Contexts {
-		if strings.HasPrefix(where, linkPrefix) {
-			continue
-		}
-		if dir, local := imagebuild.LocalContext(strings.TrimPrefix(where, "cwd://")); local {
+	for _, where := range t.places() {
+		if dir, local := imagebuild.LocalContext(where); local {
 			read = append(read, dir)
 		}
 	}

@@ -43,7 +43,8 @@ func Read(names []string, stdin io.Reader) ([]File, error) {
 	}
 	var out []File
 	for _, name := range names {
-		if strings.Contains(name, "://") || strings.HasPrefix(name, "cwd:") {
+		name = strings.TrimPrefix(name, herePrefix)
+		if strings.Contains(name, "://") {
 			return nil, hint.With(fmt.Errorf("the bake file %s is not on this machine", name), "check the repository out and name the file in it")
 		}
 		data, err := readFile(name, stdin)

@@ -88,6 +88,11 @@ func resolveByPlugin(ctx context.Context, files []File, o Options, why *Error) (
 	if err != nil {
 		return nil, err
 	}
+	return readPrinted(out)
+}
+
+// readPrinted reads the plan that buildx printed.
+func readPrinted(out []byte) (*Plan, error) {
 	d := &definition{vars: newVariables(func(string) (string, bool) { return "", false })}
 	if err := d.addJSON([]File{{Name: "the output of buildx", Data: out}}); err != nil {
 		return nil, err
@@ -97,7 +102,10 @@ func resolveByPlugin(ctx context.Context, files []File, o Options, why *Error) (
 		p.Groups[g.Name] = g
 	}
 	for _, t := range d.targets {
-		p.Targets[t.Name] = t
+		var err error
+		if p.Targets[t.Name], err = t.settled(); err != nil {
+			return nil, err
+		}
 	}
 	return p, nil
 }

@@ -84,8 +84,12 @@ func (t *Target) dockerfile() (file string, inside bool) {
 	if t.Dockerfile == nil || t.Context == nil {
 		return "", false
 	}
-	if here, ok := strings.CutPrefix(*t.Dockerfile, "cwd://"); ok {
-		return filepath.Clean(here), false
+	if file, ok := strings.CutPrefix(*t.Dockerfile, herePrefix); ok {
+		// Beside a remote context, a relative path would be one inside of it.
+		if abs, err := filepath.Abs(file); err == nil && remote(*t.Context) {
+			return abs, false
+		}
+		return filepath.Clean(file), false
 	}
 	if filepath.IsAbs(*t.Dockerfile) {
 		return *t.Dockerfile, false // with whatever context
@@ -93,7 +97,7 @@ func (t *Target) dockerfile() (file string, inside bool) {
 	if remote(*t.Context) {
 		return path.Clean(*t.Dockerfile), true
 	}
-	return filepath.Join(strings.TrimPrefix(*t.Context, "cwd://"), *t.Dockerfile), false
+	return filepath.Join(*t.Context, *t.Dockerfile), false
 }
 
 func (t *Target) build(name string, o RequestOptions) (Build, error) {
@@ -104,7 +108,7 @@ func (t *Target) build(name string, o RequestOptions) (Build, error) {
 		Context: *t.Context, Tags: t.Tags, Platforms: t.Platforms, BuildArgs: t.Args, Labels: t.Labels,
 		NoCacheFilter: t.NoCacheFilter, Ulimits: t.Ulimits, Allow: t.Entitlements, Target: plainText(t.Target), Network: plainText(t.Network),
 		NoCache: t.NoCache != nil && *t.NoCache, Pull: t.Pull != nil && *t.Pull,
-		Contexts: make(map[string]string), Annotations: make(map[string]string), Attestations: make(map[string]string),
+		Contexts: t.places(), Annotations: make(map[string]string), Attestations: make(map[string]string),
 	}
 	if r.Network == "default" {
 		r.Network = ""
@@ -120,8 +124,6 @@ func (t *Target) build(name string, o RequestOptions) (Build, error) {
 	for context, where := range t.Contexts {
 		if base, ok := strings.CutPrefix(where, linkPrefix); ok {
 			b.Links[context] = base
-		} else {
-			r.Contexts[context] = strings.TrimPrefix(where, "cwd://")
 		}
 	}
 	for _, a := range t.Annotations {

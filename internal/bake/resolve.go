@@ -9,9 +9,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-
-	"github.com/dockless-ci/dockless/internal/hint"
-	"github.com/dockless-ci/dockless/internal/imagebuild"
 )
 
 // linkPrefix marks a named context that is another target.
@@ -186,27 +183,7 @@ func (r *resolver) resolve(name string, way []string) (*Target, error) {
 	}
 	out := *t
 	out.Inherits = nil
-	if out.Context == nil {
-		out.Context = set(".")
-	}
-	if where := *out.Context; !remote(where) {
-		where = path.Clean(strings.TrimPrefix(where, "cwd://"))
-		out.Context = &where
-	}
-	if out.Dockerfile == nil || *out.Dockerfile == "" {
-		out.Dockerfile = set("Dockerfile")
-	}
-	for _, s := range out.SSH {
-		if strings.Contains(s.ID, "=") {
-			return nil, hint.With(fmt.Errorf("target %s: the id %q of an ssh agent has a \"=\" in it", name, s.ID), "list sockets or keys as its paths")
-		}
-	}
-	return &out, nil
-}
-
-// remote reports whether BuildKit fetches a context itself.
-func remote(where string) bool {
-	return !strings.HasPrefix(where, "cwd://") && imagebuild.IsRemote(where)
+	return out.settled()
 }
 
 // inherit returns a target laid over those it inherits from, in their order.

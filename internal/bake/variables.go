@@ -42,7 +42,7 @@ func newVariables(lookEnv func(string) (string, bool)) *variables {
 	return &variables{
 		declared: make(map[string]*declared),
 		builtin: map[string]string{
-			"BAKE_CMD_CONTEXT":    "cwd://",
+			"BAKE_CMD_CONTEXT":    herePrefix,
 			"BAKE_LOCAL_PLATFORM": platforms.Format(platforms.DefaultSpec()),
 		},
 		lookEnv: lookEnv,

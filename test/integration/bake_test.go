@@ -171,6 +171,14 @@ func TestBakeReadsHCLThroughThePlugin(t *testing.T) {
 				output = ["type=local,dest=out"]
 			}`,
 		"expression.json": `{"target": {"default": {"args": {"A": "${1 + 1}"}}}}`,
+		"here.hcl": `
+			target "default" {
+				context = BAKE_CMD_CONTEXT
+				contexts = { all = BAKE_CMD_CONTEXT, sub = "${BAKE_CMD_CONTEXT}sub" }
+				dockerfile = "cwd://sub/D"
+				output = ["type=local,dest=here"]
+			}`,
+		"sub/D": "FROM scratch\nCOPY sub/word /1\nCOPY --from=all sub/word /2\nCOPY --from=sub word /3\n", "sub/word": "here",
 	})
 	env := []string{"WORD=hello", "PATH=" + plugin}
 	printed := s.typed(t, "typed", dir, env, "bake", "--print", "-f", "expression.json", "--set", "*.args.B=$literal").want(t, 0)
@@ -184,6 +192,12 @@ func TestBakeReadsHCLThroughThePlugin(t *testing.T) {
 	s.typed(t, "typed", dir, env, "bake", "--progress", "plain").want(t, 0)
 	if said := read(t, filepath.Join(dir, "out", "said")); said != "HELLO!\n" {
 		t.Errorf("the image says %q, want what the function made of the variable", said)
+	}
+	s.typed(t, "typed", dir, env, "bake", "--progress", "plain", "-f", "here.hcl").want(t, 0)
+	for _, file := range []string{"1", "2", "3"} {
+		if said := read(t, filepath.Join(dir, "here", file)); said != "here" {
+			t.Errorf("the file %s of the working directory says %q", file, said)
+		}
 	}
 	nobody := append(env, "PATH="+t.TempDir())
 	s.typed(t, "typed", dir, nobody, "bake", "--print").want(t, 2).wantError(t, "docker-buildx", "docker-bake.hcl: HCL is evaluated by the buildx plugin")
