@@ -41,7 +41,8 @@ func quoted(field string) string {
 	return `"` + strings.ReplaceAll(field, `"`, `""`) + `"`
 }
 
-// Attestation is an [Entry] whose "disabled" is a boolean in JSON.
+// Attestation is an [Entry] whose "disabled" is a boolean in JSON: "true" here, or
+// not there.
 type Attestation Entry
 
 // MarshalJSON implements [json.Marshaler].
@@ -50,14 +51,13 @@ func (a Attestation) MarshalJSON() ([]byte, error) {
 	for k, v := range a {
 		out[k] = v
 	}
-	if disabled, err := strconv.ParseBool(a["disabled"]); err == nil {
-		out["disabled"] = disabled
-		if !disabled {
-			delete(out, "disabled")
-		}
+	if a.disabled() {
+		out["disabled"] = true
 	}
 	return json.Marshal(out)
 }
+
+func (a Attestation) disabled() bool { return a["disabled"] != "" }
 
 // SSH is an agent that steps can mount: the paths of keys or of a socket.
 type SSH struct {
@@ -131,8 +131,29 @@ func (f form) check(in Entry) (Entry, error) {
 	if f.want != "" && e[f.want] == "" {
 		return nil, fmt.Errorf("the %s %q has no %s", f.what, e.String(), f.want)
 	}
-	if f.what == "secret" {
+	switch f.what {
+	case secretForm.what:
 		return secret(e)
+	case attestForm.what:
+		return attest(e)
+	}
+	return e, nil
+}
+
+// attest leaves "disabled" of an attestation only where it is true, in whatever
+// way that is written.
+func attest(e Entry) (Entry, error) {
+	written, ok := e["disabled"]
+	if !ok {
+		return e, nil
+	}
+	disabled, err := strconv.ParseBool(written)
+	if err != nil {
+		return nil, hint.With(fmt.Errorf("the attestation %q: disabled is %q, neither true nor false", e.String(), written), "write disabled=true or leave it out")
+	}
+	delete(e, "disabled")
+	if disabled {
+		e["disabled"] = "true"
 	}
 	return e, nil
 }

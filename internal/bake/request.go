@@ -134,12 +134,11 @@ func (t *Target) build(name string, o RequestOptions) (Build, error) {
 		r.Annotations[key] = value
 	}
 	for _, a := range t.Attest {
-		settings := maps.Clone(Entry(a))
-		delete(settings, "type")
-		if disabled := settings["disabled"]; disabled == "true" {
+		if a.disabled() {
 			continue
 		}
-		delete(settings, "disabled")
+		settings := maps.Clone(Entry(a))
+		delete(settings, "type")
 		r.Attestations[a["type"]] = settings.String()
 	}
 	for _, host := range slices.Sorted(maps.Keys(t.ExtraHosts)) {

@@ -83,6 +83,27 @@ func TestATargetBecomesARequest(t *testing.T) {
 	}
 }
 
+func TestAnAttestationIsSwitchedOffInEveryWayThatBooleansAreWritten(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for attest, want := range map[string]map[string]string{
+		`"type=sbom,disabled=1", "type=provenance,DISABLED=True"`:                               {},
+		`{"type": "sbom", "disabled": 1}, {"type": "provenance", "disabled": "T"}`:              {},
+		`{"type": "sbom", "disabled": true}, {"type": "provenance", "disabled": "TRUE"}`:        {},
+		`"type=sbom,disabled=0", {"type": "provenance", "disabled": "False", "mode": "max"}`:    {"sbom": "", "provenance": "mode=max"},
+		`"type=sbom,disabled=f", {"type": "provenance", "disabled": false, "generator": "a,b"}`: {"sbom": "", "provenance": `"generator=a,b"`},
+		`"type=sbom,disabled=1", "type=sbom,disabled=0"`:                                        {"sbom": ""},
+	} {
+		builds, err := requests(t, `{"target": {"default": {"dockerfile-inline": "FROM x", "attest": [`+attest+`]}}}`)
+		if err != nil {
+			t.Errorf("attest = [%s]: %v", attest, err)
+			continue
+		}
+		if diff := cmp.Diff(want, builds[0].Request.Attestations); diff != "" {
+			t.Errorf("attest = [%s] (-want +got):\n%s", attest, diff)
+		}
+	}
+}
+
 func TestWhatCannotBeBuiltIsReportedAtOnce(t *testing.T) {
 	t.Chdir(t.TempDir())
 	_, err := requests(t, `{

@@ -213,20 +213,24 @@ func ParseAttestation(flag string) (settings string, wanted bool, err error) {
 		return "", b, nil
 	}
 	disabled := false
-	err = fields(flag, func(key, value string, found bool) error {
-		if key == "disabled" {
-			disabled = value == "true"
-			return nil
-		}
-		if !found {
+	var rest []string
+	err = fields(flag, func(key, value string, found bool) (err error) {
+		switch {
+		case !found:
 			return hint.With(fmt.Errorf("%q is neither true nor false nor key=value", key), "write true, false, or settings like mode=max")
+		case key == "disabled":
+			if disabled, err = strconv.ParseBool(value); err != nil {
+				return hint.With(fmt.Errorf("disabled=%s of an attestation is neither true nor false", value), "write disabled=true or leave it out")
+			}
+		default:
+			rest = append(rest, quoted(key+"="+value))
 		}
 		return nil
 	})
 	if err != nil || disabled {
 		return "", false, err
 	}
-	return flag, true, nil
+	return strings.Join(rest, ","), true, nil
 }
 
 // parseAttest reads a value of --attest: type=… and what [ParseAttestation] reads.

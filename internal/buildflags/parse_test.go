@@ -128,15 +128,19 @@ func TestAttestations(t *testing.T) {
 		wanted   bool
 	}{
 		"": {}, "true": {"", true}, "false": {}, "1": {"", true},
-		"mode=max": {"mode=max", true}, "disabled=true": {}, "generator=reg/scanner:1,x=y": {"generator=reg/scanner:1,x=y", true},
+		"mode=max": {"mode=max", true}, "disabled=true": {}, "disabled=1": {}, "mode=max,Disabled=T": {},
+		"disabled=0": {"", true}, "disabled=False,mode=max": {"mode=max", true}, `"generator=a,b",disabled=f`: {`"generator=a,b"`, true},
+		"generator=reg/scanner:1,x=y": {"generator=reg/scanner:1,x=y", true},
 	} {
 		settings, wanted, err := ParseAttestation(flag)
 		if settings != want.settings || wanted != want.wanted || err != nil {
 			t.Errorf("ParseAttestation(%q) = %q, %t, %v, want %+v", flag, settings, wanted, err, want)
 		}
 	}
-	if _, _, err := ParseAttestation("max"); err == nil {
-		t.Error("ParseAttestation(max) = nil, want an error")
+	for _, flag := range []string{"max", "disabled", "disabled=", "disabled=maybe", "disabled=true,disabled=x"} {
+		if _, _, err := ParseAttestation(flag); err == nil || len(hint.All(err)) == 0 {
+			t.Errorf("ParseAttestation(%s) = %v, want an error with a hint", flag, err)
+		}
 	}
 }
 
