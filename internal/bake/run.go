@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dockless-ci/dockless/internal/imagebuild"
+	"github.com/dockless-ci/dockless/internal/scratchdir"
 )
 
 // MaxParallel is how many targets are built at a time. BuildKit itself bounds the
@@ -20,6 +20,9 @@ import (
 // time. Eight keep a node busy while others are sent, and their sessions and
 // displays stay far below what one build of a large context takes.
 const MaxParallel = 8
+
+// imagesPattern names directories for temporary files with images between targets.
+const imagesPattern = "dockless-bake-*"
 
 // BuildFunc builds one target.
 type BuildFunc func(ctx context.Context, target string, r imagebuild.Request) (*imagebuild.Result, error)
@@ -29,7 +32,8 @@ type BuildFunc func(ctx context.Context, target string, r imagebuild.Request) (*
 // cancels the others with itself as the cause and is the error.
 //
 // The images that targets are built from are kept for the while in a directory
-// for temporary files, which is removed before Run returns.
+// for temporary files, which is removed before Run returns, or by the next Run when
+// this process is killed.
 func Run(ctx context.Context, builds []Build, build BuildFunc) (_ map[string]*imagebuild.Result, err error) {
 	r := &running{build: build, wanted: make(map[string]bool), done: make(map[string]chan struct{}), results: make(map[string]*imagebuild.Result), where: make(map[string]string)}
 	for _, b := range builds {
@@ -39,10 +43,12 @@ func Run(ctx context.Context, builds []Build, build BuildFunc) (_ map[string]*im
 		}
 	}
 	if len(r.wanted) > 0 {
-		if r.dir, err = os.MkdirTemp("", "dockless-bake-"); err != nil {
-			return nil, fmt.Errorf("keeping images between targets: %w", err)
+		dir, makeErr := scratchdir.Make("", imagesPattern)
+		if makeErr != nil {
+			return nil, fmt.Errorf("keeping images between targets: %w", makeErr)
 		}
-		defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
+		defer func() { err = errors.Join(err, dir.Remove()) }()
+		r.dir = dir.Path
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	slots := make(chan struct{}, MaxParallel)

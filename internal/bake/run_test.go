@@ -101,6 +101,45 @@ func TestATargetIsBuiltAfterItsBasesAndFromTheirImages(t *testing.T) {
 	})
 }
 
+func TestTheImagesOfAKilledBakeAreRemovedByTheNext(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	left := filepath.Join(dir, "dockless-bake-123")
+	if err := os.MkdirAll(filepath.Join(left, "base", "blobs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(left, old, old); err != nil {
+		t.Fatal(err)
+	}
+	builds := []Build{{Target: "app", Links: map[string]string{"x": "base"}}, {Target: "base"}}
+	_, err := Run(t.Context(), builds, func(ctx context.Context, target string, r imagebuild.Request) (*imagebuild.Result, error) {
+		if target == "base" {
+			// Another bake, when this one is old.
+			own := filepath.Dir(r.Layout)
+			none := func(context.Context, string, imagebuild.Request) (*imagebuild.Result, error) {
+				return &imagebuild.Result{Digest: digest.FromString("none")}, nil
+			}
+			if err := os.Chtimes(own, old, old); err != nil {
+				return nil, err
+			}
+			if _, err := Run(ctx, builds, none); err != nil {
+				return nil, err
+			}
+			if _, err := os.Stat(own); err != nil {
+				t.Errorf("the images of a bake that runs: %v", err)
+			}
+		}
+		return &imagebuild.Result{Digest: digest.FromString(target)}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if there, err := os.ReadDir(dir); err != nil || len(there) > 0 {
+		t.Errorf("left behind: %v, %v", there, err)
+	}
+}
+
 func TestNoMoreTargetsAreBuiltAtATimeThanTheBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var (

@@ -18,7 +18,11 @@ import (
 
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagelayout"
+	"github.com/dockless-ci/dockless/internal/scratchdir"
 )
+
+// partsPattern names directories with the parts of one image.
+const partsPattern = ".dockless-parts-*"
 
 // merger brings the parts of an image that several nodes built together, and puts
 // the index over them to wherever the build was asked to put it.
@@ -32,9 +36,9 @@ type merger struct {
 	names       []reference.Named
 	wanted      []ocispecs.Platform
 	annotations []annotation
-	here        bool      // the image comes to this machine
-	dir         string    // for it and for archives; "" when there is nothing to put there
-	parts       *partsDir // what dir is, removed by close
+	here        bool            // the image comes to this machine
+	dir         string          // for it and for archives; "" when there is nothing to put there
+	parts       *scratchdir.Dir // what dir is, removed by close
 }
 
 // newMerger returns the merger of a build with so many parts, and nil when its one
@@ -64,10 +68,10 @@ func newMerger(w *work, parts int) (*merger, error) {
 		}
 	}
 	var err error
-	if m.parts, err = makePartsDir(store); err != nil {
-		return nil, err
+	if m.parts, err = scratchdir.Make(store, partsPattern); err != nil {
+		return nil, fmt.Errorf("keeping the parts of the image: %w", err)
 	}
-	m.dir = m.parts.path
+	m.dir = m.parts.Path
 	return m, nil
 }
 
@@ -76,7 +80,7 @@ func (m *merger) close() error {
 	if m == nil || m.parts == nil {
 		return nil
 	}
-	return m.parts.remove()
+	return m.parts.Remove()
 }
 
 // keeps reports whether anybody takes the image from this machine.

@@ -9,10 +9,10 @@ import (
 )
 
 // everyone may use these, except packages of layer 0.
-var everyone = []string{"internal/mask", "internal/retry", "internal/hint", "internal/span", "internal/wholefile", "internal/truepath"}
+var everyone = []string{"internal/mask", "internal/retry", "internal/hint", "internal/span", "internal/wholefile", "internal/truepath", "internal/scratchdir"}
 
 // layer0 imports nothing of ours.
-var layer0 = []string{"probe", "internal/mask", "internal/retry", "internal/hint", "internal/logging", "internal/span", "internal/wholefile", "internal/truepath"}
+var layer0 = []string{"probe", "internal/mask", "internal/retry", "internal/hint", "internal/logging", "internal/span", "internal/wholefile", "internal/truepath", "internal/scratchdir"}
 
 // arrows says what each folder may import besides everyone's. A folder's own
 // internal packages belong to it. A new arrow needs a decision record first.
@@ -60,6 +60,7 @@ var arrows = map[string][]string{
 	"internal/hint":         nil,
 	"internal/wholefile":    nil,
 	"internal/truepath":     nil,
+	"internal/scratchdir":   nil,
 	"internal/registryhttp": nil,
 	"internal/logging":      nil,
 	"internal/repotest":     nil,
