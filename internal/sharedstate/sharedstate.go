@@ -23,6 +23,10 @@ const (
 	// lockTimeout bounds the wait for another process that reads and writes the same
 	// few kilobytes, which takes milliseconds.
 	lockTimeout = 2 * time.Second
+	// aloneFor is how long the file is left alone after that. Who holds it for so long
+	// is stopped, by a debugger or a freezer, and stays so: all builds together wait
+	// for it two seconds in a minute, and what they learn in that minute is lost.
+	aloneFor = time.Minute
 	// maxSize is far above what the bounds of every kind of state add up to; a
 	// larger file is not ours.
 	maxSize = 4 << 20
@@ -35,15 +39,22 @@ var errLocked = fmt.Errorf("another process holds it for %s", lockTimeout)
 type Value[T any] struct {
 	Path string // set before the first use
 
-	mu     sync.Mutex
-	memory T // what was read or written last
+	once sync.Once     // makes turn
+	turn chan struct{} // full while somebody uses what is below; never closed
+
+	memory T         // what was read or written last
+	until  time.Time // when the file is tried again
+	why    error     // it is not before
 }
 
 // Change lets f read and change the value. Its error says why other processes do
-// not see the change; f was called all the same, once.
+// not see the change; f was called all the same, once, unless ctx ended before the
+// turn of this change had come.
 func (v *Value[T]) Change(ctx context.Context, f func(*T)) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	if err := v.take(ctx); err != nil {
+		return err
+	}
+	defer func() { <-v.turn }()
 	if v.Path == "" {
 		f(&v.memory)
 		return nil
@@ -61,7 +72,26 @@ func (v *Value[T]) Change(ctx context.Context, f func(*T)) error {
 	return errors.Join(err, unlock())
 }
 
+// take waits until the changes before this one are made.
+func (v *Value[T]) take(ctx context.Context) error {
+	v.once.Do(func() { v.turn = make(chan struct{}, 1) })
+	select {
+	case v.turn <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case v.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for other builds to use %s: %w", v.Path, context.Cause(ctx))
+	}
+}
+
 func (v *Value[T]) lock(ctx context.Context) (unlock func() error, err error) {
+	if time.Now().Before(v.until) {
+		return nil, v.why
+	}
 	if err := os.MkdirAll(filepath.Dir(v.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("making the state directory of builds: %w", err)
 	}
@@ -72,7 +102,11 @@ func (v *Value[T]) lock(ctx context.Context) (unlock func() error, err error) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("locking %s: %w", v.Path, err)
+		err = fmt.Errorf("locking %s: %w", v.Path, err)
+		if errors.Is(err, errLocked) {
+			v.until, v.why = time.Now().Add(aloneFor), err
+		}
+		return nil, err
 	}
 	return lock.Close, nil
 }
