@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/moby/buildkit/util/appdefaults"
 	"golang.org/x/sys/unix"
 
 	"github.com/dockless-ci/dockless/internal/buildkitconf"
@@ -52,14 +51,17 @@ func (n Node) root(ctx context.Context) (string, error) {
 	if filepath.Base(args[0]) != "buildkitd" {
 		return "", errElsewhere // systemd, a proxy
 	}
-	root := flagOf(args, "root")
-	if root == "" {
-		root = configuredRoot(proc, args)
+	root, config := flagOf(args, "root"), flagOf(args, "config")
+	// Of another user's buildkitd that is rootless, nobody tells us the home.
+	known, rootless := peer.Uid == 0 || int(peer.Uid) == os.Geteuid(), peer.Uid != 0
+	if config == "" && known {
+		config = buildkitconf.DefaultFile(rootless)
 	}
-	if root == "" && peer.Uid == 0 {
-		root = appdefaults.Root
-	} else if root == "" && int(peer.Uid) == os.Geteuid() {
-		root = appdefaults.UserRoot()
+	if root == "" {
+		root = configuredRoot(proc, config)
+	}
+	if root == "" && known {
+		root = buildkitconf.DefaultRoot(rootless)
 	}
 	if !filepath.IsAbs(root) {
 		return "", errElsewhere
@@ -116,13 +118,9 @@ func flagOf(args []string, name string) string {
 	return ""
 }
 
-// configuredRoot returns the root that the process's configuration names, if we
-// may read it.
-func configuredRoot(proc string, args []string) string {
-	file := flagOf(args, "config")
-	if file == "" {
-		file = filepath.Join(appdefaults.ConfigDir, "buildkitd.toml")
-	}
+// configuredRoot returns the root that the process's configuration file names, if
+// we may read it.
+func configuredRoot(proc, file string) string {
 	if !filepath.IsAbs(file) {
 		return ""
 	}

@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/moby/buildkit/util/appdefaults"
-
 	"github.com/dockless-ci/dockless/internal/buildkitconf"
 	"github.com/dockless-ci/dockless/internal/wholefile"
 )
@@ -18,11 +16,7 @@ import (
 // know, registries for example. A disk we cannot plan for is no reason not to
 // build.
 func ownConfig(ctx context.Context, dir string, rootless bool, log *slog.Logger) string {
-	configDir := appdefaults.ConfigDir
-	if rootless {
-		configDir = appdefaults.UserConfigDir()
-	}
-	theirs := filepath.Join(configDir, "buildkitd.toml")
+	theirs := buildkitconf.DefaultFile(rootless)
 	if _, err := os.Stat(theirs); err == nil {
 		log.InfoContext(ctx, "buildkitd has a configuration of this machine", "file", theirs)
 		return ""

@@ -154,7 +154,7 @@ func (l *linter) checkRoot(around Surroundings) {
 	if around.Stat == nil {
 		return
 	}
-	root, line := "/var/lib/buildkit", 0 // buildkitd's default
+	root, line := DefaultRoot(l.rootless()), 0
 	if n := l.root.get("root"); n.string() != "" {
 		root, line = n.string(), n.line
 	}
@@ -172,6 +172,12 @@ func (l *linter) checkRoot(around Surroundings) {
 		l.add(line, Warning, "overlay-root", "mount a volume at "+root,
 			"%s is in a container's own layer: overlays do not stack, and the cache goes with the container", root)
 	}
+}
+
+// rootless reports whether a worker is: buildkitd is one process, in one user
+// namespace.
+func (l *linter) rootless() bool {
+	return l.root.get("worker", "oci", "rootless").isTrue() || l.root.get("worker", "containerd", "rootless").isTrue()
 }
 
 // checkAccess looks at who may do what.

@@ -106,6 +106,40 @@ func TestAMisspeltKeyHasASuggestion(t *testing.T) {
 	}
 }
 
+func TestTheVolumeIsThatOfTheRootThatBuildkitdUses(t *testing.T) {
+	t.Setenv("HOME", "/home/me")
+	for name, c := range map[string]struct{ document, data, want string }{
+		"nothing said":                  {want: "/var/lib/buildkit"},
+		"a root":                        {document: "root = \"/x\"\n[worker.oci]\nrootless = true\n", want: "/x"},
+		"rootless":                      {document: "[worker.oci]\nrootless = true\n", want: "/home/me/.local/share/buildkit"},
+		"rootless with containerd":      {document: "[worker.containerd]\nrootless = true\n", want: "/home/me/.local/share/buildkit"},
+		"rootless with data elsewhere":  {document: "[worker.oci]\nrootless = true\n", data: "/data/me", want: "/data/me/buildkit"},
+		"not rootless, data elsewhere":  {document: "[worker.oci]\nrootless = false\n", data: "/data/me", want: "/var/lib/buildkit"},
+		"a root that is no root at all": {document: "root = \"\"\n", want: "/var/lib/buildkit"},
+	} {
+		t.Setenv("XDG_DATA_HOME", c.data)
+		var asked []string
+		Lint(c.document, Surroundings{Stat: func(root string) (Volume, error) {
+			asked = append(asked, root)
+			return Volume{Size: 100 * gb, Type: "ext4"}, nil
+		}})
+		if !slices.Equal(asked, []string{c.want}) {
+			t.Errorf("%s: the volumes of %q were looked at, want %s", name, asked, c.want)
+		}
+	}
+}
+
+func TestAConfigurationIsWhereItsUserHasIt(t *testing.T) {
+	t.Setenv("HOME", "/home/me")
+	t.Setenv("XDG_CONFIG_HOME", "")
+	if got, want := DefaultFile(true), "/home/me/.config/buildkit/buildkitd.toml"; got != want {
+		t.Errorf("DefaultFile(rootless) = %s, want %s", got, want)
+	}
+	if got, want := DefaultFile(false), "/etc/buildkit/buildkitd.toml"; got != want {
+		t.Errorf("DefaultFile() = %s, want %s", got, want)
+	}
+}
+
 func TestAnUnreadableRootIsARemark(t *testing.T) {
 	findings := Lint("", Surroundings{Stat: func(string) (Volume, error) { return Volume{}, errors.New("no such disk") }})
 	if len(findings) != 1 || findings[0].Rule != "root" || findings[0].Level != Remark {
