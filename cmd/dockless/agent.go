@@ -15,50 +15,18 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dockless-ci/dockless/agent"
-	"github.com/dockless-ci/dockless/buildxsetup"
-	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/cdi"
-	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/internal/metrics"
 	"github.com/dockless-ci/dockless/internal/preempt"
 	"github.com/dockless-ci/dockless/internal/recent"
-	"github.com/dockless-ci/dockless/internal/registryauth"
-	"github.com/dockless-ci/dockless/internal/sdnotify"
-	"github.com/dockless-ci/dockless/internal/statuspage"
-	"github.com/dockless-ci/dockless/internal/telemetry"
-	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
 )
 
-// agentSettings are all settings of `dockless agent`.
-type agentSettings struct {
-	agent      agent.Config
-	entra      entra.Config
-	network    ado.NetworkConfig
-	registries registryauth.Config
-	runner     runner.Config
-	build      buildxsetup.Config
-	podman     podmanrun.Config
-	job        jobSettings
-	notice     preempt.Config
-	log        logging.Config
-
-	telemetry telemetry.Config
-	metrics   metrics.Config
-	systemd   sdnotify.Config
-	status    statuspage.Config
-}
-
-func (s *agentSettings) load() error {
-	if home, err := os.UserHomeDir(); err == nil {
-		s.build.Home = home
-	}
-	// The runner checks its own settings once it has all of them.
-	return s.loadSignIn(&s.build, &s.podman, &s.job, &s.notice, &s.telemetry, &s.metrics, &s.systemd, &s.status, unchecked{&s.runner})
-}
+// agentSettings are what the commands of an agent are told.
+type agentSettings struct{ allSettings }
 
 func newAgentCommand() *cobra.Command {
 	var (
@@ -136,7 +104,7 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	if err := leaveTrace(); err != nil {
 		return err
 	}
-	ctx, stopTelemetry, err := startTelemetry(ctx, s.telemetry, log)
+	ctx, stopTelemetry, err := startTelemetry(ctx, s.telemetry, version, log)
 	if err != nil {
 		return err
 	}
@@ -153,11 +121,11 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	defer stopAnnouncing()
 
 	s.build.StateDir = filepath.Join(s.agent.StateDir, "buildkit")
-	settings := workshopSettings{build: s.build, podman: s.podman, needBuilder: true, wantPodman: true, state: filepath.Join(s.agent.StateDir, "builds")}
+	parts := workshopSettings{build: s.build, podman: s.podman, needBuilder: true, wantPodman: true, state: filepath.Join(s.agent.StateDir, "builds")}
 	if pages != nil {
-		settings.metrics = metrics.New(version)
+		parts.metrics = metrics.New(version)
 	}
-	shop, err := settings.open(ctx, log)
+	shop, err := parts.open(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -182,7 +150,7 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	}
 	a, err := agent.New(s.agent, run.run, deps)
 	if err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
 	if err := clearPredecessor(ctx, a, shop, s, log); err != nil {
 		return err
@@ -263,19 +231,7 @@ func (l *lastResult) exit() error {
 	case nil, job.Succeeded, job.SucceededWithIssues:
 		return nil
 	}
-	return quietError{exitFailed}
-}
-
-// agentName is the name under which containers are labelled.
-func agentName(c agent.Config) string {
-	if c.Name != "" {
-		return c.Name
-	}
-	host, err := os.Hostname()
-	if err != nil || host == "" {
-		return "agent"
-	}
-	return host
+	return exitWith(exitFailed)
 }
 
 // clearTime bounds the removal of what a dead job left: enough for a stack that has to be

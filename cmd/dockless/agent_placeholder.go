@@ -38,7 +38,7 @@ func registerPlaceholder(ctx context.Context, s *agentSettings, w io.Writer, out
 	deps.Capabilities = shop.capabilities(ctx, cdi.Dirs(), log)
 	a, err := agent.New(s.agent, nil, deps)
 	if err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
 	p, err := a.Placeholder(ctx)
 	if err != nil {

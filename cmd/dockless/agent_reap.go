@@ -52,7 +52,7 @@ It exits with 1 when an agent could not be removed; the others are.`,
 			defer in.close()
 			a, err := agent.New(s.agent, nil, in.deps(s.agentDeps(log)))
 			if err != nil {
-				return usageError{err}
+				return unusable(err)
 			}
 			reaped, err := a.Reap(cmd.Context(), options)
 			if reaped == nil && err != nil {
@@ -91,12 +91,4 @@ func printReaped(w io.Writer, output string, s *agentSettings, o agent.ReapOptio
 		say(table, "%s\t%d\t%s\t%s\n", r.Name, r.ID, r.OfflineSince.UTC().Format(time.RFC3339), outcome)
 	}
 	return table.Flush()
-}
-
-// completeWords teaches shells the values of a flag.
-func completeWords(cmd *cobra.Command, flag string, words ...string) {
-	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
-	if err != nil {
-		panic("a flag is completed before it exists: " + err.Error())
-	}
 }

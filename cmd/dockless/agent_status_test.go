@@ -59,7 +59,7 @@ func TestThePageOfAnAgentShowsItsLoopsAndItsJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	slot.Set(probe.Ready, probe.ReasonIdle)
-	s := &agentSettings{status: statuspage.Config{Access: statuspage.Loopback}}
+	s := &agentSettings{allSettings{status: statuspage.Config{Access: statuspage.Loopback}}}
 	s.agent.Name, s.agent.Pool, s.job.ProbeFile = "a1", "Default", file
 	states := &agentStates{metrics: metrics.New("1"), state: metrics.Offline}
 	source := &agentSource{Jobs: recent.New(), settings: s, states: states, podman: newGlancing(nil, "a1")}

@@ -20,14 +20,15 @@ import (
 
 // bakeFlags are the flags of docker buildx bake, and one of ours.
 type bakeFlags struct {
+	version                                    string // of this program
 	files, sets, vars, allow                   []string
 	metadataFile, builder, cacheRepo, progress string
 	sbom, provenance, list, output             string
 	push, load, noCache, pull, print           bool
 }
 
-func newBakeCommand() *cobra.Command {
-	f := &bakeFlags{}
+func newBakeCommand(version string) *cobra.Command {
+	f := &bakeFlags{version: version}
 	cmd := &cobra.Command{
 		Use:   "bake [TARGET...]",
 		Short: "Build the targets of a compose, JSON or HCL bake file",
@@ -73,7 +74,7 @@ func (f *bakeFlags) run(cmd *cobra.Command, targets []string) error {
 	}
 	files, o, err := f.read(cmd, targets)
 	if err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
 	ctx := cmd.Context()
 	switch f.list {
@@ -84,18 +85,18 @@ func (f *bakeFlags) run(cmd *cobra.Command, targets []string) error {
 	}
 	plan, err := bake.Resolve(ctx, files, o)
 	if err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
 	if f.print {
 		return printJSON(cmd.OutOrStdout(), plan)
 	}
 	access, err := bake.ParseAccess(f.allow)
 	if err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
 	access.AnyFile = bake.CheckOff(os.Getenv("BUILDX_BAKE_ENTITLEMENTS_FS"))
 	if err := plan.Check(access); err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
 	return f.build(cmd, plan)
 }
@@ -177,28 +178,28 @@ func (f *bakeFlags) overrides(cmd *cobra.Command) []string {
 
 // build builds the targets of a plan.
 func (f *bakeFlags) build(cmd *cobra.Command, plan *bake.Plan) error {
-	var settings jobSettings
-	if err := loadSettings(&settings); err != nil {
+	var jobs jobSettings
+	if err := loadSettings(&jobs); err != nil {
 		return err
 	}
 	ctx := cmd.Context()
 	builds, err := plan.Requests(bake.RequestOptions{
 		LookupEnv: os.LookupEnv,
 		Load:      func() (io.WriteCloser, error) { return loadIntoPodman(ctx, cmd) },
-		Cache:     cacheOf(ctx, cmp.Or(f.cacheRepo, settings.CacheRepo), "."),
+		Cache:     cacheOf(ctx, cmp.Or(f.cacheRepo, jobs.CacheRepo), "."),
 	})
 	if err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
-	return withImages(cmd, func(ctx context.Context, images imageWorks) error {
+	return withImages(cmd, f.version, func(ctx context.Context, images imageWorks) error {
 		for i := range builds {
 			r := &builds[i].Request
-			r.Insecure, r.Auth, r.Cache.Mode = settings.Insecure, images.auth, settings.CacheExport
+			r.Insecure, r.Auth, r.Cache.Mode = jobs.Insecure, images.auth, jobs.CacheExport
 			r.Provenance = originOf(ctx, *r)
 		}
-		shown, err := newBakeDisplay(cmd.ErrOrStderr(), f.progress, len(builds) > 1)
+		shown, err := newBakeDisplay(cmd.Context(), cmd.ErrOrStderr(), f.progress, len(builds) > 1)
 		if err != nil {
-			return usageError{err}
+			return unusable(err)
 		}
 		results, err := bake.Run(ctx, builds, func(ctx context.Context, target string, r imagebuild.Request) (*imagebuild.Result, error) {
 			defer shown.ended(target)

@@ -35,7 +35,7 @@ type shownStep struct {
 	completed time.Time
 }
 
-func newBakeDisplay(w io.Writer, mode string, named bool) (*bakeDisplay, error) {
+func newBakeDisplay(ctx context.Context, w io.Writer, mode string, named bool) (*bakeDisplay, error) {
 	ui, err := progressui.NewDisplay(w, progressui.DisplayMode(mode))
 	if err != nil {
 		return nil, hint.With(fmt.Errorf("showing progress as %q: %w", mode, err), "use one of auto, tty, plain, rawjson, quiet for --progress")
@@ -44,7 +44,7 @@ func newBakeDisplay(w io.Writer, mode string, named bool) (*bakeDisplay, error) 
 	go func() {
 		defer close(d.done)
 		// The display ends with the channel: an interrupted command still shows its clean-up.
-		_, d.err = ui.UpdateFrom(context.Background(), d.statuses)
+		_, d.err = ui.UpdateFrom(context.WithoutCancel(ctx), d.statuses)
 	}()
 	return d, nil
 }

@@ -58,7 +58,7 @@ func TestAStepThatTargetsHaveInCommonIsShownOnce(t *testing.T) {
 
 func TestOneTargetIsShownAsABuild(t *testing.T) {
 	var out strings.Builder
-	d, err := newBakeDisplay(&out, "plain", false)
+	d, err := newBakeDisplay(t.Context(), &out, "plain", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestOneTargetIsShownAsABuild(t *testing.T) {
 	if !strings.Contains(out.String(), "[2/2] RUN alone") || strings.Contains(out.String(), "app") {
 		t.Errorf("shown:\n%s", out.String())
 	}
-	if _, err := newBakeDisplay(&out, "loud", false); err == nil {
+	if _, err := newBakeDisplay(t.Context(), &out, "loud", false); err == nil {
 		t.Error("a form of progress that does not exist was taken")
 	}
 	if got, want := ofTarget("app", "exporting to image"), "[app] exporting to image"; got != want {

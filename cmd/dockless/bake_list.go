@@ -11,7 +11,7 @@ import (
 func (f *bakeFlags) listTargets(cmd *cobra.Command, files []bake.File, o bake.Options) error {
 	list, err := bake.Targets(cmd.Context(), files, o)
 	if err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
 	if f.output == "json" {
 		return printJSON(cmd.OutOrStdout(), list)
@@ -27,7 +27,7 @@ func (f *bakeFlags) listTargets(cmd *cobra.Command, files []bake.File, o bake.Op
 func (f *bakeFlags) listVariables(cmd *cobra.Command, files []bake.File, o bake.Options) error {
 	list, err := bake.Variables(cmd.Context(), files, o)
 	if err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
 	if f.output == "json" {
 		return printJSON(cmd.OutOrStdout(), list)

@@ -23,12 +23,13 @@ import (
 // buildFlags are the flags of docker buildx build, and ours.
 type buildFlags struct {
 	buildflags.Flags
+	version   string // of this program
 	cacheRepo string
 	explain   string // "text" or "json"; empty explains nothing
 }
 
-func newBuildCommand() *cobra.Command {
-	f := &buildFlags{}
+func newBuildCommand(version string) *cobra.Command {
+	f := &buildFlags{version: version}
 	cmd := &cobra.Command{
 		Use:   "build [flags] [CONTEXT]",
 		Short: "Build an image on BuildKit with a branch-aware registry cache",
@@ -74,10 +75,10 @@ archive, or "-" for an archive or a Dockerfile on standard input.`,
 
 func runBuild(cmd *cobra.Command, f *buildFlags, dir string) error {
 	var (
-		settings jobSettings
-		spans    telemetry.Config // looked at here too, so that a bad one is told at once
+		jobs  jobSettings
+		spans telemetry.Config // looked at here too, so that a bad one is told at once
 	)
-	if err := loadSettings(&settings, &spans); err != nil {
+	if err := loadSettings(&jobs, &spans); err != nil {
 		return err
 	}
 	progress, err := f.progress(cmd)
@@ -86,17 +87,17 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) error {
 	}
 	request, err := f.request(cmd, dir)
 	if err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
 	ctx := cmd.Context()
-	request.Insecure = settings.Insecure
-	request.Cache = cacheOf(ctx, cmp.Or(f.cacheRepo, settings.CacheRepo), dir)
-	request.Cache.Mode = settings.CacheExport
+	request.Insecure = jobs.Insecure
+	request.Cache = cacheOf(ctx, cmp.Or(f.cacheRepo, jobs.CacheRepo), dir)
+	request.Cache.Mode = jobs.CacheExport
 	if err := request.Validate(); err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
 	request.Provenance = originOf(ctx, request)
-	return withImages(cmd, func(ctx context.Context, images imageWorks) error {
+	return withImages(cmd, f.version, func(ctx context.Context, images imageWorks) error {
 		request.Auth = images.auth
 		if f.Query.Method != "" {
 			return f.query(cmd, images.Builder, request, progress)

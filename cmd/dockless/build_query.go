@@ -24,7 +24,7 @@ func (f *buildFlags) query(cmd *cobra.Command, b *imagebuild.Builder, r imagebui
 		err = summarize(cmd, reply)
 	}
 	if err == nil && reply.Status != 0 && !f.Query.IgnoreStatus {
-		return quietError{exitFailed}
+		return exitWith(exitFailed)
 	}
 	return err
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,39 +21,6 @@ func newBuilderCommand() *cobra.Command {
 	}
 	cmd.AddCommand(newBuilderEnsureCommand(), newBuilderInspectCommand(), newBuilderPruneCommand(), newBuilderConfigCommand(), newBuilderRemoveCommand())
 	return cmd
-}
-
-// builderSettings reads what every builder command needs. A command that ends
-// at once must not start a buildkitd that would end with it, so ownState is
-// empty for those.
-func builderSettings(cmd *cobra.Command, ownState string) (buildxsetup.Config, logging.Config, error) {
-	var (
-		config buildxsetup.Config
-		log    logging.Config
-	)
-	if home, err := os.UserHomeDir(); err == nil {
-		config.Home = home
-	}
-	if err := loadSettings(&log, &config); err != nil {
-		return config, log, err
-	}
-	if name, err := cmd.Flags().GetString("builder"); err == nil && name != "" {
-		config.Name = name
-	}
-	config.StateDir = ownState
-	return config, log, nil
-}
-
-// userStateDir is where state of this user survives a restart.
-func userStateDir() string {
-	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
-		return filepath.Join(dir, "dockless")
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return filepath.Join(os.TempDir(), fmt.Sprintf("dockless-%d", os.Getuid()))
-	}
-	return filepath.Join(home, ".local", "state", "dockless")
 }
 
 func newBuilderEnsureCommand() *cobra.Command {

@@ -71,7 +71,7 @@ func (f *configFlags) print(w io.Writer) error {
 	o.Origin = f.origin()
 	text, err := buildkitconf.Generate(size, o)
 	if err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
 	_, err = io.WriteString(w, text)
 	return err
@@ -114,7 +114,7 @@ func (f *configFlags) registries() error {
 	each("registry-ca", f.cas, true, func(r *buildkitconf.Registry, v string) { r.CA = append(r.CA, v) })
 	f.options.Registries = all
 	if err := errors.Join(errs...); err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
 	return nil
 }

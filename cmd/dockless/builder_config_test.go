@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"os"
 	"regexp"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -55,32 +54,5 @@ func TestTheDeployedConfigurationFitsItsVolume(t *testing.T) {
 	around := buildkitconf.Surroundings{Stat: func(string) (buildkitconf.Volume, error) { return buildkitconf.Volume{Size: size}, nil }}
 	for _, f := range buildkitconf.Lint(string(want), around) {
 		t.Errorf("%s:%d: %s", deployedConfig, f.Line, f.Text)
-	}
-}
-
-func TestTextIsWrappedAtItsColumn(t *testing.T) {
-	for name, test := range map[string]struct {
-		text          string
-		indent, width int
-		want          string
-	}{
-		"no width":      {"a b c", 4, 0, "a b c"},
-		"fits":          {"aaa bbb", 4, 11, "aaa bbb"},
-		"breaks":        {"aaa bbb ccc", 4, 11, "aaa bbb\n    ccc"},
-		"one long word": {"aaaaaaaaaaaa b", 2, 6, "aaaaaaaaaaaa\n  b"},
-		"runes":         {"ää öö", 0, 5, "ää öö"},
-	} {
-		if got := wrapped(test.text, test.indent, test.width); got != test.want {
-			t.Errorf("%s: wrapped() = %q, want %q", name, got, test.want)
-		}
-	}
-	if got := cut("päckchen", 5); got != "päck…" {
-		t.Errorf("cut() = %q", got)
-	}
-	if got := cut("abc", 0); got != "abc" {
-		t.Errorf("cut() without width = %q", got)
-	}
-	if got := strings.Join([]string{count(1, "record"), count(2, "record")}, ", "); got != "1 record, 2 records" {
-		t.Errorf("count() = %q", got)
 	}
 }

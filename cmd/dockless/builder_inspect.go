@@ -5,19 +5,16 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/worker/label"
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/internal/buildkitconf"
 )
-
-// labelSnapshotter is the worker's label with its snapshotter's name.
-const labelSnapshotter = "org.mobyproject.buildkit.worker.snapshotter"
 
 // nodeView is one node as `builder inspect` shows it.
 type nodeView struct {
@@ -124,7 +121,7 @@ func viewOf(s buildxsetup.NodeStatus, verbose bool) nodeView {
 		return v
 	}
 	w := s.Workers[0]
-	v.Version, v.Snapshotter = w.Version, w.Labels[labelSnapshotter]
+	v.Version, v.Snapshotter = w.Version, w.Labels[label.Snapshotter]
 	for _, p := range w.GC {
 		v.Policy = append(v.Policy, tierView{
 			Words: buildkitconf.Words(p), All: p.All, Filters: p.Filter, KeepDuration: p.KeepDuration.Seconds(),
@@ -195,13 +192,6 @@ func (v nodeView) disk() string {
 		text += ", " + v.Disk.Type
 	}
 	return text
-}
-
-func orNone(list []string) string {
-	if len(list) == 0 {
-		return "none"
-	}
-	return strings.Join(list, ", ")
 }
 
 // writeRecords lists records of build cache, one a line.

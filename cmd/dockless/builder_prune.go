@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -80,7 +79,7 @@ func (f *pruneFlags) run(cmd *cobra.Command) error {
 		return usagef("--unused-for %s is in the future", f.options.UnusedFor)
 	}
 	if err := f.options.Validate(); err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
 	return withBuilder(cmd, func(ctx context.Context, b *buildxsetup.Builder) error {
 		if err := only(b, f.nodes); err != nil {
@@ -163,12 +162,4 @@ func (f *pruneFlags) show(w io.Writer, pruned []buildxsetup.Pruned) error {
 		}
 	}
 	return nil
-}
-
-// count writes a number of things.
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -114,22 +114,6 @@ func writeSettings(w io.Writer, sections []settingsSection) error {
 	return err
 }
 
-func typeName(f reflect.StructField) string {
-	if f.Type == secretType {
-		return "secret"
-	}
-	switch name := f.Type.String(); name {
-	case "time.Duration", "*time.Duration", "agent.Period":
-		return "duration"
-	case "slog.Level":
-		return "level"
-	case "[]string":
-		return "list"
-	default:
-		return name
-	}
-}
-
 func defaultText(f reflect.StructField) string {
 	if v, ok := f.Tag.Lookup("default"); ok && v != "" {
 		return "`" + v + "`"
@@ -138,9 +122,4 @@ func defaultText(f reflect.StructField) string {
 		return "required"
 	}
 	return ""
-}
-
-// cell keeps a text inside one cell of a Markdown table.
-func cell(text string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(text, "|", `\|`), "\n", " ")
 }

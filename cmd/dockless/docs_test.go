@@ -13,6 +13,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/metrics"
 )
 
+// update rewrites the pages that are looked at.
 var update = flag.Bool("update", false, "rewrite golden files")
 
 func TestTheGeneratedPagesAreNotStale(t *testing.T) {

@@ -19,12 +19,13 @@ var doctorBounds = doctor.Bounds{Check: 4 * time.Second, All: 4500 * time.Millis
 
 // doctorFlags are those of dockless doctor.
 type doctorFlags struct {
+	version                             string // of this program
 	output, buildkitdConfig, volumeSize string
 	only, platforms, registries         []string
 }
 
-func newDoctorCommand() *cobra.Command {
-	f := &doctorFlags{}
+func newDoctorCommand(version string) *cobra.Command {
+	f := &doctorFlags{version: version}
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what will go wrong, and say what to do about it",
@@ -90,7 +91,7 @@ func (f *doctorFlags) run(cmd *cobra.Command) error {
 		newChart(w).print(results, time.Since(start))
 	}
 	if doctor.Failed(results) > 0 {
-		return quietError{exitFailed}
+		return exitWith(exitFailed)
 	}
 	return nil
 }

@@ -216,7 +216,7 @@ func (a *azure) identity(ctx context.Context) doctor.Result {
 
 // signIn asks whether the credential is known.
 func (a *azure) signIn(ctx context.Context) doctor.Result {
-	o := ado.Options{HTTP: a.connections, Log: a.log, UserAgent: "dockless/" + version, Timeout: doctorBounds.Check}
+	o := ado.Options{HTTP: a.connections, Log: a.log, UserAgent: "dockless/" + a.flags.version, Timeout: doctorBounds.Check}
 	var err error
 	if a.tokens != nil {
 		a.server, err = ado.NewAzureRegistration(a.agent.URL, a.tokens, o)

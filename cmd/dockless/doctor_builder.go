@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/buildkit/worker/label"
+
 	"github.com/containerd/platforms"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -201,7 +203,7 @@ func builds(nodes []*builderNode, p ocispecs.Platform) string {
 }
 
 func (n *builderNode) snapshotter(context.Context) doctor.Result {
-	switch name := n.Workers[0].Labels[labelSnapshotter]; name {
+	switch name := n.Workers[0].Labels[label.Snapshotter]; name {
 	case "":
 		return skipped("the worker does not name it")
 	case "native":

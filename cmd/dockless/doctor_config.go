@@ -60,7 +60,7 @@ func fileCheck(file, size string, stdin io.Reader) (doctor.Check, error) {
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return doctor.Check{}, usageError{fmt.Errorf("reading --buildkitd-config: %w", err)}
+			return doctor.Check{}, unusable(fmt.Errorf("reading --buildkitd-config: %w", err))
 		}
 		defer func() { _ = f.Close() }() // it was only read
 		stdin = f
@@ -70,7 +70,7 @@ func fileCheck(file, size string, stdin io.Reader) (doctor.Check, error) {
 		err = fmt.Errorf("it is larger than %d bytes", maxConfig)
 	}
 	if err != nil {
-		return doctor.Check{}, usageError{fmt.Errorf("reading --buildkitd-config: %w", err)}
+		return doctor.Check{}, unusable(fmt.Errorf("reading --buildkitd-config: %w", err))
 	}
 	return doctor.Check{Group: groupBuildKit, Topic: "buildkitd.toml", Ask: func(context.Context) []doctor.Result {
 		var out []doctor.Result

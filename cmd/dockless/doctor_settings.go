@@ -13,7 +13,7 @@ import (
 // examination is what doctor looks at: the settings of an agent, as far as they can
 // be read, and its flags.
 type examination struct {
-	agentSettings
+	allSettings
 
 	flags    *doctorFlags
 	named    bool            // a server is named
@@ -34,7 +34,7 @@ func loadExamination(f *doctorFlags) *examination {
 			x.problems, x.unusable[group] = append(x.problems, problems...), true
 		}
 	}
-	load(groupAzure, &x.network, unchecked{&x.entra}, &x.registries)
+	load(groupAzure, &x.network, notValidated(&x.entra), &x.registries)
 	x.agent.AzureConfigured = x.entra.Configured()
 	if x.named {
 		load(groupAzure, &x.agent)
@@ -43,7 +43,7 @@ func loadExamination(f *doctorFlags) *examination {
 		load(groupAzure, &idle)
 		x.agent = idle.Config
 	}
-	load(groupMachine, unchecked{&x.runner}, &x.notice)
+	load(groupMachine, notValidated(&x.runner), &x.notice)
 	x.runner.AgentName = agentName(x.agent)
 	load(groupMachine, &checkedAlone{&x.runner})
 	load(groupBuildKit, &x.build)
@@ -66,7 +66,7 @@ type idleAgent struct{ agent.Config }
 func (*idleAgent) Validate() error { return nil }
 
 // checkedAlone is a Config that was loaded before and is only validated.
-type checkedAlone struct{ config validator }
+type checkedAlone struct{ config interface{ Validate() error } }
 
 // Validate reports what is wrong with the config.
 func (c *checkedAlone) Validate() error { return c.config.Validate() }
@@ -77,7 +77,7 @@ func each(err error) []error {
 		return nil
 	}
 	if u, ok := err.(usageError); ok { //nolint:errorlint // the wrapping of loadSettings itself
-		return each(u.err)
+		return each(u.Unwrap())
 	}
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {

@@ -10,11 +10,11 @@ import (
 // TestDoctorReadsEverySettingOfAnAgent runs this test again as a child, whose
 // environment has all of them: reading them hides secrets for good.
 func TestDoctorReadsEverySettingOfAnAgent(t *testing.T) {
-	settings := reflect.TypeFor[agentSettings]()
+	all := reflect.TypeFor[allSettings]()
 	if os.Getenv("DOCKLESS_TEST_READS") == "" {
 		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$")
 		child.Env = append(os.Environ(), "DOCKLESS_TEST_READS=1")
-		for config := range settings.Fields() {
+		for config := range all.Fields() {
 			for _, field := range settingsOf(reflect.New(config.Type).Interface()) {
 				child.Env = append(child.Env, field.Tag.Get("envconfig")+"="+someValue(t, field))
 			}
@@ -24,8 +24,8 @@ func TestDoctorReadsEverySettingOfAnAgent(t *testing.T) {
 		}
 		return
 	}
-	read := reflect.ValueOf(loadExamination(&doctorFlags{}).agentSettings)
-	for config := range settings.Fields() {
+	read := reflect.ValueOf(loadExamination(&doctorFlags{}).allSettings)
+	for config := range all.Fields() {
 		fields := settingsOf(reflect.New(config.Type).Interface())
 		if len(fields) == 0 {
 			t.Errorf("%s has no settings", config.Name)

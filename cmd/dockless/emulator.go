@@ -45,7 +45,7 @@ Make calls fail:    curl -d '{"match":"PATCH /jobrequests/","kind":"status","val
 			}
 			config.PAT, config.Version = mask.NewSecret(pat), version
 			if err := config.Validate(); err != nil {
-				return usageError{err}
+				return unusable(err)
 			}
 			srv, err := emulator.New(config, logging.New(cmd.ErrOrStderr(), quieter(logConfig)))
 			if err != nil {

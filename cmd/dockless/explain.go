@@ -29,5 +29,5 @@ func printReasons(cmd *cobra.Command, form string, r *imagebuild.Result) error {
 		}
 		return nil
 	}
-	return usageError{fmt.Errorf("--explain takes text or json, not %q", form)}
+	return unusable(fmt.Errorf("--explain takes text or json, not %q", form))
 }

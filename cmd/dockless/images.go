@@ -3,13 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/internal/registryauth"
@@ -24,8 +27,8 @@ type imageWorks struct {
 }
 
 // withImages hands to use what a command builds images with.
-func withImages(cmd *cobra.Command, use func(context.Context, imageWorks) error) (err error) {
-	ctx, images, end, err := openImages(cmd.Context(), cmd)
+func withImages(cmd *cobra.Command, version string, use func(context.Context, imageWorks) error) (err error) {
+	ctx, images, end, err := openImages(cmd.Context(), cmd, version)
 	if err != nil {
 		return err
 	}
@@ -36,7 +39,7 @@ func withImages(cmd *cobra.Command, use func(context.Context, imageWorks) error)
 // openImages makes what a command builds images with. Builds get the context that
 // it returns. End is called once: it waits for the cache exports, because the
 // process ends with them.
-func openImages(ctx context.Context, cmd *cobra.Command) (_ context.Context, _ imageWorks, end func() error, err error) {
+func openImages(ctx context.Context, cmd *cobra.Command, version string) (_ context.Context, _ imageWorks, end func() error, err error) {
 	var ends []func() error
 	end = func() error {
 		var errs []error
@@ -57,7 +60,7 @@ func openImages(ctx context.Context, cmd *cobra.Command) (_ context.Context, _ i
 		return fail(err)
 	}
 	log := logging.New(cmd.ErrOrStderr(), quieter(logConfig))
-	ctx, stopTelemetry, err := startTelemetry(ctx, spans, log)
+	ctx, stopTelemetry, err := startTelemetry(ctx, spans, version, log)
 	if err != nil {
 		return fail(err)
 	}
@@ -81,15 +84,35 @@ func openImages(ctx context.Context, cmd *cobra.Command) (_ context.Context, _ i
 	return ctx, imageWorks{Builder: images, auth: auth, log: log}, end, nil
 }
 
-// registryCredentials are those of the Docker configuration and of the machine.
-func registryCredentials(log *slog.Logger) (*registryauth.Auth, error) {
-	auth, err := registryauth.Load(dockerConfigDir())
-	if err != nil {
-		return nil, err
+// closeImages waits for the cache exports of a builder. The bound of each began
+// with it, so nothing is cut short that has not used its own up. A cache that is
+// not there fails nobody.
+func closeImages(ctx context.Context, b *imagebuild.Builder, log *slog.Logger) {
+	const bound = buildcache.DefaultExportTimeout
+	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("not done within %s", bound))
+	defer cancel()
+	if err := b.Close(ctx); err != nil {
+		log.WarnContext(ctx, "caches not exported", "error", err)
 	}
-	clouds, err := openRegistries(log)
-	if err != nil {
-		return nil, err
+}
+
+// builderSettings reads what every builder command needs. A command that ends
+// at once must not start a buildkitd that would end with it, so ownState is
+// empty for those.
+func builderSettings(cmd *cobra.Command, ownState string) (buildxsetup.Config, logging.Config, error) {
+	var (
+		config buildxsetup.Config
+		log    logging.Config
+	)
+	if home, err := os.UserHomeDir(); err == nil {
+		config.Home = home
 	}
-	return auth.With(clouds)
+	if err := loadSettings(&log, &config); err != nil {
+		return config, log, err
+	}
+	if name, err := cmd.Flags().GetString("builder"); err == nil && name != "" {
+		config.Name = name
+	}
+	config.StateDir = ownState
+	return config, log, nil
 }

@@ -11,32 +11,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
-	"github.com/dockless-ci/dockless/internal/buildcache"
-	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/metrics"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
 )
-
-// jobSettings are those of running jobs that no other package reads.
-type jobSettings struct {
-	CacheRepo   string          `envconfig:"DOCKLESS_CACHE_REPO" desc:"repository prefix for build caches and for what Cache@2 keeps, for example registry.ci.svc:5000/cache; empty is no cache in a registry"`
-	CacheExport buildcache.Mode `envconfig:"DOCKLESS_CACHE_EXPORT" default:"auto" desc:"when builds export their cache to DOCKLESS_CACHE_REPO: async, behind the build once its files are read; sync, before the step ends; off, never, so that caches are only read; auto is async, and skips exports that cost more than they spared in the last builds"`
-	Insecure    []string        `envconfig:"DOCKLESS_INSECURE_REGISTRIES" desc:"registries, host or host:port, that are spoken to without TLS or with a certificate that nobody checks, as insecure-registries of a Docker daemon; those on localhost need no mention"`
-	Tasks       []string        `envconfig:"DOCKLESS_TASKS" desc:"tasks, name@version, whose packages the agent keeps from its start on and dockless tasks fetch downloads, for example Npm@1,UseNode@1"`
-	ProbeFile   string          `envconfig:"DOCKLESS_PROBE_FILE" default:"/dev/shm/dockless" desc:"page of shared memory that the agent's loops beat into and dockless-probe reads; empty is none"`
-	ProbeShared bool            `envconfig:"DOCKLESS_PROBE_SHARED" desc:"let other programs of the agent's user have slots of that page, too: a probe is then about all of them unless it names a process, and a job can start such a program"`
-}
-
-// Validate reports all settings that cannot be used.
-func (s *jobSettings) Validate() error {
-	if err := s.CacheExport.Validate(); err != nil {
-		return hint.With(fmt.Errorf("DOCKLESS_CACHE_EXPORT: %w", err), "set DOCKLESS_CACHE_EXPORT to async, sync, off or auto")
-	}
-	return nil
-}
 
 // workshop is what jobs are run with: the builder and Podman, as far as there
 // are any.
@@ -114,16 +94,6 @@ func (w *workshop) close(ctx context.Context) error {
 		errs = append(errs, w.builder.Close(ctx))
 	}
 	return errors.Join(errs...)
-}
-
-// closeImages waits for the cache exports of a builder. The bound of each began
-// with it, so nothing is cut short that has not used its own up. A cache that is
-// not there fails nobody.
-func closeImages(ctx context.Context, b *imagebuild.Builder, log *slog.Logger) {
-	const bound = buildcache.DefaultExportTimeout
-	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("not done within %s", bound))
-	defer cancel()
-	warnIf(ctx, log, "caches not exported", b.Close(ctx))
 }
 
 // equip gives a runner's settings the parts of the workshop.

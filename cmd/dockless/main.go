@@ -7,12 +7,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"strings"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/sirupsen/logrus"
@@ -26,14 +23,6 @@ import (
 
 // version is set by the linker.
 var version = "dev"
-
-// Exit codes (design §3).
-const (
-	exitOK          = 0
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130
-)
 
 func main() {
 	// In a container of a job, this program is the one that starts its steps.
@@ -68,43 +57,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitCode(ctx, err)
 }
 
-// interruptError is the cause with which SIGINT and SIGTERM end the program's context.
-type interruptError struct{ signal os.Signal }
-
-func (e interruptError) Error() string { return "stopped by signal: " + e.signal.String() }
-
-// interrupted tells whether a signal ended ctx.
-func interrupted(ctx context.Context) bool {
-	_, ok := errors.AsType[interruptError](context.Cause(ctx))
-	return ok
-}
-
-// againKey finds the [again] of a command in its context.
-type againKey struct{}
-
-// again is who wants to know of a second signal.
-type again struct {
-	wanted atomic.Bool
-	came   chan struct{} // closed when it came, and was wanted
-}
-
-// secondSignal returns what is closed when a second signal asks the command to
-// make haste. From then on, the third one ends the program at once.
-func secondSignal(ctx context.Context) <-chan struct{} {
-	a, ok := ctx.Value(againKey{}).(*again)
-	if !ok {
-		return nil
-	}
-	a.wanted.Store(true)
-	return a.came
-}
-
 // notifyContext returns a context that the first SIGINT or SIGTERM cancels. A
 // second signal ends the program at once, unless the command has a use for it:
 // whoever sends it does not want to wait for the clean-up any longer.
 func notifyContext() (context.Context, context.CancelFunc) {
-	second := &again{came: make(chan struct{})}
-	ctx, cancel := context.WithCancelCause(context.WithValue(context.Background(), againKey{}, second))
+	parent, second := withSecondSignal(context.Background())
+	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})
@@ -114,9 +72,8 @@ func notifyContext() (context.Context, context.CancelFunc) {
 			case s := <-signals:
 				switch {
 				case count == 1:
-					cancel(interruptError{s})
-				case count == 2 && second.wanted.Load():
-					close(second.came)
+					cancel(interruptError{signal: s})
+				case count == 2 && second():
 				default:
 					os.Exit(exitInterrupted)
 				}
@@ -131,20 +88,6 @@ func notifyContext() (context.Context, context.CancelFunc) {
 		cancel(nil)
 	}
 }
-
-// usageError marks unusable settings or arguments.
-type usageError struct{ err error }
-
-func (e usageError) Error() string { return e.err.Error() }
-func (e usageError) Unwrap() error { return e.err }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
-// quietError carries an exit code for something that was already shown, such as
-// a job that failed.
-type quietError struct{ code int }
-
-func (e quietError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
 
 func exitCode(ctx context.Context, err error) int {
 	if quiet, ok := errors.AsType[quietError](err); ok {
@@ -174,16 +117,4 @@ func printError(w io.Writer, err error) {
 	for _, h := range hint.All(err) {
 		say(w, "hint: %s\n", oneLine(h))
 	}
-}
-
-// oneLine joins the lines of errors that report several problems at once, and leaves
-// a terminal nothing to obey.
-func oneLine(text string) string {
-	var lines []string
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" {
-			lines = append(lines, visible(line))
-		}
-	}
-	return strings.Join(lines, "; ")
 }

@@ -17,7 +17,7 @@ import (
 func TestExitCodes(t *testing.T) {
 	alive := t.Context()
 	stopped, stop := context.WithCancelCause(alive)
-	stop(interruptError{os.Interrupt})
+	stop(interruptError{signal: os.Interrupt})
 	for _, test := range []struct {
 		name string
 		ctx  context.Context
@@ -26,8 +26,8 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"any error", alive, errors.New("no"), 1},
 		{"a canceled context that no signal ended", alive, context.Canceled, 1},
-		{"a failed job", alive, quietError{exitFailed}, 1},
-		{"bad settings", alive, fmt.Errorf("agent: %w", usageError{errors.New("no")}), 2},
+		{"a failed job", alive, exitWith(exitFailed), 1},
+		{"bad settings", alive, fmt.Errorf("agent: %w", unusable(errors.New("no"))), 2},
 		{"bad settings under a hint", alive, hint.With(usagef("no"), "do"), 2},
 		{"a bad pipeline", alive, errors.Join(&pipeline.Error{Message: "no"}, errors.New("x")), 2},
 		{"a refused token", alive, fmt.Errorf("registering: %w", ado.ErrUnauthorized), 2},
@@ -35,7 +35,7 @@ func TestExitCodes(t *testing.T) {
 		{"a Microsoft Entra that is down", alive, fmt.Errorf("registering: %w", &entra.RefusedError{Status: 503}), 1},
 		{"an unknown pool", alive, fmt.Errorf("registering: %w", ado.ErrPoolNotFound), 2},
 		{"interrupted", stopped, fmt.Errorf("waiting: %w", context.Canceled), 130},
-		{"interrupted replay", stopped, quietError{exitInterrupted}, 130},
+		{"interrupted replay", stopped, exitWith(exitInterrupted), 130},
 		{"interrupted with bad settings", stopped, usagef("no"), 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -32,6 +32,19 @@ func openRegistries(log *slog.Logger) (*registryauth.Cloud, error) {
 	return newCloud(registries, identity, http.DefaultTransport, log)
 }
 
+// registryCredentials are those of the Docker configuration and of the machine.
+func registryCredentials(log *slog.Logger) (*registryauth.Auth, error) {
+	auth, err := registryauth.Load(dockerConfigDir())
+	if err != nil {
+		return nil, err
+	}
+	clouds, err := openRegistries(log)
+	if err != nil {
+		return nil, err
+	}
+	return auth.With(clouds)
+}
+
 // pullCredentials are those of the Docker configuration and of this machine, for what
 // Podman pulls. They are opened when the first registry is asked for.
 func pullCredentials(log *slog.Logger) podmanrun.Credentials {
@@ -66,7 +79,7 @@ func newCloud(c registryauth.Config, identity entra.Config, connections http.Rou
 		},
 	})
 	if err != nil {
-		return nil, usageError{err}
+		return nil, unusable(err)
 	}
 	return cloud, nil
 }

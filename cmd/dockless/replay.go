@@ -101,7 +101,7 @@ func (f *replayFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	run, err := pipeline.NewRun(p, pipeline.RunOptions{Stage: f.stage, Job: f.job, UniqueIDs: true})
 	if err != nil {
-		return hint.With(usageError{err}, "list what there is with dockless replay --list %s", file)
+		return hint.With(unusable(err), "list what there is with dockless replay --list %s", file)
 	}
 	return f.replay(cmd, filepath.Dir(file), &pipelineJobs{run: run})
 }
@@ -110,7 +110,7 @@ func (f *replayFlags) run(cmd *cobra.Command, args []string) error {
 func (f *replayFlags) load(ctx context.Context, file string) (*pipeline.Pipeline, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
-		return nil, hint.With(usageError{fmt.Errorf("reading the pipeline: %w", err)}, "name the pipeline file: dockless replay FILE")
+		return nil, hint.With(unusable(fmt.Errorf("reading the pipeline: %w", err)), "name the pipeline file: dockless replay FILE")
 	}
 	repository, top := localRepository(ctx, filepath.Dir(file))
 	options := pipeline.Options{Repository: repository}
@@ -139,7 +139,7 @@ func (f *replayFlags) load(ctx context.Context, file string) (*pipeline.Pipeline
 	defer func() { _ = root.Close() }() // read only
 	p, err := pipeline.Load(pipeline.Source{File: name, Content: content, Open: pipeline.Templates(root.FS())}, options)
 	if err != nil {
-		err = hint.With(usageError{err}, "correct %s there; dockless replay --list checks it without running it", file)
+		err = hint.With(unusable(err), "correct %s there; dockless replay --list checks it without running it", file)
 	}
 	return p, err
 }
@@ -147,11 +147,11 @@ func (f *replayFlags) load(ctx context.Context, file string) (*pipeline.Pipeline
 func (f *replayFlags) replayMessage(cmd *cobra.Command) error {
 	body, err := os.ReadFile(f.message)
 	if err != nil {
-		return hint.With(usageError{fmt.Errorf("reading --message: %w", err)}, "give --message the JSON file of a job message")
+		return hint.With(unusable(fmt.Errorf("reading --message: %w", err)), "give --message the JSON file of a job message")
 	}
 	m, err := job.Decode(body)
 	if err != nil {
-		return hint.With(usageError{fmt.Errorf("%s: %w", f.message, err)}, "give --message the JSON file of a job message; a pipeline needs no flag")
+		return hint.With(unusable(fmt.Errorf("%s: %w", f.message, err)), "give --message the JSON file of a job message; a pipeline needs no flag")
 	}
 	variables, err := f.variables()
 	if err != nil {
@@ -183,12 +183,12 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 		defer func() { err = errors.Join(err, file.Close()) }()
 	}
 	log := logging.New(cmd.ErrOrStderr(), quieter(s.log))
-	ctx, stopTelemetry, err := startTelemetry(ctx, s.telemetry, log)
+	ctx, stopTelemetry, err := startTelemetry(ctx, s.telemetry, version, log)
 	if err != nil {
 		return err
 	}
 	defer stopTelemetry()
-	screen, err := newDisplay(f.output, cmd.OutOrStdout())
+	screen, err := newDisplay(cmd.Context(), f.output, cmd.OutOrStdout())
 	if err != nil {
 		return err
 	}
@@ -211,9 +211,9 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 	}
 	switch {
 	case interrupted(ctx):
-		return quietError{exitInterrupted}
+		return exitWith(exitInterrupted)
 	case !report.Result.OK() && report.Result != job.Skipped:
-		return quietError{exitFailed}
+		return exitWith(exitFailed)
 	}
 	return nil
 }
@@ -222,7 +222,7 @@ func (s *agentSettings) loadReplay() error {
 	if home, err := os.UserHomeDir(); err == nil {
 		s.build.Home = home
 	}
-	return loadSettings(&s.log, &s.build, &s.podman, &s.job, &s.telemetry, unchecked{&s.runner})
+	return loadSettings(&s.log, &s.build, &s.podman, &s.job, &s.telemetry, notValidated(&s.runner))
 }
 
 // createReport makes the file of --report before anything runs, because a run
@@ -233,7 +233,7 @@ func createReport(path string) (*os.File, error) {
 	}
 	file, err := os.Create(path)
 	if err != nil {
-		return nil, hint.With(usageError{fmt.Errorf("making the report: %w", err)}, "give --report a file in a directory that exists and can be written")
+		return nil, hint.With(unusable(fmt.Errorf("making the report: %w", err)), "give --report a file in a directory that exists and can be written")
 	}
 	return file, nil
 }

@@ -15,7 +15,7 @@ func (f *replayFlags) variables() (map[string]job.Variable, error) {
 	for _, path := range f.envFiles {
 		content, err := os.ReadFile(path)
 		if err != nil {
-			return nil, hint.With(usageError{fmt.Errorf("reading --env-file: %w", err)}, "give --env-file a file with NAME=VALUE lines")
+			return nil, hint.With(unusable(fmt.Errorf("reading --env-file: %w", err)), "give --env-file a file with NAME=VALUE lines")
 		}
 		n := 0
 		for line := range strings.Lines(string(content)) {

@@ -48,7 +48,7 @@ func (r *replayer) storeFor(m *job.Message) (*artifactdir.Store, error) {
 	if dir != "" {
 		var err error
 		if dir, err = filepath.Abs(dir); err != nil {
-			return nil, usageError{fmt.Errorf("finding the directory of --artifacts: %w", err)}
+			return nil, unusable(fmt.Errorf("finding the directory of --artifacts: %w", err))
 		}
 	}
 	v, _ := job.Lookup(m.Variables, "build.buildId")
@@ -138,7 +138,7 @@ func (r *replayer) runJob(ctx context.Context, name string, m *job.Message, l li
 	}
 	run, err := runner.New(config, r.log)
 	if err != nil {
-		return runner.Outcome{}, usageError{err}
+		return runner.Outcome{}, unusable(err)
 	}
 	ctx, release := endingAsCanceled(ctx)
 	defer release()
@@ -165,7 +165,7 @@ func endingAsCanceled(ctx context.Context) (context.Context, context.CancelFunc)
 // makeWorkFolder says before a job starts that it has no place to work.
 func makeWorkFolder(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // steps may run as other users in containers
-		return hint.With(usageError{fmt.Errorf("making the work folder: %w", err)}, "set AZP_WORK to a directory that can be written")
+		return hint.With(unusable(fmt.Errorf("making the work folder: %w", err)), "set AZP_WORK to a directory that can be written")
 	}
 	return nil
 }

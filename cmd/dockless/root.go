@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -26,18 +24,18 @@ Settings come from the environment; docs/configuration.md lists them.`,
 		RunE:          showHelp,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return hint.With(usageError{err}, "run %s --help for its flags", cmd.CommandPath())
+		return hint.With(unusable(err), "run %s --help for its flags", cmd.CommandPath())
 	})
 	root.SetHelpCommand(newHelpCommand())
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
 		newAgentCommand(),
 		newReplayCommand(),
-		newBuildCommand(),
-		newBakeCommand(),
-		newStackCommand(),
+		newBuildCommand(version),
+		newBakeCommand(version),
+		newStackCommand(version),
 		newBuilderCommand(),
-		newDoctorCommand(),
+		newDoctorCommand(version),
 		newTasksCommand(),
 		newEmulatorCommand(),
 		newVersionCommand(),
@@ -67,16 +65,4 @@ func newVersionCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&output, "output", "text", "`FORM`: text or json")
 	return cmd
-}
-
-// dockerConfigDir is where the Docker command line keeps its configuration.
-func dockerConfigDir() string {
-	if dir := os.Getenv("DOCKER_CONFIG"); dir != "" {
-		return dir
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return ".docker"
-	}
-	return filepath.Join(home, ".docker")
 }

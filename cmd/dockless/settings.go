@@ -22,6 +22,10 @@ type validator interface{ Validate() error }
 // rest of it.
 type unchecked struct{ config any }
 
+// notValidated has [loadSettings] leave the validation of a Config to the caller,
+// who sets the rest of it first.
+func notValidated(config any) any { return unchecked{config} }
+
 // fileSuffix makes the name of the variable that names a secret's file.
 const fileSuffix = "_FILE"
 
@@ -49,7 +53,7 @@ func loadSettings(to ...any) error {
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
 	return nil
 }
@@ -187,4 +191,21 @@ func quieter(c logging.Config) logging.Config {
 		c.Level = slog.LevelWarn
 	}
 	return c
+}
+
+// typeName is what the type of a setting is called.
+func typeName(f reflect.StructField) string {
+	if f.Type == secretType {
+		return "secret"
+	}
+	switch name := f.Type.String(); name {
+	case "time.Duration", "*time.Duration", "agent.Period":
+		return "duration"
+	case "slog.Level":
+		return "level"
+	case "[]string":
+		return "list"
+	default:
+		return name
+	}
 }

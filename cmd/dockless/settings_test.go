@@ -80,7 +80,7 @@ func TestValidateSeesTheDefaultOfAFieldThatCannotBeRead(t *testing.T) {
 	if got, want := oneLine(err.Error()), "T_WAIT is no duration; the name is missing"; got != want {
 		t.Errorf("loadSettings: %q, want %q", got, want)
 	}
-	err = loadSettings(unchecked{&checkedConfig{}})
+	err = loadSettings(notValidated(&checkedConfig{}))
 	if got, want := oneLine(err.Error()), "T_NAME is not set; T_WAIT is no duration"; got != want {
 		t.Errorf("loadSettings without Validate: %q, want %q", got, want)
 	}

@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/net/http/httpproxy"
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/internal/ado"
@@ -24,13 +20,6 @@ import (
 // signInPause is the pause before the first repetition of a request to Microsoft
 // Entra. It doubles, so that all of them fit into the minute of one sign-in.
 const signInPause = 2 * time.Second
-
-// proxies takes the proxies from the environment, in capitals or not, as every
-// program of the ecosystem does.
-func proxies() ado.NetworkConfig {
-	p := httpproxy.FromEnvironment()
-	return ado.NetworkConfig{HTTPSProxy: mask.NewSecret(p.HTTPSProxy), HTTPProxy: mask.NewSecret(p.HTTPProxy), NoProxy: p.NoProxy}
-}
 
 // taskNetwork is what downloaded tasks are told of the agent's own network.
 func taskNetwork(c ado.NetworkConfig) runner.TaskNetwork {
@@ -61,47 +50,6 @@ func proxyURL(address string) *url.URL {
 	return u
 }
 
-// loadSignIn reads the settings that it takes to get into Azure DevOps, and more
-// that the command needs, and hides the secrets among them.
-func (s *agentSettings) loadSignIn(more ...any) error {
-	s.network = proxies()
-	err := loadSettings(&s.network, unchecked{&s.entra}, &s.registries)
-	s.agent.AzureConfigured = s.entra.Configured()
-	err = errors.Join(err, loadSettings(append([]any{&s.log, &s.agent}, more...)...))
-	if s.usesEntra() {
-		if problems := s.entra.Validate(); problems != nil {
-			err = errors.Join(err, usageError{problems})
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return s.conceal()
-}
-
-// usesEntra reports whether the agent has an identity in Microsoft Entra of its
-// own. Else what is set of one belongs to the jobs.
-func (s *agentSettings) usesEntra() bool { return s.agent.UsesAzure() || s.registries.NeedsEntra() }
-
-// conceal takes the credentials that register the agent out of what a job can
-// see: their values out of the environment and /proc, and out of its log. Their
-// files are hidden by [agentSettings.hideCredential], which can say so when it
-// cannot be done.
-func (s *agentSettings) conceal() error {
-	s.runner.Hidden = secretFiles(&s.agent, &s.entra, &s.telemetry)
-	names := secretNames(&s.agent, &s.entra)
-	if s.usesEntra() {
-		s.runner.Hidden = append(s.runner.Hidden, s.entra.Files()...)
-		names = append(names, "AZURE_FEDERATED_TOKEN_FILE", "AZURE_CLIENT_CERTIFICATE_PATH")
-	}
-	for _, secret := range []mask.Secret{s.agent.Token, s.entra.ClientSecret, s.entra.CertificatePassword} {
-		if !secret.IsZero() {
-			s.runner.Secrets = append(s.runner.Secrets, secret)
-		}
-	}
-	return hideSecrets(append(names, s.concealTelemetry()...))
-}
-
 // signIn is how the agent gets into Azure DevOps.
 type signIn struct {
 	network     ado.Network
@@ -114,7 +62,7 @@ type signIn struct {
 func openSignIn(s *agentSettings, log *slog.Logger) (*signIn, error) {
 	network, err := ado.OpenNetwork(s.network)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, unusable(err)
 	}
 	in := &signIn{network: network, connections: network.NewHTTP()}
 	if in.registries, err = newCloud(s.registries, s.entra, ado.Explain(in.connections), log); err != nil {
@@ -125,7 +73,7 @@ func openSignIn(s *agentSettings, log *slog.Logger) (*signIn, error) {
 			HTTP: ado.Explain(in.connections), Log: log, Scope: entra.AzureDevOps, Retries: ado.DefaultRetries, RetryPause: signInPause,
 		})
 		if err != nil {
-			return nil, usageError{err}
+			return nil, unusable(err)
 		}
 	}
 	return in, nil
@@ -163,14 +111,3 @@ func (s *agentSettings) warnOfEngines(ctx context.Context, shop *workshop, log *
 }
 
 func (in *signIn) close() { in.connections.CloseIdleConnections() }
-
-// secretFiles lists the files that secrets of the Config structs come from.
-func secretFiles(configs ...any) []string {
-	var files []string
-	for _, name := range secretNames(configs...) {
-		if path := os.Getenv(name); path != "" && strings.HasSuffix(name, fileSuffix) {
-			files = append(files, path)
-		}
-	}
-	return files
-}

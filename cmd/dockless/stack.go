@@ -22,6 +22,7 @@ import (
 type stackFlags struct {
 	files, profiles, envFiles []string
 	project, directory        string
+	version                   string // of this program
 }
 
 func (f *stackFlags) register(cmd *cobra.Command) {
@@ -33,8 +34,8 @@ func (f *stackFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.directory, "project-directory", "", "`DIR` that relative paths start from")
 }
 
-func newStackCommand() *cobra.Command {
-	f := &stackFlags{}
+func newStackCommand(version string) *cobra.Command {
+	f := &stackFlags{version: version}
 	cmd := &cobra.Command{
 		Use:   "stack",
 		Short: "A compose project on Podman",
@@ -81,7 +82,7 @@ func (f *stackFlags) load(ctx context.Context, owner podmanrun.Owner, more ...fu
 		p, err = podmanrun.Load(ctx, options)
 	}
 	if err != nil {
-		return nil, usageError{err}
+		return nil, unusable(err)
 	}
 	return p, nil
 }
@@ -106,7 +107,7 @@ func (f *stackFlags) part(cmd *cobra.Command, services []string, dependencies bo
 	}
 	p = p.WithoutWarnings() // a start tells them too
 	if p, err = p.Only(services, dependencies); err != nil {
-		return nil, usageError{err}
+		return nil, unusable(err)
 	}
 	return p, nil
 }
@@ -252,7 +253,7 @@ func valuesOf(flag string, list []string) (map[string]string, error) {
 // passed turns the exit code of somebody else's command into ours.
 func passed(code int, err error) error {
 	if err == nil && code != 0 {
-		return quietError{code}
+		return exitWith(code)
 	}
 	return err
 }

@@ -139,7 +139,7 @@ func (f *attachedFlags) attend(ctx context.Context, cmd *cobra.Command, c *podma
 	}
 	err = errors.Join(err, <-ended)
 	if err == nil && stopped {
-		return quietError{exitInterrupted}
+		return exitWith(exitInterrupted)
 	}
 	if err != nil {
 		return err

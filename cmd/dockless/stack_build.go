@@ -25,8 +25,9 @@ import (
 // stackImages builds the images of services and puts them into Podman. The
 // builder is opened for the first one: most stacks build nothing.
 type stackImages struct {
-	cmd    *cobra.Command
-	podman *podmanrun.Client
+	cmd     *cobra.Command
+	version string // of this program
+	podman  *podmanrun.Client
 
 	mu     sync.Mutex
 	opened bool
@@ -37,8 +38,8 @@ type stackImages struct {
 	jobs   jobSettings
 }
 
-func newStackImages(cmd *cobra.Command, c *podmanrun.Client) *stackImages {
-	return &stackImages{cmd: cmd, podman: c}
+func newStackImages(cmd *cobra.Command, version string, c *podmanrun.Client) *stackImages {
+	return &stackImages{cmd: cmd, version: version, podman: c}
 }
 
 func (s *stackImages) open() error {
@@ -53,7 +54,7 @@ func (s *stackImages) open() error {
 	}
 	// It outlives the build it is opened for, but not the command.
 	var traced context.Context
-	traced, s.images, s.end, s.err = openImages(s.cmd.Context(), s.cmd)
+	traced, s.images, s.end, s.err = openImages(s.cmd.Context(), s.cmd, s.version)
 	s.trace = func(ctx context.Context) context.Context { return span.As(ctx, traced) }
 	s.err = hint.With(s.err, "or build the image elsewhere, and say --no-build here")
 	return s.err
@@ -230,12 +231,12 @@ dockless keeps, as dockless build does, and loads them into Podman.`,
 			}
 			requests, err := p.Builds()
 			if err != nil {
-				return usageError{err}
+				return unusable(err)
 			}
 			return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) (err error) {
-				images := newStackImages(cmd, c)
+				images := newStackImages(cmd, f.version, c)
 				defer func() { err = errors.Join(err, images.close()) }()
-				events, err := newStackDisplay(cmd.ErrOrStderr(), quiet)
+				events, err := newStackDisplay(cmd.Context(), cmd.ErrOrStderr(), quiet)
 				if err != nil {
 					return err
 				}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -15,12 +16,12 @@ type stackDisplay interface {
 }
 
 // newStackDisplay draws on a terminal and prints lines anywhere else.
-func newStackDisplay(w io.Writer, quiet bool) (stackDisplay, error) {
+func newStackDisplay(ctx context.Context, w io.Writer, quiet bool) (stackDisplay, error) {
 	if quiet {
 		return noDisplay{}, nil
 	}
 	if f, tty := terminalOf(w); tty {
-		v, err := drawVertices(f, "Starting")
+		v, err := drawVertices(ctx, f, "Starting")
 		if err != nil {
 			return nil, err
 		}

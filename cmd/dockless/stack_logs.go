@@ -37,7 +37,7 @@ behind the name of its service. With --follow it goes on until the containers en
 				options.Note = func(service, text string) { say(cmd.ErrOrStderr(), "note: %s: %s\n", service, text) }
 				err := c.Logs(ctx, project, options, printer.line)
 				if err == nil && interrupted(ctx) {
-					return quietError{exitInterrupted}
+					return exitWith(exitInterrupted)
 				}
 				return err
 			})

@@ -30,7 +30,7 @@ built here or must not be pulled.`,
 				return err
 			}
 			return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error {
-				events, err := newStackDisplay(cmd.ErrOrStderr(), quiet)
+				events, err := newStackDisplay(cmd.Context(), cmd.ErrOrStderr(), quiet)
 				if err != nil {
 					return err
 				}

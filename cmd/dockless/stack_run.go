@@ -102,7 +102,7 @@ func (f *runFlags) run(cmd *cobra.Command, args []string) (err error) {
 		p = p.WithPullPolicy(f.pull)
 	}
 	if err := o.Validate(p); err != nil {
-		return usageError{err}
+		return unusable(err)
 	}
 	return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error {
 		o.UpOptions = upOptions(c)
@@ -113,12 +113,12 @@ func (f *runFlags) run(cmd *cobra.Command, args []string) (err error) {
 
 // start shows how the dependencies come up, and then what the command says.
 func (f *runFlags) start(ctx context.Context, cmd *cobra.Command, c *podmanrun.Client, p *podmanrun.Project, o podmanrun.RunOptions) (err error) {
-	images := newStackImages(cmd, c)
+	images := newStackImages(cmd, f.version, c)
 	defer func() { err = errors.Join(err, images.close()) }()
 	if !f.noB {
 		o.Build = images.build
 	}
-	events, err := newStackDisplay(cmd.ErrOrStderr(), f.quiet)
+	events, err := newStackDisplay(cmd.Context(), cmd.ErrOrStderr(), f.quiet)
 	if err != nil {
 		return err
 	}

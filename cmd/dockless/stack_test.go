@@ -210,9 +210,9 @@ func TestASignalEndsTheWaitForTheBuilderOfAStack(t *testing.T) {
 	cmd := &cobra.Command{}
 	cmd.SetContext(ctx)
 	cmd.SetErr(io.Discard)
-	images := newStackImages(cmd, nil)
+	images := newStackImages(cmd, "", nil)
 	start := time.Now()
-	time.AfterFunc(200*time.Millisecond, func() { cancel(interruptError{os.Interrupt}) })
+	time.AfterFunc(200*time.Millisecond, func() { cancel(interruptError{signal: os.Interrupt}) })
 	if err := images.build(t.Context(), podmanrun.BuildRequest{}); err == nil {
 		t.Error("a builder that does not answer has built")
 	}

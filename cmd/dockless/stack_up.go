@@ -121,7 +121,7 @@ func (f *upFlags) project(cmd *cobra.Command, services []string) (*podmanrun.Pro
 		return nil, err
 	}
 	if p, err = p.Scaled(scale); err != nil {
-		return nil, usageError{err}
+		return nil, unusable(err)
 	}
 	if f.pull != "" {
 		p = p.WithPullPolicy(f.pull)
@@ -144,7 +144,7 @@ func (f *upFlags) run(cmd *cobra.Command, services []string) error {
 		return printPlan(cmd.OutOrStdout(), f.output, podmanrun.Plan(p))
 	}
 	return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) (err error) {
-		images := newStackImages(cmd, c)
+		images := newStackImages(cmd, f.version, c)
 		defer func() { err = errors.Join(err, images.close()) }()
 		options := f.options(c, services)
 		if !f.noBuild {
@@ -210,7 +210,7 @@ func upOptions(c *podmanrun.Client) podmanrun.UpOptions {
 
 // showUp starts a stack and shows how it comes up.
 func showUp(ctx context.Context, cmd *cobra.Command, c *podmanrun.Client, p *podmanrun.Project, o podmanrun.UpOptions, quiet bool) (*podmanrun.Stack, error) {
-	events, err := newStackDisplay(cmd.ErrOrStderr(), quiet)
+	events, err := newStackDisplay(cmd.Context(), cmd.ErrOrStderr(), quiet)
 	if err != nil {
 		return nil, err
 	}

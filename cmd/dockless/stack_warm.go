@@ -87,7 +87,7 @@ func newStackWarmRmCommand() *cobra.Command {
 		Short: "Remove what is kept under keys, or their beginnings",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all == (len(args) > 0) {
-				return usageError{errors.New("stack warm rm needs keys, or --all alone")}
+				return unusable(errors.New("stack warm rm needs keys, or --all alone"))
 			}
 			return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error {
 				list, err := c.Fixtures(ctx)

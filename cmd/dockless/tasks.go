@@ -61,7 +61,7 @@ with 1 when a package could not be had; the others are.`,
 				return err
 			}
 			var s agentSettings
-			if err := s.loadSignIn(unchecked{&s.runner}, &s.job); err != nil {
+			if err := s.loadSignIn(notValidated(&s.runner), &s.job); err != nil {
 				return err
 			}
 			s.runner.TaskStore = cmp.Or(store, s.runner.TaskStore)
@@ -82,7 +82,7 @@ with 1 when a package could not be had; the others are.`,
 			defer in.close()
 			a, err := agent.New(s.agent, nil, in.deps(s.agentDeps(log)))
 			if err != nil {
-				return usageError{err}
+				return unusable(err)
 			}
 			kept, err := keepTasks(cmd.Context(), a, s.runner, names, false, log)
 			if perr := printKept(cmd.OutOrStdout(), output, s.runner.TaskStore, kept); err == nil {

@@ -45,10 +45,10 @@ func startTaskStageWith(t *testing.T, around func(agent.JobFunc) agent.JobFunc, 
 	t.Helper()
 	srv := emulatortest.New(t)
 	work := filepath.Join(t.TempDir(), "work")
-	s := &agentSettings{
+	s := &agentSettings{allSettings{
 		agent:  agent.Config{URL: srv.URL, Token: srv.PAT, Pool: srv.Pool, Name: "tasks", Auth: "pat", StateDir: t.TempDir()},
 		runner: runner.Config{Work: work, NativeTasks: "on", Node: "node"},
-	}
+	}}
 	for _, c := range change {
 		c(s)
 	}

@@ -111,7 +111,7 @@ func (t *terminal) summarize(w io.Writer, output string, result job.Result) {
 }
 
 // newDisplay returns the display that --output names: auto, tty, plain or json.
-func newDisplay(mode string, w io.Writer) (display, error) {
+func newDisplay(ctx context.Context, mode string, w io.Writer) (display, error) {
 	if err := oneOf("--output", mode, "auto", "tty", "plain", "json"); err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func newDisplay(mode string, w io.Writer) (display, error) {
 	if !tty {
 		return nil, hint.With(usagef("--output tty needs a terminal"), "set --output to plain when the output goes to a file or a pipe")
 	}
-	v, err := drawVertices(f, "Running")
+	v, err := drawVertices(ctx, f, "Running")
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ type vertex struct {
 }
 
 // drawVertices starts a display on a terminal. title begins its first line.
-func drawVertices(f *os.File, title string) (*vertices, error) {
+func drawVertices(ctx context.Context, f *os.File, title string) (*vertices, error) {
 	d, err := progressui.NewDisplay(f, progressui.TtyMode, progressui.WithPhase(title))
 	if err != nil {
 		return nil, err
@@ -43,7 +43,7 @@ func drawVertices(f *os.File, title string) (*vertices, error) {
 	go func() {
 		defer close(v.done)
 		// The display ends with the channel: an interrupted command still shows its clean-up.
-		_, v.err = d.UpdateFrom(context.Background(), v.status)
+		_, v.err = d.UpdateFrom(context.WithoutCancel(ctx), v.status)
 	}()
 	return v, nil
 }

@@ -24,3 +24,15 @@ func visible(text string) string {
 		return r
 	}, text)
 }
+
+// oneLine joins the lines of errors that report several problems at once, and leaves
+// a terminal nothing to obey.
+func oneLine(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, visible(line))
+		}
+	}
+	return strings.Join(lines, "; ")
+}

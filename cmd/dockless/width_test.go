@@ -1,0 +1,33 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestTextIsWrappedAtItsColumn(t *testing.T) {
+	for name, test := range map[string]struct {
+		text          string
+		indent, width int
+		want          string
+	}{
+		"no width":      {"a b c", 4, 0, "a b c"},
+		"fits":          {"aaa bbb", 4, 11, "aaa bbb"},
+		"breaks":        {"aaa bbb ccc", 4, 11, "aaa bbb\n    ccc"},
+		"one long word": {"aaaaaaaaaaaa b", 2, 6, "aaaaaaaaaaaa\n  b"},
+		"runes":         {"ää öö", 0, 5, "ää öö"},
+	} {
+		if got := wrapped(test.text, test.indent, test.width); got != test.want {
+			t.Errorf("%s: wrapped() = %q, want %q", name, got, test.want)
+		}
+	}
+	if got := cut("päckchen", 5); got != "päck…" {
+		t.Errorf("cut() = %q", got)
+	}
+	if got := cut("abc", 0); got != "abc" {
+		t.Errorf("cut() without width = %q", got)
+	}
+	if got := strings.Join([]string{count(1, "record"), count(2, "record")}, ", "); got != "1 record, 2 records" {
+		t.Errorf("count() = %q", got)
+	}
+}
