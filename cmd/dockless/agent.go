@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/cdi"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
@@ -52,16 +53,16 @@ being refused, and an autoscaler such as KEDA starts agents for them. It is name
 AZP_AGENT_NAME, or dockless-placeholder, and is not removed by agent reap.`,
 		Example: `  dockless agent --once
   AZP_AGENT_NAME=linux-template dockless agent --placeholder --output json`,
-		Args: noArgs,
+		Args: cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("--output", output, "text", "json"); err != nil {
+			if err := cmdline.OneOf("--output", output, "text", "json"); err != nil {
 				return err
 			}
 			if once && placeholder {
-				return usagef("--once and --placeholder exclude each other: a placeholder takes no job")
+				return cmdline.Usagef("--once and --placeholder exclude each other: a placeholder takes no job")
 			}
 			if cmd.Flags().Changed("output") && !placeholder {
-				return hint.With(usagef("--output is for --placeholder"), "LOG_FORMAT sets the form of the agent's log")
+				return hint.With(cmdline.Usagef("--output is for --placeholder"), "LOG_FORMAT sets the form of the agent's log")
 			}
 			var s agentSettings
 			if err := s.load(); err != nil {
@@ -78,7 +79,7 @@ AZP_AGENT_NAME, or dockless-placeholder, and is not removed by agent reap.`,
 	flags.BoolVar(&once, "once", false, "take one job, unregister and exit (DOCKLESS_ONCE)")
 	flags.BoolVar(&placeholder, "placeholder", false, "register an agent that stands for those to come, and exit")
 	flags.StringVar(&output, "output", "text", "`FORM` of --placeholder: text or json")
-	completeWords(cmd, "output", "text", "json")
+	cmdline.CompleteWords(cmd, "output", "text", "json")
 	cmd.AddCommand(newReapCommand())
 	return cmd
 }
@@ -104,7 +105,7 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	if err := leaveTrace(); err != nil {
 		return err
 	}
-	ctx, stopTelemetry, err := startTelemetry(ctx, s.telemetry, version, log)
+	ctx, stopTelemetry, err := cmdline.StartTrace(ctx, s.telemetry, version, log)
 	if err != nil {
 		return err
 	}
@@ -150,7 +151,7 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	}
 	a, err := agent.New(s.agent, run.run, deps)
 	if err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	if err := clearPredecessor(ctx, a, shop, s, log); err != nil {
 		return err
@@ -231,7 +232,7 @@ func (l *lastResult) exit() error {
 	case nil, job.Succeeded, job.SucceededWithIssues:
 		return nil
 	}
-	return exitWith(exitFailed)
+	return cmdline.ExitWith(cmdline.ExitFailed)
 }
 
 // clearTime bounds the removal of what a dead job left: enough for a stack that has to be

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/cdi"
 )
 
@@ -38,7 +39,7 @@ func registerPlaceholder(ctx context.Context, s *agentSettings, w io.Writer, out
 	deps.Capabilities = shop.capabilities(ctx, cdi.Dirs(), log)
 	a, err := agent.New(s.agent, nil, deps)
 	if err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	p, err := a.Placeholder(ctx)
 	if err != nil {

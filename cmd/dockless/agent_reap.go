@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/logging"
 )
 
@@ -29,13 +30,13 @@ It exits with 1 when an agent could not be removed; the others are.`,
 		Example: `  dockless agent reap --dry-run
   dockless agent reap --offline-for 1h --output json
   dockless agent reap --fleet gpu`,
-		Args: noArgs,
+		Args: cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("--output", output, "text", "json"); err != nil {
+			if err := cmdline.OneOf("--output", output, "text", "json"); err != nil {
 				return err
 			}
 			if options.OfflineFor < 0 {
-				return usagef("--offline-for %s is negative", options.OfflineFor)
+				return cmdline.Usagef("--offline-for %s is negative", options.OfflineFor)
 			}
 			var s agentSettings // of which only the sign-in is read: a CronJob sets nothing else
 			if err := s.loadSignIn(); err != nil {
@@ -52,7 +53,7 @@ It exits with 1 when an agent could not be removed; the others are.`,
 			defer in.close()
 			a, err := agent.New(s.agent, nil, in.deps(s.agentDeps(log)))
 			if err != nil {
-				return unusable(err)
+				return cmdline.Unusable(err)
 			}
 			reaped, err := a.Reap(cmd.Context(), options)
 			if reaped == nil && err != nil {
@@ -69,7 +70,7 @@ It exits with 1 when an agent could not be removed; the others are.`,
 	flags.BoolVar(&options.DryRun, "dry-run", false, "tell what would be removed")
 	flags.StringVar(&fleet, "fleet", "", "`NAME` of the fleet whose agents may go (DOCKLESS_FLEET)")
 	flags.StringVar(&output, "output", "text", "`FORM`: text or json")
-	completeWords(cmd, "output", "text", "json")
+	cmdline.CompleteWords(cmd, "output", "text", "json")
 	return cmd
 }
 

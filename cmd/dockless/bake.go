@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/bake"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
@@ -66,15 +67,15 @@ docs/bake.md says what differs from buildx.`,
 }
 
 func (f *bakeFlags) run(cmd *cobra.Command, targets []string) error {
-	if err := errors.Join(f.readList(), oneOf("--output", f.output, "text", "json")); err != nil {
+	if err := errors.Join(f.readList(), cmdline.OneOf("--output", f.output, "text", "json")); err != nil {
 		return err
 	}
 	if f.list != "" && f.print {
-		return hint.With(usagef("--print and --list exclude each other"), "leave out one of them")
+		return hint.With(cmdline.Usagef("--print and --list exclude each other"), "leave out one of them")
 	}
 	files, o, err := f.read(cmd, targets)
 	if err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	ctx := cmd.Context()
 	switch f.list {
@@ -85,18 +86,18 @@ func (f *bakeFlags) run(cmd *cobra.Command, targets []string) error {
 	}
 	plan, err := bake.Resolve(ctx, files, o)
 	if err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	if f.print {
 		return printJSON(cmd.OutOrStdout(), plan)
 	}
 	access, err := bake.ParseAccess(f.allow)
 	if err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	access.AnyFile = bake.CheckOff(os.Getenv("BUILDX_BAKE_ENTITLEMENTS_FS"))
 	if err := plan.Check(access); err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	return f.build(cmd, plan)
 }
@@ -117,11 +118,11 @@ func (f *bakeFlags) readList() error {
 			f.output = "json"
 		case key == "format" && value == "table":
 		default:
-			return hint.With(usagef("--list has no %q", field), "write --list targets or --list variables, with --output json for JSON")
+			return hint.With(cmdline.Usagef("--list has no %q", field), "write --list targets or --list variables, with --output json for JSON")
 		}
 	}
 	f.list = list
-	return oneOf("--list", list, "targets", "variables")
+	return cmdline.OneOf("--list", list, "targets", "variables")
 }
 
 // read reads the files and turns the flags into what is wanted of them.
@@ -189,7 +190,7 @@ func (f *bakeFlags) build(cmd *cobra.Command, plan *bake.Plan) error {
 		Cache:     cacheOf(ctx, cmp.Or(f.cacheRepo, jobs.CacheRepo), "."),
 	})
 	if err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	return withImages(cmd, f.version, func(ctx context.Context, images imageWorks) error {
 		for i := range builds {
@@ -199,7 +200,7 @@ func (f *bakeFlags) build(cmd *cobra.Command, plan *bake.Plan) error {
 		}
 		shown, err := newBakeDisplay(cmd.Context(), cmd.ErrOrStderr(), f.progress, len(builds) > 1)
 		if err != nil {
-			return unusable(err)
+			return cmdline.Unusable(err)
 		}
 		results, err := bake.Run(ctx, builds, func(ctx context.Context, target string, r imagebuild.Request) (*imagebuild.Result, error) {
 			defer shown.ended(target)

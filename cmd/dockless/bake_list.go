@@ -5,13 +5,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/bake"
 )
 
 func (f *bakeFlags) listTargets(cmd *cobra.Command, files []bake.File, o bake.Options) error {
 	list, err := bake.Targets(cmd.Context(), files, o)
 	if err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	if f.output == "json" {
 		return printJSON(cmd.OutOrStdout(), list)
@@ -27,7 +28,7 @@ func (f *bakeFlags) listTargets(cmd *cobra.Command, files []bake.File, o bake.Op
 func (f *bakeFlags) listVariables(cmd *cobra.Command, files []bake.File, o bake.Options) error {
 	list, err := bake.Variables(cmd.Context(), files, o)
 	if err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	if f.output == "json" {
 		return printJSON(cmd.OutOrStdout(), list)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
@@ -42,7 +43,7 @@ is down never fails a build.
 CONTEXT is a directory (default "."), the URL of a Git repository or of a tar
 archive, or "-" for an archive or a Dockerfile on standard input.`,
 		DisableFlagsInUseLine: true,
-		Args:                  maxArgs(1),
+		Args:                  cmdline.MaxArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := "."
 			if len(args) == 1 {
@@ -64,7 +65,7 @@ archive, or "-" for an archive or a Dockerfile on standard input.`,
 	words := buildflags.Words()
 	words["explain"] = []string{"text", "json"}
 	for name, list := range words {
-		completeWords(cmd, name, list...)
+		cmdline.CompleteWords(cmd, name, list...)
 	}
 	cmd.SetUsageFunc(func(cmd *cobra.Command) error {
 		_, err := fmt.Fprintf(cmd.OutOrStderr(), "Usage:\n  %s\n\n%s", cmd.UseLine(), buildflags.Usages(cmd.Flags()))
@@ -87,14 +88,14 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) error {
 	}
 	request, err := f.request(cmd, dir)
 	if err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	ctx := cmd.Context()
 	request.Insecure = jobs.Insecure
 	request.Cache = cacheOf(ctx, cmp.Or(f.cacheRepo, jobs.CacheRepo), dir)
 	request.Cache.Mode = jobs.CacheExport
 	if err := request.Validate(); err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	request.Provenance = originOf(ctx, request)
 	return withImages(cmd, f.version, func(ctx context.Context, images imageWorks) error {
@@ -119,17 +120,17 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) error {
 // progress says how the build is shown.
 func (f *buildFlags) progress(cmd *cobra.Command) (imagebuild.Progress, error) {
 	if f.explain != "" {
-		if err := oneOf("--explain", f.explain, "text", "json"); err != nil {
+		if err := cmdline.OneOf("--explain", f.explain, "text", "json"); err != nil {
 			return imagebuild.Progress{}, err
 		}
 	}
-	if err := oneOf("--progress", f.Progress, buildflags.Words()["progress"]...); err != nil {
+	if err := cmdline.OneOf("--progress", f.Progress, buildflags.Words()["progress"]...); err != nil {
 		return imagebuild.Progress{}, err
 	}
 	mode := f.Progress
 	switch {
 	case f.Quiet && mode != "auto" && mode != "quiet":
-		return imagebuild.Progress{}, hint.With(usagef("--quiet and --progress %s exclude each other", mode), "leave out one of them")
+		return imagebuild.Progress{}, hint.With(cmdline.Usagef("--quiet and --progress %s exclude each other", mode), "leave out one of them")
 	case f.Quiet, mode == "quiet":
 		f.Quiet, mode = true, "quiet"
 	case mode == "none":

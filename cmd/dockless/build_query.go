@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 )
 
@@ -24,7 +25,7 @@ func (f *buildFlags) query(cmd *cobra.Command, b *imagebuild.Builder, r imagebui
 		err = summarize(cmd, reply)
 	}
 	if err == nil && reply.Status != 0 && !f.Query.IgnoreStatus {
-		return exitWith(exitFailed)
+		return cmdline.ExitWith(cmdline.ExitFailed)
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/logging"
 )
 
@@ -16,8 +17,8 @@ func newBuilderCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "builder",
 		Short: "The buildx builder that points at BuildKit",
-		Args:  knownCommand,
-		RunE:  showHelp,
+		Args:  cmdline.KnownCommand,
+		RunE:  cmdline.ShowHelp,
 	}
 	cmd.AddCommand(newBuilderEnsureCommand(), newBuilderInspectCommand(), newBuilderPruneCommand(), newBuilderConfigCommand(), newBuilderRemoveCommand())
 	return cmd
@@ -27,7 +28,7 @@ func newBuilderEnsureCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ensure",
 		Short: "Make the builder, or repair it, and make it current",
-		Args:  noArgs,
+		Args:  cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withBuilder(cmd, func(_ context.Context, b *buildxsetup.Builder) error {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "builder %s is ready: %s\n", b.Name, nodeList(b))
@@ -64,7 +65,7 @@ func newBuilderRemoveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rm",
 		Short: "Forget the builder; BuildKit and its cache stay",
-		Args:  noArgs,
+		Args:  cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, _, err := builderSettings(cmd, "")
 			if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/buildkitconf"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
@@ -32,7 +33,7 @@ build starts with room to grow; every number has its reason beside it.
 
 GB are 2^30 bytes here, as BuildKit reads them.`,
 		Example: "  dockless builder config --volume-size 100GB --rootless --plain-http registry:5000 > buildkitd.toml",
-		Args:    noArgs,
+		Args:    cmdline.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return f.print(cmd.OutOrStdout()) },
 	}
 	flags := cmd.Flags()
@@ -51,7 +52,7 @@ GB are 2^30 bytes here, as BuildKit reads them.`,
 	flags.StringArrayVar(&f.insecure, "insecure", nil, "`REGISTRY` whose certificate is not checked; may be repeated")
 	flags.StringArrayVar(&f.mirrors, "mirror", nil, "`REGISTRY=MIRROR` to ask first, for example docker.io=mirror:5000; may be repeated")
 	flags.StringArrayVar(&f.cas, "registry-ca", nil, "`REGISTRY=FILE` with the authority of its certificate; may be repeated")
-	completeWords(cmd, "worker", "oci", "containerd")
+	cmdline.CompleteWords(cmd, "worker", "oci", "containerd")
 	return cmd
 }
 
@@ -66,12 +67,12 @@ func (f *configFlags) print(w io.Writer) error {
 	o := f.options
 	o.Root, o.TLS = f.root, buildkitconf.TLS{CA: f.ca, Cert: f.cert, Key: f.key}
 	if o.TLS != (buildkitconf.TLS{}) && slices.Contains([]string{f.ca, f.cert, f.key}, "") {
-		return usagef("--tlscacert, --tlscert and --tlskey belong together")
+		return cmdline.Usagef("--tlscacert, --tlscert and --tlskey belong together")
 	}
 	o.Origin = f.origin()
 	text, err := buildkitconf.Generate(size, o)
 	if err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	_, err = io.WriteString(w, text)
 	return err
@@ -82,14 +83,14 @@ func (f *configFlags) volume() (int64, error) {
 	case f.size != "":
 		size, err := buildkitconf.ParseSize(f.size)
 		if err != nil {
-			return 0, hint.With(usagef("--volume-size %q is no size", f.size), "write a size like 100GB")
+			return 0, hint.With(cmdline.Usagef("--volume-size %q is no size", f.size), "write a size like 100GB")
 		}
 		return size, nil
 	case f.root != "":
 		v, err := buildkitconf.StatVolume(f.root)
 		return v.Size, err
 	}
-	return 0, hint.With(usagef("neither --volume-size nor --root is given"), "write --volume-size 100GB, or --root with a directory on the volume")
+	return 0, hint.With(cmdline.Usagef("neither --volume-size nor --root is given"), "write --volume-size 100GB, or --root with a directory on the volume")
 }
 
 // registries puts the flags together, by registry.
@@ -114,7 +115,7 @@ func (f *configFlags) registries() error {
 	each("registry-ca", f.cas, true, func(r *buildkitconf.Registry, v string) { r.CA = append(r.CA, v) })
 	f.options.Registries = all
 	if err := errors.Join(errs...); err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	return nil
 }

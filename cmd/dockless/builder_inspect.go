@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/buildkitconf"
 )
 
@@ -68,9 +69,9 @@ func newBuilderInspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect",
 		Short: "Show the nodes: platforms, disk, cache and what limits it",
-		Args:  noArgs,
+		Args:  cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("--output", output, "table", "json"); err != nil {
+			if err := cmdline.OneOf("--output", output, "table", "json"); err != nil {
 				return err
 			}
 			return withBuilder(cmd, func(ctx context.Context, b *buildxsetup.Builder) error {
@@ -89,7 +90,7 @@ func newBuilderInspectCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&output, "output", "table", "`FORM`: table or json")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "also the largest records of the cache")
-	completeWords(cmd, "output", "table", "json")
+	cmdline.CompleteWords(cmd, "output", "table", "json")
 	return cmd
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/buildkitconf"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
@@ -40,7 +41,7 @@ immutable, shared or private alone; until=24h is --unused-for. All have to match
 Types are regular, source.local, source.git.checkout, exec.cachemount, frontend
 and internal.`,
 		Example: "  dockless builder prune --dry-run --unused-for 72h\n  dockless builder prune --filter type=exec.cachemount --node dockless1",
-		Args:    noArgs,
+		Args:    cmdline.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := cmd.Flags()
@@ -55,12 +56,12 @@ and internal.`,
 	flags.BoolVar(&f.verbose, "verbose", false, "name every record")
 	flags.StringVar(&f.output, "output", "table", "`FORM`: table or json")
 	flags.BoolVarP(&force, "force", "f", false, "accepted for scripts written for docker buildx, which asks without")
-	completeWords(cmd, "output", "table", "json")
+	cmdline.CompleteWords(cmd, "output", "table", "json")
 	return cmd
 }
 
 func (f *pruneFlags) run(cmd *cobra.Command) error {
-	if err := oneOf("--output", f.output, "table", "json"); err != nil {
+	if err := cmdline.OneOf("--output", f.output, "table", "json"); err != nil {
 		return err
 	}
 	for _, size := range []struct {
@@ -72,14 +73,14 @@ func (f *pruneFlags) run(cmd *cobra.Command) error {
 		}
 		var err error
 		if *size.to, err = buildkitconf.ParseSize(size.text); err != nil {
-			return hint.With(usagef("--%s %q is no size", size.flag, size.text), "write a size like 20GB")
+			return hint.With(cmdline.Usagef("--%s %q is no size", size.flag, size.text), "write a size like 20GB")
 		}
 	}
 	if f.options.UnusedFor < 0 {
-		return usagef("--unused-for %s is in the future", f.options.UnusedFor)
+		return cmdline.Usagef("--unused-for %s is in the future", f.options.UnusedFor)
 	}
 	if err := f.options.Validate(); err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	return withBuilder(cmd, func(ctx context.Context, b *buildxsetup.Builder) error {
 		if err := only(b, f.nodes); err != nil {
@@ -99,7 +100,7 @@ func only(b *buildxsetup.Builder, names []string) error {
 	for _, name := range names {
 		i := slices.IndexFunc(b.Nodes, func(n buildxsetup.Node) bool { return n.Name == name })
 		if i < 0 {
-			return hint.With(usagef("builder %s has no node %q", b.Name, name), "dockless builder inspect shows the nodes")
+			return hint.With(cmdline.Usagef("builder %s has no node %q", b.Name, name), "dockless builder inspect shows the nodes")
 		}
 		chosen = append(chosen, b.Nodes[i])
 	}

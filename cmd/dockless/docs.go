@@ -11,6 +11,7 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -55,20 +56,20 @@ func newDocsCommand() *cobra.Command {
 		Use:    "docs",
 		Short:  "Print generated documentation",
 		Hidden: true, // for `make docs`
-		Args:   knownCommand,
-		RunE:   showHelp,
+		Args:   cmdline.KnownCommand,
+		RunE:   cmdline.ShowHelp,
 	}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "settings",
 		Short: "Print docs/configuration.md",
-		Args:  noArgs,
+		Args:  cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return writeSettings(cmd.OutOrStdout(), settingsSections())
 		},
 	}, &cobra.Command{
 		Use:   "metrics",
 		Short: "Print docs/metrics.md",
-		Args:  noArgs,
+		Args:  cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := io.WriteString(cmd.OutOrStdout(), metrics.Page())
 			return err
@@ -77,7 +78,7 @@ func newDocsCommand() *cobra.Command {
 	cmd.AddCommand(&cobra.Command{
 		Use:   "doctor",
 		Short: "Print the table of checks of docs/doctor.md",
-		Args:  noArgs,
+		Args:  cmdline.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return writeTopics(cmd.OutOrStdout()) },
 	})
 	return cmd

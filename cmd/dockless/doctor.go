@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/doctor"
 	"github.com/dockless-ci/dockless/internal/logging"
 )
@@ -39,7 +40,7 @@ user, with its settings and in its directory, in a pod with kubectl exec.`,
 		Example: `  dockless doctor
   dockless doctor --only buildkit,podman --output json
   dockless doctor --platform linux/amd64,linux/arm64 --registry registry.example.com/team/shop`,
-		Args: noArgs,
+		Args: cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := cmd.Flags()
@@ -49,15 +50,15 @@ user, with its settings and in its directory, in a pod with kubectl exec.`,
 	flags.StringSliceVar(&f.registries, "registry", nil, "`REPOSITORY` that has to take pushes, besides that of DOCKLESS_CACHE_REPO; may be repeated")
 	flags.StringVar(&f.buildkitdConfig, "buildkitd-config", "", "also read this buildkitd.toml; - is standard input")
 	flags.StringVar(&f.volumeSize, "volume-size", "", "`SIZE` of the volume that --buildkitd-config is for (default: look at its root, if that is here)")
-	completeWords(cmd, "output", "table", "json")
-	completeWords(cmd, "only", groupNames()...)
+	cmdline.CompleteWords(cmd, "output", "table", "json")
+	cmdline.CompleteWords(cmd, "only", groupNames()...)
 	return cmd
 }
 
 func (f *doctorFlags) run(cmd *cobra.Command) error {
-	err := oneOf("--output", f.output, "table", "json")
+	err := cmdline.OneOf("--output", f.output, "table", "json")
 	for _, group := range f.only {
-		err = errors.Join(err, oneOf("--only", group, groupNames()...))
+		err = errors.Join(err, cmdline.OneOf("--only", group, groupNames()...))
 	}
 	if err != nil {
 		return err
@@ -79,7 +80,7 @@ func (f *doctorFlags) run(cmd *cobra.Command) error {
 	bounds := doctorBounds
 	bounds.All -= time.Since(start) // finding out which nodes there are may have waited for buildx
 	results := told(doctor.Run(ctx, checks, bounds))
-	if interrupted(ctx) {
+	if cmdline.Interrupted(ctx) {
 		return context.Cause(ctx)
 	}
 	w := cmd.OutOrStdout()
@@ -91,7 +92,7 @@ func (f *doctorFlags) run(cmd *cobra.Command) error {
 		newChart(w).print(results, time.Since(start))
 	}
 	if doctor.Failed(results) > 0 {
-		return exitWith(exitFailed)
+		return cmdline.ExitWith(cmdline.ExitFailed)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/buildkitconf"
 	"github.com/dockless-ci/dockless/internal/doctor"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -53,14 +54,14 @@ func fileCheck(file, size string, stdin io.Reader) (doctor.Check, error) {
 	if size != "" {
 		n, err := buildkitconf.ParseSize(size)
 		if err != nil {
-			return doctor.Check{}, hint.With(usagef("--volume-size %q is no size", size), "write a size like 100GB")
+			return doctor.Check{}, hint.With(cmdline.Usagef("--volume-size %q is no size", size), "write a size like 100GB")
 		}
 		around.Stat = func(string) (buildkitconf.Volume, error) { return buildkitconf.Volume{Size: n}, nil }
 	}
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return doctor.Check{}, unusable(fmt.Errorf("reading --buildkitd-config: %w", err))
+			return doctor.Check{}, cmdline.Unusable(fmt.Errorf("reading --buildkitd-config: %w", err))
 		}
 		defer func() { _ = f.Close() }() // it was only read
 		stdin = f
@@ -70,7 +71,7 @@ func fileCheck(file, size string, stdin io.Reader) (doctor.Check, error) {
 		err = fmt.Errorf("it is larger than %d bytes", maxConfig)
 	}
 	if err != nil {
-		return doctor.Check{}, unusable(fmt.Errorf("reading --buildkitd-config: %w", err))
+		return doctor.Check{}, cmdline.Unusable(fmt.Errorf("reading --buildkitd-config: %w", err))
 	}
 	return doctor.Check{Group: groupBuildKit, Topic: "buildkitd.toml", Ask: func(context.Context) []doctor.Result {
 		var out []doctor.Result

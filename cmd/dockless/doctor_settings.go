@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/doctor"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
@@ -76,7 +77,7 @@ func each(err error) []error {
 	if err == nil {
 		return nil
 	}
-	if u, ok := err.(usageError); ok { //nolint:errorlint // the wrapping of loadSettings itself
+	if u, ok := err.(cmdline.UsageError); ok { //nolint:errorlint // the wrapping of loadSettings itself
 		return each(u.Unwrap())
 	}
 	joined, ok := err.(interface{ Unwrap() []error })

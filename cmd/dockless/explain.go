@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/explain"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 )
@@ -29,5 +30,5 @@ func printReasons(cmd *cobra.Command, form string, r *imagebuild.Result) error {
 		}
 		return nil
 	}
-	return unusable(fmt.Errorf("--explain takes text or json, not %q", form))
+	return cmdline.Unusable(fmt.Errorf("--explain takes text or json, not %q", form))
 }

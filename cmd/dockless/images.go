@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -60,7 +61,7 @@ func openImages(ctx context.Context, cmd *cobra.Command, version string) (_ cont
 		return fail(err)
 	}
 	log := logging.New(cmd.ErrOrStderr(), quieter(logConfig))
-	ctx, stopTelemetry, err := startTelemetry(ctx, spans, version, log)
+	ctx, stopTelemetry, err := cmdline.StartTrace(ctx, spans, version, log)
 	if err != nil {
 		return fail(err)
 	}

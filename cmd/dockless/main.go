@@ -14,6 +14,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -29,7 +30,7 @@ func main() {
 	if asked, err := launch.Main(os.Args, os.Environ()); asked {
 		if err != nil {
 			printError(os.Stderr, err)
-			os.Exit(exitFailed)
+			os.Exit(cmdline.ExitFailed)
 		}
 		return
 	}
@@ -49,9 +50,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
-		return exitOK
+		return cmdline.ExitOK
 	}
-	if _, quiet := errors.AsType[quietError](err); !quiet {
+	if _, quiet := errors.AsType[cmdline.QuietError](err); !quiet {
 		printError(stderr, err)
 	}
 	return exitCode(ctx, err)
@@ -61,7 +62,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 // second signal ends the program at once, unless the command has a use for it:
 // whoever sends it does not want to wait for the clean-up any longer.
 func notifyContext() (context.Context, context.CancelFunc) {
-	parent, second := withSecondSignal(context.Background())
+	parent, second := cmdline.WithSecondSignal(context.Background())
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -72,10 +73,10 @@ func notifyContext() (context.Context, context.CancelFunc) {
 			case s := <-signals:
 				switch {
 				case count == 1:
-					cancel(interruptError{signal: s})
+					cancel(cmdline.InterruptError{Signal: s})
 				case count == 2 && second():
 				default:
-					os.Exit(exitInterrupted)
+					os.Exit(cmdline.ExitInterrupted)
 				}
 			case <-done:
 				return
@@ -90,25 +91,25 @@ func notifyContext() (context.Context, context.CancelFunc) {
 }
 
 func exitCode(ctx context.Context, err error) int {
-	if quiet, ok := errors.AsType[quietError](err); ok {
-		return quiet.code
+	if quiet, ok := errors.AsType[cmdline.QuietError](err); ok {
+		return quiet.Code
 	}
-	if _, ok := errors.AsType[usageError](err); ok {
-		return exitUsage
+	if _, ok := errors.AsType[cmdline.UsageError](err); ok {
+		return cmdline.ExitUsage
 	}
 	if _, ok := errors.AsType[*pipeline.Error](err); ok {
-		return exitUsage
+		return cmdline.ExitUsage
 	}
 	if refused, ok := errors.AsType[*entra.RefusedError](err); ok && !refused.Temporary() {
-		return exitUsage
+		return cmdline.ExitUsage
 	}
 	if errors.Is(err, ado.ErrUnauthorized) || errors.Is(err, ado.ErrPoolNotFound) {
-		return exitUsage
+		return cmdline.ExitUsage
 	}
-	if interrupted(ctx) {
-		return exitInterrupted
+	if cmdline.Interrupted(ctx) {
+		return cmdline.ExitInterrupted
 	}
-	return exitFailed
+	return cmdline.ExitFailed
 }
 
 // printError writes one "error:" line and the hints below it.

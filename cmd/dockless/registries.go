@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/registryauth"
 	"github.com/dockless-ci/dockless/podmanrun"
@@ -79,7 +80,7 @@ func newCloud(c registryauth.Config, identity entra.Config, connections http.Rou
 		},
 	})
 	if err != nil {
-		return nil, unusable(err)
+		return nil, cmdline.Unusable(err)
 	}
 	return cloud, nil
 }

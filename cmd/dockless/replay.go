@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -41,7 +42,7 @@ logs. Sources are cloned from the repository that the file is in, as they were
 last committed. With --message it runs one job message as captured from a server.
 
 Exit code 0 means succeeded, with or without issues; 1 that the run failed.`,
-		Args: maxArgs(1),
+		Args: cmdline.MaxArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	flags := cmd.Flags()
@@ -63,10 +64,10 @@ Exit code 0 means succeeded, with or without issues; 1 that the run failed.`,
 func (f *replayFlags) run(cmd *cobra.Command, args []string) error {
 	if f.message != "" {
 		if len(args) > 0 {
-			return hint.With(usagef("--message and a pipeline file exclude each other"), "leave one of --message and %s away", args[0])
+			return hint.With(cmdline.Usagef("--message and a pipeline file exclude each other"), "leave one of --message and %s away", args[0])
 		}
 		if f.list || f.expand || f.stage != "" || f.job != "" || len(f.params) > 0 {
-			return hint.With(usagef("--message runs one job as it is"), "leave --list, --expand, --stage, --job and --param away; they choose from a pipeline file")
+			return hint.With(cmdline.Usagef("--message runs one job as it is"), "leave --list, --expand, --stage, --job and --param away; they choose from a pipeline file")
 		}
 		return f.replayMessage(cmd)
 	}
@@ -74,7 +75,7 @@ func (f *replayFlags) run(cmd *cobra.Command, args []string) error {
 	if f.list {
 		outputs = []string{"auto", "table", "json"}
 	}
-	if err := oneOf("--output", f.output, outputs...); err != nil {
+	if err := cmdline.OneOf("--output", f.output, outputs...); err != nil {
 		return err
 	}
 	file := "azure-pipelines.yml"
@@ -101,7 +102,7 @@ func (f *replayFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	run, err := pipeline.NewRun(p, pipeline.RunOptions{Stage: f.stage, Job: f.job, UniqueIDs: true})
 	if err != nil {
-		return hint.With(unusable(err), "list what there is with dockless replay --list %s", file)
+		return hint.With(cmdline.Unusable(err), "list what there is with dockless replay --list %s", file)
 	}
 	return f.replay(cmd, filepath.Dir(file), &pipelineJobs{run: run})
 }
@@ -110,7 +111,7 @@ func (f *replayFlags) run(cmd *cobra.Command, args []string) error {
 func (f *replayFlags) load(ctx context.Context, file string) (*pipeline.Pipeline, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
-		return nil, hint.With(unusable(fmt.Errorf("reading the pipeline: %w", err)), "name the pipeline file: dockless replay FILE")
+		return nil, hint.With(cmdline.Unusable(fmt.Errorf("reading the pipeline: %w", err)), "name the pipeline file: dockless replay FILE")
 	}
 	repository, top := localRepository(ctx, filepath.Dir(file))
 	options := pipeline.Options{Repository: repository}
@@ -139,7 +140,7 @@ func (f *replayFlags) load(ctx context.Context, file string) (*pipeline.Pipeline
 	defer func() { _ = root.Close() }() // read only
 	p, err := pipeline.Load(pipeline.Source{File: name, Content: content, Open: pipeline.Templates(root.FS())}, options)
 	if err != nil {
-		err = hint.With(unusable(err), "correct %s there; dockless replay --list checks it without running it", file)
+		err = hint.With(cmdline.Unusable(err), "correct %s there; dockless replay --list checks it without running it", file)
 	}
 	return p, err
 }
@@ -147,11 +148,11 @@ func (f *replayFlags) load(ctx context.Context, file string) (*pipeline.Pipeline
 func (f *replayFlags) replayMessage(cmd *cobra.Command) error {
 	body, err := os.ReadFile(f.message)
 	if err != nil {
-		return hint.With(unusable(fmt.Errorf("reading --message: %w", err)), "give --message the JSON file of a job message")
+		return hint.With(cmdline.Unusable(fmt.Errorf("reading --message: %w", err)), "give --message the JSON file of a job message")
 	}
 	m, err := job.Decode(body)
 	if err != nil {
-		return hint.With(unusable(fmt.Errorf("%s: %w", f.message, err)), "give --message the JSON file of a job message; a pipeline needs no flag")
+		return hint.With(cmdline.Unusable(fmt.Errorf("%s: %w", f.message, err)), "give --message the JSON file of a job message; a pipeline needs no flag")
 	}
 	variables, err := f.variables()
 	if err != nil {
@@ -183,7 +184,7 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 		defer func() { err = errors.Join(err, file.Close()) }()
 	}
 	log := logging.New(cmd.ErrOrStderr(), quieter(s.log))
-	ctx, stopTelemetry, err := startTelemetry(ctx, s.telemetry, version, log)
+	ctx, stopTelemetry, err := cmdline.StartTrace(ctx, s.telemetry, version, log)
 	if err != nil {
 		return err
 	}
@@ -210,10 +211,10 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 		say(cmd.ErrOrStderr(), "artifacts: %s\n", dir)
 	}
 	switch {
-	case interrupted(ctx):
-		return exitWith(exitInterrupted)
+	case cmdline.Interrupted(ctx):
+		return cmdline.ExitWith(cmdline.ExitInterrupted)
 	case !report.Result.OK() && report.Result != job.Skipped:
-		return exitWith(exitFailed)
+		return cmdline.ExitWith(cmdline.ExitFailed)
 	}
 	return nil
 }
@@ -233,7 +234,7 @@ func createReport(path string) (*os.File, error) {
 	}
 	file, err := os.Create(path)
 	if err != nil {
-		return nil, hint.With(unusable(fmt.Errorf("making the report: %w", err)), "give --report a file in a directory that exists and can be written")
+		return nil, hint.With(cmdline.Unusable(fmt.Errorf("making the report: %w", err)), "give --report a file in a directory that exists and can be written")
 	}
 	return file, nil
 }

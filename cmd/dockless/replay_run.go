@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/artifactdir"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
@@ -48,7 +49,7 @@ func (r *replayer) storeFor(m *job.Message) (*artifactdir.Store, error) {
 	if dir != "" {
 		var err error
 		if dir, err = filepath.Abs(dir); err != nil {
-			return nil, unusable(fmt.Errorf("finding the directory of --artifacts: %w", err))
+			return nil, cmdline.Unusable(fmt.Errorf("finding the directory of --artifacts: %w", err))
 		}
 	}
 	v, _ := job.Lookup(m.Variables, "build.buildId")
@@ -138,7 +139,7 @@ func (r *replayer) runJob(ctx context.Context, name string, m *job.Message, l li
 	}
 	run, err := runner.New(config, r.log)
 	if err != nil {
-		return runner.Outcome{}, unusable(err)
+		return runner.Outcome{}, cmdline.Unusable(err)
 	}
 	ctx, release := endingAsCanceled(ctx)
 	defer release()
@@ -165,7 +166,7 @@ func endingAsCanceled(ctx context.Context) (context.Context, context.CancelFunc)
 // makeWorkFolder says before a job starts that it has no place to work.
 func makeWorkFolder(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // steps may run as other users in containers
-		return hint.With(unusable(fmt.Errorf("making the work folder: %w", err)), "set AZP_WORK to a directory that can be written")
+		return hint.With(cmdline.Unusable(fmt.Errorf("making the work folder: %w", err)), "set AZP_WORK to a directory that can be written")
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
 
@@ -20,11 +21,11 @@ Podman API, and any pipeline can be replayed on this machine.
 Settings come from the environment; docs/configuration.md lists them.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          knownCommand,
-		RunE:          showHelp,
+		Args:          cmdline.KnownCommand,
+		RunE:          cmdline.ShowHelp,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return hint.With(unusable(err), "run %s --help for its flags", cmd.CommandPath())
+		return hint.With(cmdline.Unusable(err), "run %s --help for its flags", cmd.CommandPath())
 	})
 	root.SetHelpCommand(newHelpCommand())
 	root.CompletionOptions.DisableDefaultCmd = true
@@ -50,9 +51,9 @@ func newVersionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  noArgs,
+		Args:  cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("--output", output, "text", "json"); err != nil {
+			if err := cmdline.OneOf("--output", output, "text", "json"); err != nil {
 				return err
 			}
 			platform := runtime.GOOS + "/" + runtime.GOARCH

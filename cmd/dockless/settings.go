@@ -10,6 +10,7 @@ import (
 
 	"github.com/kelseyhightower/envconfig"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/internal/mask"
@@ -53,7 +54,7 @@ func loadSettings(to ...any) error {
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	return nil
 }

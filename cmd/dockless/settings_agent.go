@@ -9,6 +9,7 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -82,7 +83,7 @@ func (s *allSettings) loadSignIn(more ...any) error {
 	err = errors.Join(err, loadSettings(append([]any{&s.log, &s.agent}, more...)...))
 	if s.usesEntra() {
 		if problems := s.entra.Validate(); problems != nil {
-			err = errors.Join(err, unusable(problems))
+			err = errors.Join(err, cmdline.Unusable(problems))
 		}
 	}
 	if err != nil {

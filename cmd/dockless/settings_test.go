@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/mask"
 )
@@ -62,7 +63,7 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 	if got, want := oneLine(err.Error()), "T_NAME is not set; T_WAIT is no duration; T_ON is no bool"; got != want {
 		t.Errorf("loadSettings: %q, want %q", got, want)
 	}
-	if _, ok := errors.AsType[usageError](err); !ok {
+	if _, ok := errors.AsType[cmdline.UsageError](err); !ok {
 		t.Errorf("loadSettings: %T, want a usage error", err)
 	}
 	want := []string{"set T_NAME: a name", "set T_WAIT to a duration such as 90s or 1h30m", "set T_ON to true or false"}

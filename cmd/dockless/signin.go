@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -62,7 +63,7 @@ type signIn struct {
 func openSignIn(s *agentSettings, log *slog.Logger) (*signIn, error) {
 	network, err := ado.OpenNetwork(s.network)
 	if err != nil {
-		return nil, unusable(err)
+		return nil, cmdline.Unusable(err)
 	}
 	in := &signIn{network: network, connections: network.NewHTTP()}
 	if in.registries, err = newCloud(s.registries, s.entra, ado.Explain(in.connections), log); err != nil {
@@ -73,7 +74,7 @@ func openSignIn(s *agentSettings, log *slog.Logger) (*signIn, error) {
 			HTTP: ado.Explain(in.connections), Log: log, Scope: entra.AzureDevOps, Retries: ado.DefaultRetries, RetryPause: signInPause,
 		})
 		if err != nil {
-			return nil, unusable(err)
+			return nil, cmdline.Unusable(err)
 		}
 	}
 	return in, nil

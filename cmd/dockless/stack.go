@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/podmanrun"
@@ -46,8 +47,8 @@ or never turns healthy ends the wait at once and says why.
 Inside a job everything it makes belongs to the job and is removed with it.
 
 docs/stack.md says where its commands differ from those of docker compose.`,
-		Args: knownCommand,
-		RunE: showHelp,
+		Args: cmdline.KnownCommand,
+		RunE: cmdline.ShowHelp,
 	}
 	f.register(cmd)
 	cmd.AddCommand(
@@ -82,7 +83,7 @@ func (f *stackFlags) load(ctx context.Context, owner podmanrun.Owner, more ...fu
 		p, err = podmanrun.Load(ctx, options)
 	}
 	if err != nil {
-		return nil, unusable(err)
+		return nil, cmdline.Unusable(err)
 	}
 	return p, nil
 }
@@ -107,7 +108,7 @@ func (f *stackFlags) part(cmd *cobra.Command, services []string, dependencies bo
 	}
 	p = p.WithoutWarnings() // a start tells them too
 	if p, err = p.Only(services, dependencies); err != nil {
-		return nil, unusable(err)
+		return nil, cmdline.Unusable(err)
 	}
 	return p, nil
 }
@@ -217,7 +218,7 @@ func needArgs(n int, names string) cobra.PositionalArgs {
 		if len(args) >= n {
 			return nil
 		}
-		return hint.With(usagef("%s needs %s", cmd.CommandPath(), names), "run %s --help for its arguments and flags", cmd.CommandPath())
+		return hint.With(cmdline.Usagef("%s needs %s", cmd.CommandPath(), names), "run %s --help for its arguments and flags", cmd.CommandPath())
 	}
 }
 
@@ -238,7 +239,7 @@ func valuesOf(flag string, list []string) (map[string]string, error) {
 	for _, text := range list {
 		name, value, given := strings.Cut(text, "=")
 		if name == "" {
-			return nil, hint.With(usagef("%s %q has no name", flag, text), "write %s NAME=VALUE", flag)
+			return nil, hint.With(cmdline.Usagef("%s %q has no name", flag, text), "write %s NAME=VALUE", flag)
 		}
 		if !given {
 			if value, given = os.LookupEnv(name); !given {
@@ -253,7 +254,7 @@ func valuesOf(flag string, list []string) (map[string]string, error) {
 // passed turns the exit code of somebody else's command into ours.
 func passed(code int, err error) error {
 	if err == nil && code != 0 {
-		return exitWith(code)
+		return cmdline.ExitWith(code)
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -97,7 +98,7 @@ var errAborted = errors.New("a container ended")
 // a signal came, or the flags say that it is enough. Then it stops them; a second
 // signal kills them.
 func (f *attachedFlags) attend(ctx context.Context, cmd *cobra.Command, c *podmanrun.Client, p *podmanrun.Project, stack *podmanrun.Stack, timeout *time.Duration) error {
-	again := secondSignal(ctx)
+	again := cmdline.SecondSignal(ctx)
 	quiet := p.Quiet()
 	printer := f.lines.printer(cmd.OutOrStdout(), slices.DeleteFunc(p.ServiceNames(), func(name string) bool { return slices.Contains(quiet, name) }))
 	until, abort := context.WithCancelCause(ctx)
@@ -139,7 +140,7 @@ func (f *attachedFlags) attend(ctx context.Context, cmd *cobra.Command, c *podma
 	}
 	err = errors.Join(err, <-ended)
 	if err == nil && stopped {
-		return exitWith(exitInterrupted)
+		return cmdline.ExitWith(cmdline.ExitInterrupted)
 	}
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
@@ -231,7 +232,7 @@ dockless keeps, as dockless build does, and loads them into Podman.`,
 			}
 			requests, err := p.Builds()
 			if err != nil {
-				return unusable(err)
+				return cmdline.Unusable(err)
 			}
 			return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) (err error) {
 				images := newStackImages(cmd, f.version, c)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -25,7 +26,7 @@ interpolated, merged, with absolute paths. It needs no Podman.`,
 		Example:           examples("config", "config -q", "config --services", "config --hash '*'", "config --format json -o merged.json"),
 		ValidArgsFunction: f.services(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := oneOf("--format", format, "yaml", "json"); err != nil {
+			if err := cmdline.OneOf("--format", format, "yaml", "json"); err != nil {
 				return err
 			}
 			p, err := f.part(cmd, args, true)
@@ -83,7 +84,7 @@ func printHashes(w io.Writer, p *podmanrun.Project, of string) error {
 	if of != "*" {
 		hash, known := hashes[of]
 		if !known {
-			return usagef("the project has no service %q", of)
+			return cmdline.Usagef("the project has no service %q", of)
 		}
 		hashes = map[string]string{of: hash}
 	}

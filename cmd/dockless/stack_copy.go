@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
@@ -23,12 +24,12 @@ and in a container to root, but for those of an archive, which says whose they a
 Without --index, a copy goes into every container of the service, and out of the
 first.`,
 		Example: examples("cp db:/var/log/mysql ./logs", "cp ./fixtures/. db:/fixtures", "cp web:/etc/nginx - | tar t"),
-		Args:    both(needArgs(2, "a source and a target"), maxArgs(2)),
+		Args:    both(needArgs(2, "a source and a target"), cmdline.MaxArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			from, fromPath, out := cutServicePath(args[0])
 			to, toPath, in := cutServicePath(args[1])
 			if in == out {
-				return hint.With(usagef("one of %s and %s has to be in a container", args[0], args[1]), "write SERVICE:PATH for it, and ./PATH for a local name with a colon")
+				return hint.With(cmdline.Usagef("one of %s and %s has to be in a container", args[0], args[1]), "write SERVICE:PATH for it, and ./PATH for a local name with a colon")
 			}
 			return f.onProject(cmd, func(ctx context.Context, c *podmanrun.Client, project string) error {
 				of := podmanrun.ContainerOf{Project: project, Owner: jobOwner(), Service: from + to, Replica: replica}

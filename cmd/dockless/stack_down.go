@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -23,11 +24,11 @@ containers, those of services that the file no longer has and those of single
 commands among them, and its networks. With -p the file is not needed. Inside a job
 it removes what is the job's.`,
 		Example: examples("down", "down -v -t 2", "down --rmi local", "down -p shop"),
-		Args:    noArgs,
+		Args:    cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var remove []string
 			if images != "" {
-				if err := oneOf("--rmi", images, "local", "all"); err != nil {
+				if err := cmdline.OneOf("--rmi", images, "local", "all"); err != nil {
 					return err
 				}
 				p, err := f.load(cmd.Context(), jobOwner(), idle)

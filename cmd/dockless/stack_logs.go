@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
@@ -36,8 +37,8 @@ behind the name of its service. With --follow it goes on until the containers en
 				options.Names = printer.know
 				options.Note = func(service, text string) { say(cmd.ErrOrStderr(), "note: %s: %s\n", service, text) }
 				err := c.Logs(ctx, project, options, printer.line)
-				if err == nil && interrupted(ctx) {
-					return exitWith(exitInterrupted)
+				if err == nil && cmdline.Interrupted(ctx) {
+					return cmdline.ExitWith(cmdline.ExitInterrupted)
 				}
 				return err
 			})
@@ -65,7 +66,7 @@ func moment(text string) (time.Time, error) {
 			return at, nil
 		}
 	}
-	return time.Time{}, hint.With(usagef("--since %q is no time", text), "write --since 10m, or a time such as 2026-01-02T15:04:05Z")
+	return time.Time{}, hint.With(cmdline.Usagef("--since %q is no time", text), "write --since 10m, or a time such as 2026-01-02T15:04:05Z")
 }
 
 // lineFlags say how lines of services are printed.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
@@ -29,7 +30,7 @@ healthcheck of each that has one. With --all it also lists those of single comma
 		Example:           examples("ps", "ps --format json web", "ps -q db"),
 		ValidArgsFunction: f.services(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := oneOf("--format", format, "table", "json"); err != nil {
+			if err := cmdline.OneOf("--format", format, "table", "json"); err != nil {
 				return err
 			}
 			return f.onProject(cmd, func(ctx context.Context, c *podmanrun.Client, project string) error {
@@ -102,7 +103,7 @@ func newStackPortCommand(f *stackFlags) *cobra.Command {
 		Short:             "Print where a port of a service is published",
 		Long:              `port prints the address and port at which a port of a service's container is published.`,
 		Example:           examples("port web 8080", "port --protocol udp dns 53", "port --index 2 web 8080"),
-		Args:              both(needArgs(2, "a service and a port"), maxArgs(2)),
+		Args:              both(needArgs(2, "a service and a port"), cmdline.MaxArgs(2)),
 		ValidArgsFunction: f.services(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			number, with, _ := strings.Cut(args[1], "/")
@@ -111,7 +112,7 @@ func newStackPortCommand(f *stackFlags) *cobra.Command {
 			}
 			port, err := strconv.ParseUint(number, 10, 16)
 			if err != nil {
-				return usagef("%q is no port", args[1])
+				return cmdline.Usagef("%q is no port", args[1])
 			}
 			return f.onProject(cmd, func(ctx context.Context, c *podmanrun.Client, project string) error {
 				list, err := c.PsOwned(ctx, jobOwner(), project)
@@ -152,9 +153,9 @@ func newStackListCommand(*stackFlags) *cobra.Command {
 		Use:     "ls",
 		Short:   "List the projects on this Podman",
 		Example: examples("ls", "ls --format json"),
-		Args:    noArgs,
+		Args:    cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("--format", format, "table", "json"); err != nil {
+			if err := cmdline.OneOf("--format", format, "table", "json"); err != nil {
 				return err
 			}
 			return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error {
@@ -199,7 +200,7 @@ func newStackTopCommand(f *stackFlags) *cobra.Command {
 		Example:           examples("top", "top db"),
 		ValidArgsFunction: f.services(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := oneOf("--format", format, "table", "json"); err != nil {
+			if err := cmdline.OneOf("--format", format, "table", "json"); err != nil {
 				return err
 			}
 			return f.onProject(cmd, func(ctx context.Context, c *podmanrun.Client, project string) error {
@@ -235,7 +236,7 @@ func newStackImagesCommand(f *stackFlags) *cobra.Command {
 		Example:           examples("images", "images --format json"),
 		ValidArgsFunction: f.services(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := oneOf("--format", format, "table", "json"); err != nil {
+			if err := cmdline.OneOf("--format", format, "table", "json"); err != nil {
 				return err
 			}
 			return f.onProject(cmd, func(ctx context.Context, c *podmanrun.Client, project string) error {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -22,7 +23,7 @@ built here or must not be pulled.`,
 		Example:           examples("pull", "pull --policy missing db"),
 		ValidArgsFunction: f.services(0),
 		RunE: func(cmd *cobra.Command, services []string) error {
-			if err := oneOf("--policy", policy, "always", "missing"); err != nil {
+			if err := cmdline.OneOf("--policy", policy, "always", "missing"); err != nil {
 				return err
 			}
 			p, err := f.part(cmd, services, withDeps || len(services) == 0)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/shlex"
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -82,12 +83,12 @@ func (f *runFlags) run(cmd *cobra.Command, args []string) (err error) {
 		o.Entrypoint = []string{}
 		if f.entrypoint != "" {
 			if o.Entrypoint, err = shlex.Split(f.entrypoint); err != nil {
-				return usagef("--entrypoint: %w", err)
+				return cmdline.Usagef("--entrypoint: %w", err)
 			}
 		}
 	}
 	if f.pull != "" {
-		if err := oneOf("--pull", f.pull, "always", "missing", "never"); err != nil {
+		if err := cmdline.OneOf("--pull", f.pull, "always", "missing", "never"); err != nil {
 			return err
 		}
 	}
@@ -102,7 +103,7 @@ func (f *runFlags) run(cmd *cobra.Command, args []string) (err error) {
 		p = p.WithPullPolicy(f.pull)
 	}
 	if err := o.Validate(p); err != nil {
-		return unusable(err)
+		return cmdline.Unusable(err)
 	}
 	return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error {
 		o.UpOptions = upOptions(c)

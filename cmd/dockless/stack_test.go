@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -212,7 +213,7 @@ func TestASignalEndsTheWaitForTheBuilderOfAStack(t *testing.T) {
 	cmd.SetErr(io.Discard)
 	images := newStackImages(cmd, "", nil)
 	start := time.Now()
-	time.AfterFunc(200*time.Millisecond, func() { cancel(interruptError{signal: os.Interrupt}) })
+	time.AfterFunc(200*time.Millisecond, func() { cancel(cmdline.InterruptError{Signal: os.Interrupt}) })
 	if err := images.build(t.Context(), podmanrun.BuildRequest{}); err == nil {
 		t.Error("a builder that does not answer has built")
 	}

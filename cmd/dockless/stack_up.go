@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
@@ -74,11 +75,11 @@ A start that fails, or is interrupted, removes what it has made.`,
 
 // check refuses flags that contradict each other.
 func (f *upFlags) check() error {
-	if err := oneOf("--output", f.output, "text", "json"); err != nil {
+	if err := cmdline.OneOf("--output", f.output, "text", "json"); err != nil {
 		return err
 	}
 	if f.pull != "" {
-		if err := oneOf("--pull", f.pull, "always", "missing", "never"); err != nil {
+		if err := cmdline.OneOf("--pull", f.pull, "always", "missing", "never"); err != nil {
 			return err
 		}
 	}
@@ -95,7 +96,7 @@ func (f *upFlags) check() error {
 		{f.output == "json", f.attach || f.session.aborts(), "--output json", "a command that stays attached"},
 	} {
 		if pair.a && pair.b {
-			return hint.With(usagef("%s and %s exclude each other", pair.an, pair.bn), "leave out one of them")
+			return hint.With(cmdline.Usagef("%s and %s exclude each other", pair.an, pair.bn), "leave out one of them")
 		}
 	}
 	return nil
@@ -121,13 +122,13 @@ func (f *upFlags) project(cmd *cobra.Command, services []string) (*podmanrun.Pro
 		return nil, err
 	}
 	if p, err = p.Scaled(scale); err != nil {
-		return nil, unusable(err)
+		return nil, cmdline.Unusable(err)
 	}
 	if f.pull != "" {
 		p = p.WithPullPolicy(f.pull)
 	}
 	if from := f.session.exitCodeFrom; from != "" && !slices.Contains(p.ServiceNames(), from) {
-		return nil, hint.With(usagef("--exit-code-from %s is none of the services that are started", from), "the services are %s", strings.Join(p.ServiceNames(), ", "))
+		return nil, hint.With(cmdline.Usagef("--exit-code-from %s is none of the services that are started", from), "the services are %s", strings.Join(p.ServiceNames(), ", "))
 	}
 	return p, nil
 }
@@ -229,7 +230,7 @@ func parseScale(list []string) (map[string]int, error) {
 		service, count, _ := strings.Cut(text, "=")
 		n, err := strconv.ParseUint(count, 10, 10) // a thousand containers of one service are a typing error
 		if err != nil || service == "" {
-			return nil, hint.With(usagef("--scale %q says no number of containers", text), "write --scale SERVICE=N")
+			return nil, hint.With(cmdline.Usagef("--scale %q says no number of containers", text), "write --scale SERVICE=N")
 		}
 		scale[service] = int(n)
 	}

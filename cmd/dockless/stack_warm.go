@@ -14,6 +14,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
@@ -37,8 +38,8 @@ func newStackWarmCommand() *cobra.Command {
 		Short: "The data that services with warm start from",
 		Long: `warm shows and removes the data that is kept of services which have
 x-dockless: {warm: true} in their compose file.`,
-		Args: knownCommand,
-		RunE: showHelp,
+		Args: cmdline.KnownCommand,
+		RunE: cmdline.ShowHelp,
 	}
 	cmd.AddCommand(newStackWarmLsCommand(), newStackWarmRmCommand(), newStackWarmPruneCommand())
 	return cmd
@@ -49,9 +50,9 @@ func newStackWarmLsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List what is kept, used last first",
-		Args:  noArgs,
+		Args:  cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("--output", output, "text", "json"); err != nil {
+			if err := cmdline.OneOf("--output", output, "text", "json"); err != nil {
 				return err
 			}
 			return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error {
@@ -87,7 +88,7 @@ func newStackWarmRmCommand() *cobra.Command {
 		Short: "Remove what is kept under keys, or their beginnings",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all == (len(args) > 0) {
-				return unusable(errors.New("stack warm rm needs keys, or --all alone"))
+				return cmdline.Unusable(errors.New("stack warm rm needs keys, or --all alone"))
 			}
 			return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error {
 				list, err := c.Fixtures(ctx)
@@ -131,7 +132,7 @@ func newStackWarmPruneCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "prune",
 		Short: "Remove what was not used for longest, until the rest fits into DOCKLESS_WARM_SIZE, and leftovers",
-		Args:  noArgs,
+		Args:  cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error {
 				gone, err := c.PruneFixtures(ctx)

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -35,8 +36,8 @@ func newTasksCommand() *cobra.Command {
 when the first job names it; kept in DOCKLESS_TASK_STORE, a folder on a volume or
 in an image, it is there for every agent at once. Agents only read that folder:
 mount it read-only for them, as jobs can write what their agent can.`,
-		Args: knownCommand,
-		RunE: showHelp,
+		Args: cmdline.KnownCommand,
+		RunE: cmdline.ShowHelp,
 	}
 	cmd.AddCommand(newTasksFetchCommand())
 	return cmd
@@ -57,7 +58,7 @@ with 1 when a package could not be had; the others are.`,
 		Example: `  dockless tasks fetch --store /opt/tasks Npm@1 UseNode@1
   DOCKLESS_TASKS=Npm@1,UseNode@1 dockless tasks fetch --output json`,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if err := oneOf("--output", output, "text", "json"); err != nil {
+			if err := cmdline.OneOf("--output", output, "text", "json"); err != nil {
 				return err
 			}
 			var s agentSettings
@@ -70,9 +71,9 @@ with 1 when a package could not be had; the others are.`,
 			}
 			switch {
 			case s.runner.TaskStore == "":
-				return hint.With(usagef("there is no folder to keep packages in"), "set DOCKLESS_TASK_STORE, or use --store")
+				return hint.With(cmdline.Usagef("there is no folder to keep packages in"), "set DOCKLESS_TASK_STORE, or use --store")
 			case len(names) == 0:
-				return hint.With(usagef("no task is named"), "name some, for example Npm@1, or set DOCKLESS_TASKS")
+				return hint.With(cmdline.Usagef("no task is named"), "name some, for example Npm@1, or set DOCKLESS_TASKS")
 			}
 			log := logging.New(cmd.ErrOrStderr(), quieter(s.log))
 			in, err := openSignIn(&s, log)
@@ -82,7 +83,7 @@ with 1 when a package could not be had; the others are.`,
 			defer in.close()
 			a, err := agent.New(s.agent, nil, in.deps(s.agentDeps(log)))
 			if err != nil {
-				return unusable(err)
+				return cmdline.Unusable(err)
 			}
 			kept, err := keepTasks(cmd.Context(), a, s.runner, names, false, log)
 			if perr := printKept(cmd.OutOrStdout(), output, s.runner.TaskStore, kept); err == nil {
@@ -94,7 +95,7 @@ with 1 when a package could not be had; the others are.`,
 	flags := cmd.Flags()
 	flags.StringVar(&store, "store", "", "`FOLDER` to keep packages in (DOCKLESS_TASK_STORE)")
 	flags.StringVar(&output, "output", "text", "`FORM`: text or json")
-	completeWords(cmd, "output", "text", "json")
+	cmdline.CompleteWords(cmd, "output", "text", "json")
 	return cmd
 }
 
@@ -146,7 +147,7 @@ func keepTasks(ctx context.Context, a *agent.Agent, c runner.Config, names []str
 func choose(offered []job.TaskReference, name string) (job.TaskReference, error) {
 	task, version, ok := strings.Cut(strings.TrimSpace(name), "@")
 	if !ok || task == "" || version == "" {
-		return job.TaskReference{}, hint.With(usagef("%q names no task at a version", name), "write it as in a pipeline, for example Npm@1")
+		return job.TaskReference{}, hint.With(cmdline.Usagef("%q names no task at a version", name), "write it as in a pipeline, for example Npm@1")
 	}
 	var found job.TaskReference
 	for _, ref := range offered {

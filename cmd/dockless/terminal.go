@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 )
@@ -112,7 +113,7 @@ func (t *terminal) summarize(w io.Writer, output string, result job.Result) {
 
 // newDisplay returns the display that --output names: auto, tty, plain or json.
 func newDisplay(ctx context.Context, mode string, w io.Writer) (display, error) {
-	if err := oneOf("--output", mode, "auto", "tty", "plain", "json"); err != nil {
+	if err := cmdline.OneOf("--output", mode, "auto", "tty", "plain", "json"); err != nil {
 		return nil, err
 	}
 	f, tty := terminalOf(w)
@@ -126,7 +127,7 @@ func newDisplay(ctx context.Context, mode string, w io.Writer) (display, error) 
 		return &jsonDisplay{enc: json.NewEncoder(w)}, nil
 	}
 	if !tty {
-		return nil, hint.With(usagef("--output tty needs a terminal"), "set --output to plain when the output goes to a file or a pipe")
+		return nil, hint.With(cmdline.Usagef("--output tty needs a terminal"), "set --output to plain when the output goes to a file or a pipe")
 	}
 	v, err := drawVertices(ctx, f, "Running")
 	if err != nil {

@@ -1,4 +1,4 @@
-package main
+package cmdline
 
 import (
 	"context"
@@ -7,14 +7,15 @@ import (
 	"sync/atomic"
 )
 
-// interruptError is the cause with which SIGINT and SIGTERM end the program's context.
-type interruptError struct{ signal os.Signal }
+// InterruptError is the cause with which SIGINT and SIGTERM end the program's context.
+type InterruptError struct{ Signal os.Signal }
 
-func (e interruptError) Error() string { return "stopped by signal: " + e.signal.String() }
+// Error implements error.
+func (e InterruptError) Error() string { return "stopped by signal: " + e.Signal.String() }
 
-// interrupted tells whether a signal ended ctx.
-func interrupted(ctx context.Context) bool {
-	_, ok := errors.AsType[interruptError](context.Cause(ctx))
+// Interrupted tells whether a signal ended ctx.
+func Interrupted(ctx context.Context) bool {
+	_, ok := errors.AsType[InterruptError](context.Cause(ctx))
 	return ok
 }
 
@@ -27,9 +28,9 @@ type again struct {
 	came   chan struct{} // closed when it came, and was wanted
 }
 
-// withSecondSignal returns a context in which a command may ask for [secondSignal],
+// WithSecondSignal returns a context in which a command may ask for [SecondSignal],
 // and what tells it of one, to be called once: false says that nobody asked.
-func withSecondSignal(ctx context.Context) (context.Context, func() bool) {
+func WithSecondSignal(ctx context.Context) (context.Context, func() bool) {
 	a := &again{came: make(chan struct{})}
 	return context.WithValue(ctx, againKey{}, a), func() bool {
 		if !a.wanted.Load() {
@@ -40,9 +41,9 @@ func withSecondSignal(ctx context.Context) (context.Context, func() bool) {
 	}
 }
 
-// secondSignal returns what is closed when a second signal asks the command to
+// SecondSignal returns what is closed when a second signal asks the command to
 // make haste. From then on, the third one ends the program at once.
-func secondSignal(ctx context.Context) <-chan struct{} {
+func SecondSignal(ctx context.Context) <-chan struct{} {
 	a, ok := ctx.Value(againKey{}).(*again)
 	if !ok {
 		return nil

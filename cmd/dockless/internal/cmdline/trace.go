@@ -1,4 +1,4 @@
-package main
+package cmdline
 
 import (
 	"context"
@@ -9,14 +9,14 @@ import (
 	"github.com/dockless-ci/dockless/internal/telemetry"
 )
 
-// startTelemetry returns a context whose spans are sent, and what sends the rest of
+// StartTrace returns a context whose spans are sent, and what sends the rest of
 // them when the command ends. The spans of a command that somebody's own trace
 // started are below theirs (TRACEPARENT).
-func startTelemetry(ctx context.Context, c telemetry.Config, version string, log *slog.Logger) (context.Context, func(), error) {
+func StartTrace(ctx context.Context, c telemetry.Config, version string, log *slog.Logger) (context.Context, func(), error) {
 	c.Version = version
 	t, err := telemetry.Start(ctx, c, log)
 	if err != nil {
-		return ctx, nil, unusable(err)
+		return ctx, nil, Unusable(err)
 	}
 	parent := span.Parent(ctx, os.Getenv(span.VariableParent), os.Getenv(span.VariableState))
 	return t.Context(ctx, parent), func() { t.Stop(ctx) }, nil
