@@ -12,6 +12,7 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/cdi"
 )
 
@@ -49,21 +50,21 @@ func registerPlaceholder(ctx context.Context, s *agentSettings, w io.Writer, out
 		log.WarnContext(ctx, "the placeholder is disabled, so no job queues for it", "agent", p.Name, "agent_id", p.ID)
 	}
 	if output == "json" {
-		return printJSON(w, p)
+		return console.PrintJSON(w, p)
 	}
 	return printPlaceholder(w, p)
 }
 
 func printPlaceholder(w io.Writer, p agent.Placeholder) error {
-	say(w, "placeholder %s (agent %d of pool %s): %s\n", p.Name, p.ID, p.Pool, p.Action)
-	table := newTable(w)
-	say(table, "CAPABILITY\tVALUE\tKIND\n")
+	console.Say(w, "placeholder %s (agent %d of pool %s): %s\n", p.Name, p.ID, p.Pool, p.Action)
+	table := console.NewTable(w)
+	console.Say(table, "CAPABILITY\tVALUE\tKIND\n")
 	for _, part := range []struct {
 		kind string
 		all  map[string]string
 	}{{"system", p.Capabilities}, {"user", p.UserCapabilities}} {
 		for _, name := range slices.Sorted(maps.Keys(part.all)) {
-			say(table, "%s\t%s\t%s\n", name, fmt.Sprintf("%.120q", part.all[name]), part.kind)
+			console.Say(table, "%s\t%s\t%s\n", name, fmt.Sprintf("%.120q", part.all[name]), part.kind)
 		}
 	}
 	return table.Flush()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/logging"
 )
 
@@ -76,20 +77,20 @@ It exits with 1 when an agent could not be removed; the others are.`,
 
 func printReaped(w io.Writer, output string, s *agentSettings, o agent.ReapOptions, reaped []agent.Reaped) error {
 	if output == "json" {
-		return printJSON(w, map[string]any{"pool": s.agent.Pool, "fleet": s.agent.Fleet, "dryRun": o.DryRun, "agents": reaped})
+		return console.PrintJSON(w, map[string]any{"pool": s.agent.Pool, "fleet": s.agent.Fleet, "dryRun": o.DryRun, "agents": reaped})
 	}
 	if len(reaped) == 0 {
 		_, err := fmt.Fprintf(w, "no agent of fleet %s in pool %s has been offline for %s\n", s.agent.Fleet, s.agent.Pool, o.OfflineFor)
 		return err
 	}
-	table := newTable(w)
-	say(table, "AGENT\tID\tOFFLINE SINCE\tOUTCOME\n")
+	table := console.NewTable(w)
+	console.Say(table, "AGENT\tID\tOFFLINE SINCE\tOUTCOME\n")
 	for _, r := range reaped {
 		outcome := string(r.Outcome)
 		if r.Reason != "" {
-			outcome += ": " + oneLine(r.Reason)
+			outcome += ": " + console.OneLine(r.Reason)
 		}
-		say(table, "%s\t%d\t%s\t%s\n", r.Name, r.ID, r.OfflineSince.UTC().Format(time.RFC3339), outcome)
+		console.Say(table, "%s\t%d\t%s\t%s\n", r.Name, r.ID, r.OfflineSince.UTC().Format(time.RFC3339), outcome)
 	}
 	return table.Flush()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/bake"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
@@ -89,7 +90,7 @@ func (f *bakeFlags) run(cmd *cobra.Command, targets []string) error {
 		return cmdline.Unusable(err)
 	}
 	if f.print {
-		return printJSON(cmd.OutOrStdout(), plan)
+		return console.PrintJSON(cmd.OutOrStdout(), plan)
 	}
 	access, err := bake.ParseAccess(f.allow)
 	if err != nil {
@@ -220,10 +221,10 @@ func (f *bakeFlags) report(cmd *cobra.Command, builds []bake.Build, results map[
 		r := results[b.Target]
 		metadata[b.Target] = r.Metadata
 		if r.Export != nil && r.Export.Err != nil {
-			say(cmd.ErrOrStderr(), "warning: no cache for the next build of %s: %s\n", b.Target, oneLine(r.Export.Err.Error()))
+			console.Say(cmd.ErrOrStderr(), "warning: no cache for the next build of %s: %s\n", b.Target, console.OneLine(r.Export.Err.Error()))
 		}
 		if f.progress != "quiet" && f.progress != "rawjson" {
-			say(cmd.ErrOrStderr(), "%s: %d of %d steps cached\n", b.Target, r.Stats.Cached, r.Stats.Steps)
+			console.Say(cmd.ErrOrStderr(), "%s: %d of %d steps cached\n", b.Target, r.Stats.Cached, r.Stats.Steps)
 		}
 	}
 	if f.metadataFile == "" {

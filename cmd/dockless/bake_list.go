@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/bake"
 )
 
@@ -15,12 +16,12 @@ func (f *bakeFlags) listTargets(cmd *cobra.Command, files []bake.File, o bake.Op
 		return cmdline.Unusable(err)
 	}
 	if f.output == "json" {
-		return printJSON(cmd.OutOrStdout(), list)
+		return console.PrintJSON(cmd.OutOrStdout(), list)
 	}
-	t := newTable(cmd.OutOrStdout())
-	say(t, "TARGET\tDESCRIPTION\n")
+	t := console.NewTable(cmd.OutOrStdout())
+	console.Say(t, "TARGET\tDESCRIPTION\n")
 	for _, l := range list {
-		say(t, "%s\t%s\n", l.Name, l.Description)
+		console.Say(t, "%s\t%s\n", l.Name, l.Description)
 	}
 	return t.Flush()
 }
@@ -31,16 +32,16 @@ func (f *bakeFlags) listVariables(cmd *cobra.Command, files []bake.File, o bake.
 		return cmdline.Unusable(err)
 	}
 	if f.output == "json" {
-		return printJSON(cmd.OutOrStdout(), list)
+		return console.PrintJSON(cmd.OutOrStdout(), list)
 	}
-	t := newTable(cmd.OutOrStdout())
-	say(t, "VARIABLE\tTYPE\tVALUE\tDESCRIPTION\n")
+	t := console.NewTable(cmd.OutOrStdout())
+	console.Say(t, "VARIABLE\tTYPE\tVALUE\tDESCRIPTION\n")
 	for _, v := range list {
 		value := "<null>"
 		if v.Value != nil {
 			value = *v.Value
 		}
-		say(t, "%s\t%s\t%s\t%s\n", v.Name, v.Type, value, v.Description)
+		console.Say(t, "%s\t%s\t%s\t%s\n", v.Name, v.Type, value, v.Description)
 	}
 	return t.Flush()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
@@ -142,7 +143,7 @@ func (f *buildFlags) progress(cmd *cobra.Command) (imagebuild.Progress, error) {
 // request turns the flags into a request, reporting every bad one.
 func (f *buildFlags) request(cmd *cobra.Command, dir string) (imagebuild.Request, error) {
 	around := buildflags.Surroundings{LookupEnv: os.LookupEnv, Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout()}
-	if _, terminal := terminalOf(around.Stdout); terminal {
+	if _, terminal := console.Terminal(around.Stdout); terminal {
 		around.Stdout = nil // an archive would only spoil it
 	}
 	return f.Request(around, dir)
@@ -163,7 +164,7 @@ func removeStale(path string) error {
 // report writes what the flags ask for once the image is built.
 func (f *buildFlags) report(cmd *cobra.Command, r *imagebuild.Result) error {
 	if r.Export != nil && r.Export.Err != nil {
-		say(cmd.ErrOrStderr(), "warning: no cache for the next build: %s\n", oneLine(r.Export.Err.Error()))
+		console.Say(cmd.ErrOrStderr(), "warning: no cache for the next build: %s\n", console.OneLine(r.Export.Err.Error()))
 	}
 	var errs []error
 	if f.MetadataFile != "" {
@@ -176,12 +177,12 @@ func (f *buildFlags) report(cmd *cobra.Command, r *imagebuild.Result) error {
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), r.Digest)
 		errs = append(errs, err)
 	} else if f.Progress != "none" && f.Progress != "rawjson" {
-		if _, terminal := terminalOf(cmd.ErrOrStderr()); terminal && r.Digest != "" {
-			say(cmd.ErrOrStderr(), "%s\n", strings.TrimSpace(strings.Join(r.Names, " ")+" "+r.Digest.String()))
+		if _, terminal := console.Terminal(cmd.ErrOrStderr()); terminal && r.Digest != "" {
+			console.Say(cmd.ErrOrStderr(), "%s\n", strings.TrimSpace(strings.Join(r.Names, " ")+" "+r.Digest.String()))
 		}
-		say(cmd.ErrOrStderr(), "%d of %d steps cached\n", r.Stats.Cached, r.Stats.Steps)
+		console.Say(cmd.ErrOrStderr(), "%d of %d steps cached\n", r.Stats.Cached, r.Stats.Steps)
 		for _, note := range r.Notes() {
-			say(cmd.ErrOrStderr(), "%s\n", note)
+			console.Say(cmd.ErrOrStderr(), "%s\n", note)
 		}
 	}
 	if f.explain != "" {

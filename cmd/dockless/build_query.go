@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 )
 
@@ -52,6 +53,6 @@ func summarize(cmd *cobra.Command, reply *imagebuild.Reply) error {
 	case n > 1:
 		text = fmt.Sprintf("%d warnings", n)
 	}
-	say(cmd.OutOrStdout(), "Check complete: %s.\n", text)
+	console.Say(cmd.OutOrStdout(), "Check complete: %s.\n", text)
 	return nil
 }

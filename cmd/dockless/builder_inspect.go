@@ -14,6 +14,7 @@ import (
 
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/buildkitconf"
 )
 
@@ -81,9 +82,9 @@ func newBuilderInspectCommand() *cobra.Command {
 				}
 				w := cmd.OutOrStdout()
 				if output == "json" {
-					return printJSON(w, map[string]any{"name": b.Name, "nodes": views})
+					return console.PrintJSON(w, map[string]any{"name": b.Name, "nodes": views})
 				}
-				printNodes(w, b.Name, views, columnsOf(w))
+				printNodes(w, b.Name, views, console.Columns(w))
 				return nil
 			})
 		},
@@ -136,16 +137,16 @@ func viewOf(s buildxsetup.NodeStatus, verbose bool) nodeView {
 const nodeIndent = 15
 
 func printNodes(w io.Writer, builder string, views []nodeView, width int) {
-	say(w, "builder %s, %s\n", builder, count(len(views), "node"))
+	console.Say(w, "builder %s, %s\n", builder, console.Count(len(views), "node"))
 	for _, v := range views {
-		say(w, "\n%s  %s\n", v.Name, v.Endpoint)
+		console.Say(w, "\n%s  %s\n", v.Name, v.Endpoint)
 		v.print(w, width)
 	}
 }
 
 func (v nodeView) print(w io.Writer, width int) {
 	row := func(key, text string) {
-		say(w, "  %-*s%s\n", nodeIndent-2, key, wrapped(text, nodeIndent, width))
+		console.Say(w, "  %-*s%s\n", nodeIndent-2, key, console.Wrap(text, nodeIndent, width))
 	}
 	if v.Error != "" {
 		row("error", v.Error)
@@ -160,13 +161,13 @@ func (v nodeView) print(w io.Writer, width int) {
 			native = append(native, p)
 		}
 	}
-	row("native", orNone(native))
-	row("emulated", orNone(v.Emulated))
+	row("native", console.OrNone(native))
+	row("emulated", console.OrNone(v.Emulated))
 	row("snapshotter", v.Snapshotter)
 	row("disk", v.disk())
-	row("cache", fmt.Sprintf("%s in %s, %s reclaimable", buildkitconf.Human(v.Bytes), count(v.Records, "record"), buildkitconf.Human(v.Reclaimable)))
+	row("cache", fmt.Sprintf("%s in %s, %s reclaimable", buildkitconf.Human(v.Bytes), console.Count(v.Records, "record"), buildkitconf.Human(v.Reclaimable)))
 	for _, t := range v.Types {
-		say(w, "  %-*s%-20s %8s  %8s reclaimable  %s\n", nodeIndent-2, "", t.Type, buildkitconf.Human(t.Bytes), buildkitconf.Human(t.Reclaimable), count(t.Records, "record"))
+		console.Say(w, "  %-*s%-20s %8s  %8s reclaimable  %s\n", nodeIndent-2, "", t.Type, buildkitconf.Human(t.Bytes), buildkitconf.Human(t.Reclaimable), console.Count(t.Records, "record"))
 	}
 	if len(v.Policy) == 0 {
 		row("removed", "nothing, ever: garbage collection is off")
@@ -176,10 +177,10 @@ func (v nodeView) print(w io.Writer, width int) {
 		if i == 0 {
 			key = "removed"
 		}
-		say(w, "  %-*s%d. %s\n", nodeIndent-2, key, i+1, wrapped(p.Words, nodeIndent+3, width))
+		console.Say(w, "  %-*s%d. %s\n", nodeIndent-2, key, i+1, console.Wrap(p.Words, nodeIndent+3, width))
 	}
 	if len(v.biggest) > 0 {
-		say(w, "  largest records\n")
+		console.Say(w, "  largest records\n")
 		writeRecords(w, v.biggest, width)
 	}
 }
@@ -211,10 +212,10 @@ func writeRecords(w io.Writer, records []*client.UsageInfo, width int) {
 		if text == "" {
 			text = r.ID
 		}
-		if text = oneLine(text); width > 0 {
-			text = cut(text, max(width-len(head), 10))
+		if text = console.OneLine(text); width > 0 {
+			text = console.Cut(text, max(width-len(head), 10))
 		}
-		say(w, "%s%s\n", head, text)
+		console.Say(w, "%s%s\n", head, text)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/buildkitconf"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
@@ -147,7 +148,7 @@ func (f *pruneFlags) show(w io.Writer, pruned []buildxsetup.Pruned) error {
 				views[i].Error = p.Err.Error()
 			}
 		}
-		return printJSON(w, map[string]any{"nodes": views})
+		return console.PrintJSON(w, map[string]any{"nodes": views})
 	}
 	verb := "removed"
 	if f.options.DryRun {
@@ -157,9 +158,9 @@ func (f *pruneFlags) show(w io.Writer, pruned []buildxsetup.Pruned) error {
 		if p.Err != nil && len(p.Records) == 0 {
 			continue // the error says it
 		}
-		say(w, "%s: %s %s, %s\n", p.Node, verb, count(len(p.Records), "record"), buildkitconf.Human(p.Bytes))
+		console.Say(w, "%s: %s %s, %s\n", p.Node, verb, console.Count(len(p.Records), "record"), buildkitconf.Human(p.Bytes))
 		if f.verbose || f.options.DryRun {
-			writeRecords(w, p.Records, columnsOf(w))
+			writeRecords(w, p.Records, console.Columns(w))
 		}
 	}
 	return nil

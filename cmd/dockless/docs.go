@@ -12,6 +12,7 @@ import (
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -99,7 +100,7 @@ func writeSettings(w io.Writer, sections []settingsSection) error {
 	for _, s := range sections {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| variable | type | default | meaning |\n|---|---|---|---|\n", s.title, s.intro)
 		for _, f := range settingsOf(s.config) {
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Tag.Get("envconfig"), typeName(f), defaultText(f), cell(f.Tag.Get("desc")))
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Tag.Get("envconfig"), typeName(f), defaultText(f), console.MarkdownCell(f.Tag.Get("desc")))
 		}
 	}
 	b.WriteString(`

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/doctor"
 	"github.com/dockless-ci/dockless/internal/logging"
 )
@@ -85,7 +86,7 @@ func (f *doctorFlags) run(cmd *cobra.Command) error {
 	}
 	w := cmd.OutOrStdout()
 	if f.output == "json" {
-		if err := printJSON(w, map[string]any{"checks": results, "failed": doctor.Failed(results), "seconds": time.Since(start).Seconds()}); err != nil {
+		if err := console.PrintJSON(w, map[string]any{"checks": results, "failed": doctor.Failed(results), "seconds": time.Since(start).Seconds()}); err != nil {
 			return err
 		}
 	} else {
@@ -102,10 +103,10 @@ func (f *doctorFlags) run(cmd *cobra.Command) error {
 func told(results []doctor.Result) []doctor.Result {
 	for i := range results {
 		r := &results[i]
-		r.Name, r.Detail = oneLine(r.Name), oneLine(r.Detail)
+		r.Name, r.Detail = console.OneLine(r.Name), console.OneLine(r.Detail)
 		var hints []string
 		for line := range strings.Lines(r.Hint) {
-			hints = append(hints, oneLine(line))
+			hints = append(hints, console.OneLine(line))
 		}
 		r.Hint = strings.Join(hints, "\n")
 	}

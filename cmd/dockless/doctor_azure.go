@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/doctor"
 	"github.com/dockless-ci/dockless/internal/entra"
@@ -262,7 +263,7 @@ func (a *azure) rights(ctx context.Context) []doctor.Result {
 		}
 	default:
 		a.poolID = found.ID
-		pool = ok("%s, %s", found.Name, count(found.Size, "agent"))
+		pool = ok("%s, %s", found.Name, console.Count(found.Size, "agent"))
 		if err = a.server.ProveManage(ctx, found.ID); err == nil {
 			break
 		}

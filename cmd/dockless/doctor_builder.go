@@ -16,6 +16,7 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/buildkitconf"
 	"github.com/dockless-ci/dockless/internal/doctor"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -161,7 +162,7 @@ func (n *builderNode) pinned(context.Context) doctor.Result {
 		return failed(hint.With(fmt.Errorf("BUILDKIT_HOST pins %s to it, which is neither its own platform, %s, nor emulated: builds for it fail at their first RUN", strings.Join(missing, ", "), own),
 			"register an emulator on the node's machine (packages qemu-user-static and binfmt-support, or docker run --privileged tonistiigi/binfmt --install all) and restart its buildkitd, which looks once; or take the platform out of BUILDKIT_HOST"))
 	}
-	text := "native: " + orNone(native)
+	text := "native: " + console.OrNone(native)
 	if len(emulated) > 0 {
 		text += "; emulated, several times slower: " + strings.Join(emulated, ", ")
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/doctor"
 )
 
@@ -19,8 +20,8 @@ type chart struct {
 }
 
 func newChart(w io.Writer) chart {
-	_, tty := terminalOf(w)
-	return chart{w: w, width: columnsOf(w), colour: tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+	_, tty := console.Terminal(w)
+	return chart{w: w, width: console.Columns(w), colour: tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
 }
 
 // styles of statuses, as SGR parameters: of the eight colours that a theme adapts to
@@ -54,8 +55,8 @@ func (c chart) print(results []doctor.Result, took time.Duration) {
 	if counts[doctor.Fail] > 0 {
 		style = styles[doctor.Fail]
 	}
-	summary := fmt.Sprintf("%d ok, %s, %d failed, %d skipped, in %s", counts[doctor.OK], count(counts[doctor.Warn], "warning"), counts[doctor.Fail], counts[doctor.Skip], lasting(took.Seconds()))
-	say(c.w, "%s\n", c.styled(style, summary))
+	summary := fmt.Sprintf("%d ok, %s, %d failed, %d skipped, in %s", counts[doctor.OK], console.Count(counts[doctor.Warn], "warning"), counts[doctor.Fail], counts[doctor.Skip], lasting(took.Seconds()))
+	console.Say(c.w, "%s\n", c.styled(style, summary))
 }
 
 // group writes the results of one peer, if there are any.
@@ -67,11 +68,11 @@ func (c chart) group(title string, results []doctor.Result) {
 	for _, r := range results {
 		longest = max(longest, len(r.Name))
 	}
-	say(c.w, "%s\n", c.styled(bold, title))
+	console.Say(c.w, "%s\n", c.styled(bold, title))
 	for _, r := range results {
 		c.row(r, longest)
 	}
-	say(c.w, "\n")
+	console.Say(c.w, "\n")
 }
 
 func (c chart) row(r doctor.Result, longest int) {
@@ -83,12 +84,12 @@ func (c chart) row(r doctor.Result, longest int) {
 	head := fmt.Sprintf("  %s  %-*s  %6s", c.styled(styles[r.Status], fmt.Sprintf("%-4s", r.Status)), longest, r.Name, took)
 	narrow := c.width > 0 && c.width < indent+minDetail
 	if r.Status == doctor.Warn || r.Status == doctor.Fail || narrow {
-		say(c.w, "%s\n%*s%s\n", strings.TrimRight(head, " "), problemIndent, "", wrapped(r.Detail, problemIndent, c.width))
+		console.Say(c.w, "%s\n%*s%s\n", strings.TrimRight(head, " "), problemIndent, "", console.Wrap(r.Detail, problemIndent, c.width))
 	} else {
-		say(c.w, "%s\n", head+"  "+wrapped(r.Detail, indent, c.width))
+		console.Say(c.w, "%s\n", head+"  "+console.Wrap(r.Detail, indent, c.width))
 	}
 	for hint := range strings.Lines(r.Hint) {
-		say(c.w, "%*s%s %s\n", problemIndent, "", c.styled(bold, "hint:"), wrapped(strings.TrimSpace(hint), problemIndent+len("hint: "), c.width))
+		console.Say(c.w, "%*s%s %s\n", problemIndent, "", c.styled(bold, "hint:"), console.Wrap(strings.TrimSpace(hint), problemIndent+len("hint: "), c.width))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/doctor"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
@@ -111,7 +112,7 @@ func warned(advice, format string, args ...any) doctor.Result {
 func failed(err error) doctor.Result {
 	hints := hint.All(err)
 	for i, h := range hints {
-		hints[i] = oneLine(h)
+		hints[i] = console.OneLine(h)
 	}
 	return doctor.Result{Status: doctor.Fail, Detail: err.Error(), Hint: strings.Join(hints, "\n")}
 }
@@ -126,7 +127,7 @@ func writeTopics(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("| group | check | asks | failing means | what to do |\n|---|---|---|---|---|\n")
 	for _, t := range doctorTopics {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", t.group, t.name, cell(t.asks), cell(t.failing), cell(t.remedy))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", t.group, t.name, console.MarkdownCell(t.asks), console.MarkdownCell(t.failing), console.MarkdownCell(t.remedy))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

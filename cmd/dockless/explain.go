@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/explain"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 )
@@ -22,7 +23,7 @@ func printReasons(cmd *cobra.Command, form string, r *imagebuild.Result) error {
 		if table == "" {
 			table = "no step ran: everything came from a cache\n"
 		}
-		say(cmd.ErrOrStderr(), "%s", table)
+		console.Say(cmd.ErrOrStderr(), "%s", table)
 		return nil
 	case "json":
 		if err := json.NewEncoder(cmd.OutOrStdout()).Encode(r.Reasons); err != nil {

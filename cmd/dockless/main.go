@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -114,8 +115,8 @@ func exitCode(ctx context.Context, err error) int {
 
 // printError writes one "error:" line and the hints below it.
 func printError(w io.Writer, err error) {
-	say(w, "error: %s\n", oneLine(err.Error()))
+	console.Say(w, "error: %s\n", console.OneLine(err.Error()))
 	for _, h := range hint.All(err) {
-		say(w, "hint: %s\n", oneLine(h))
+		console.Say(w, "hint: %s\n", console.OneLine(h))
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -87,7 +88,7 @@ func (f *replayFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	for _, w := range append(f.warnings, p.Warnings...) {
-		say(cmd.ErrOrStderr(), "warning: %s\n", w)
+		console.Say(cmd.ErrOrStderr(), "warning: %s\n", w)
 	}
 	if f.expand {
 		expanded, err := p.Expanded()
@@ -202,13 +203,13 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 	}
 	if file != nil {
 		report.Records = t.reported()
-		if err := printJSON(file, report); err != nil {
+		if err := console.PrintJSON(file, report); err != nil {
 			return fmt.Errorf("writing the report: %w", err)
 		}
 	}
 	t.summarize(cmd.ErrOrStderr(), f.output, report.Result)
 	if dir := r.artifactsAt(); dir != "" {
-		say(cmd.ErrOrStderr(), "artifacts: %s\n", dir)
+		console.Say(cmd.ErrOrStderr(), "artifacts: %s\n", dir)
 	}
 	switch {
 	case cmdline.Interrupted(ctx):

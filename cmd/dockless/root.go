@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
 
@@ -58,7 +59,7 @@ func newVersionCommand() *cobra.Command {
 			}
 			platform := runtime.GOOS + "/" + runtime.GOARCH
 			if output == "json" {
-				return printJSON(cmd.OutOrStdout(), map[string]string{"version": version, "go": runtime.Version(), "platform": platform})
+				return console.PrintJSON(cmd.OutOrStdout(), map[string]string{"version": version, "go": runtime.Version(), "platform": platform})
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "dockless %s %s %s\n", version, platform, runtime.Version())
 			return err

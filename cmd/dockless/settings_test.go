@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/mask"
 )
@@ -60,7 +61,7 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 	t.Setenv("T_ON", "hunter2")
 	var c sampleConfig
 	err := loadSettings(&c)
-	if got, want := oneLine(err.Error()), "T_NAME is not set; T_WAIT is no duration; T_ON is no bool"; got != want {
+	if got, want := console.OneLine(err.Error()), "T_NAME is not set; T_WAIT is no duration; T_ON is no bool"; got != want {
 		t.Errorf("loadSettings: %q, want %q", got, want)
 	}
 	if _, ok := errors.AsType[cmdline.UsageError](err); !ok {
@@ -78,11 +79,11 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 func TestValidateSeesTheDefaultOfAFieldThatCannotBeRead(t *testing.T) {
 	t.Setenv("T_WAIT", "soon")
 	err := loadSettings(&checkedConfig{})
-	if got, want := oneLine(err.Error()), "T_WAIT is no duration; the name is missing"; got != want {
+	if got, want := console.OneLine(err.Error()), "T_WAIT is no duration; the name is missing"; got != want {
 		t.Errorf("loadSettings: %q, want %q", got, want)
 	}
 	err = loadSettings(notValidated(&checkedConfig{}))
-	if got, want := oneLine(err.Error()), "T_NAME is not set; T_WAIT is no duration"; got != want {
+	if got, want := console.OneLine(err.Error()), "T_NAME is not set; T_WAIT is no duration"; got != want {
 		t.Errorf("loadSettings without Validate: %q, want %q", got, want)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/podmanrun"
@@ -104,7 +105,7 @@ func (f *stackFlags) part(cmd *cobra.Command, services []string, dependencies bo
 		return nil, err
 	}
 	for _, w := range p.Warnings() {
-		say(cmd.ErrOrStderr(), "warning: %s\n", w)
+		console.Say(cmd.ErrOrStderr(), "warning: %s\n", w)
 	}
 	p = p.WithoutWarnings() // a start tells them too
 	if p, err = p.Only(services, dependencies); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -129,7 +130,7 @@ func (f *attachedFlags) attend(ctx context.Context, cmd *cobra.Command, c *podma
 	}
 	stopped := ctx.Err() != nil
 	if stopped {
-		say(cmd.ErrOrStderr(), "stopping; a second signal kills the services\n")
+		console.Say(cmd.ErrOrStderr(), "stopping; a second signal kills the services\n")
 	}
 	err := f.stop(context.WithoutCancel(ctx), c, p, stack, timeout, again)
 	if err != nil {

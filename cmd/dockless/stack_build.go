@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
@@ -88,7 +89,7 @@ func (s *stackImages) build(ctx context.Context, r podmanrun.BuildRequest) error
 		return err
 	}
 	if result.Export != nil && result.Export.Err != nil {
-		r.Progress("no cache for the next build: " + oneLine(result.Export.Err.Error()))
+		r.Progress("no cache for the next build: " + console.OneLine(result.Export.Err.Error()))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -20,12 +21,12 @@ func newStackDisplay(ctx context.Context, w io.Writer, quiet bool) (stackDisplay
 	if quiet {
 		return noDisplay{}, nil
 	}
-	if f, tty := terminalOf(w); tty {
-		v, err := drawVertices(ctx, f, "Starting")
+	if f, tty := console.Terminal(w); tty {
+		v, err := console.DrawVertices(ctx, f, "Starting")
 		if err != nil {
 			return nil, err
 		}
-		return &stackVertices{vertices: v, services: make(map[string]*vertex)}, nil
+		return &stackVertices{vertices: v, services: make(map[string]*console.Vertex)}, nil
 	}
 	return &stackLines{w: w, start: time.Now()}, nil
 }
@@ -44,41 +45,41 @@ type stackLines struct {
 func (l *stackLines) event(e podmanrun.Event) {
 	text := ""
 	if e.Text != "" {
-		text = "  " + oneLine(e.Text)
+		text = "  " + console.OneLine(e.Text)
 	}
-	say(l.w, "%6.2fs  %-12s %s%s\n", time.Since(l.start).Seconds(), e.Subject(), e.Kind, text)
+	console.Say(l.w, "%6.2fs  %-12s %s%s\n", time.Since(l.start).Seconds(), e.Subject(), e.Kind, text)
 }
 
 func (l *stackLines) close() error { return nil }
 
 // stackVertices draws each service as a vertex.
 type stackVertices struct {
-	vertices *vertices
-	services map[string]*vertex
+	vertices *console.Vertices
+	services map[string]*console.Vertex
 }
 
 func (s *stackVertices) event(e podmanrun.Event) {
 	service := s.services[e.Subject()]
 	if service == nil {
-		service = &vertex{id: e.Subject(), started: time.Now()}
+		service = &console.Vertex{ID: e.Subject(), Started: time.Now()}
 		s.services[e.Subject()] = service
 	}
-	service.name = fmt.Sprintf("%s %s", e.Subject(), e.Kind)
+	service.Name = fmt.Sprintf("%s %s", e.Subject(), e.Kind)
 	if e.Service == "" {
-		service.name = string(e.Kind)
+		service.Name = string(e.Kind)
 	}
 	switch e.Kind {
 	case podmanrun.EventUnhealthy:
-		service.failed = "unhealthy"
-		service.completed = time.Now()
+		service.Failed = "unhealthy"
+		service.Completed = time.Now()
 	case podmanrun.EventKept, podmanrun.EventHealthy, podmanrun.EventExited, podmanrun.EventRemoved:
-		service.completed = time.Now()
+		service.Completed = time.Now()
 	case podmanrun.EventWarning:
-		service.completed = time.Now()
+		service.Completed = time.Now()
 	}
-	s.vertices.draw(*service)
+	s.vertices.Draw(*service)
 	if e.Text != "" {
-		s.vertices.log(service.id, oneLine(e.Text))
+		s.vertices.Log(service.ID, console.OneLine(e.Text))
 	}
 }
 
@@ -86,10 +87,10 @@ func (s *stackVertices) event(e podmanrun.Event) {
 // healthcheck has no further event.
 func (s *stackVertices) close() error {
 	for _, service := range s.services {
-		if service.completed.IsZero() {
-			service.completed = time.Now()
-			s.vertices.draw(*service)
+		if service.Completed.IsZero() {
+			service.Completed = time.Now()
+			s.vertices.Draw(*service)
 		}
 	}
-	return s.vertices.close()
+	return s.vertices.Close()
 }

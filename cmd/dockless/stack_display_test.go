@@ -11,7 +11,7 @@ import (
 )
 
 func TestATerminalShowsServices(t *testing.T) {
-	tty, screen := consoletest.Open(t)
+	tty, screen := consoletest.Terminal(t)
 	d, err := newStackDisplay(t.Context(), tty, false)
 	if err != nil {
 		t.Fatal(err)

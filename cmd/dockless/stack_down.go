@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -45,7 +46,7 @@ it removes what is the job's.`,
 				}
 				used, err := c.RemoveImages(ctx, remove)
 				for _, image := range used {
-					say(cmd.ErrOrStderr(), "warning: image %s stays, a container uses it\n", image)
+					console.Say(cmd.ErrOrStderr(), "warning: image %s stays, a container uses it\n", image)
 				}
 				return err
 			})

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
@@ -35,7 +36,7 @@ behind the name of its service. With --follow it goes on until the containers en
 			return f.onProject(cmd, func(ctx context.Context, c *podmanrun.Client, project string) error {
 				printer := lines.printer(cmd.OutOrStdout(), nil)
 				options.Names = printer.know
-				options.Note = func(service, text string) { say(cmd.ErrOrStderr(), "note: %s: %s\n", service, text) }
+				options.Note = func(service, text string) { console.Say(cmd.ErrOrStderr(), "note: %s: %s\n", service, text) }
 				err := c.Logs(ctx, project, options, printer.line)
 				if err == nil && cmdline.Interrupted(ctx) {
 					return cmdline.ExitWith(cmdline.ExitInterrupted)
@@ -89,7 +90,7 @@ type linePrinter struct {
 // printer returns what prints to w; services are those whose names it knows before
 // they have said anything.
 func (f *lineFlags) printer(w io.Writer, services []string) *linePrinter {
-	_, terminal := terminalOf(w)
+	_, terminal := console.Terminal(w)
 	p := &linePrinter{
 		w: w, prefix: !f.noPrefix, number: make(map[string]int),
 		colour: terminal && !f.noColor && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
@@ -125,20 +126,20 @@ func (p *linePrinter) name(service string) string {
 // line prints one line of a service.
 func (p *linePrinter) line(service, text string) {
 	if !p.prefix {
-		say(p.w, "%s\n", text)
+		console.Say(p.w, "%s\n", text)
 		return
 	}
-	say(p.w, "%s  | %s\n", p.name(service), text)
+	console.Say(p.w, "%s  | %s\n", p.name(service), text)
 }
 
 // event tells what became of a service, beside what it writes.
 func (p *linePrinter) event(w io.Writer, e podmanrun.Event) {
 	switch e.Kind {
 	case podmanrun.EventExited:
-		say(w, "%s exited with code %s\n", e.Subject(), e.Text)
+		console.Say(w, "%s exited with code %s\n", e.Subject(), e.Text)
 	case podmanrun.EventUnhealthy:
-		say(w, "%s is unhealthy\n", e.Subject())
+		console.Say(w, "%s is unhealthy\n", e.Subject())
 	case podmanrun.EventWarning:
-		say(w, "note: %s: %s\n", e.Subject(), e.Text)
+		console.Say(w, "note: %s: %s\n", e.Subject(), e.Text)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
@@ -48,7 +49,7 @@ healthcheck of each that has one. With --all it also lists those of single comma
 				case onlyServices:
 					return printEach(out, list, func(s podmanrun.ContainerStatus) string { return s.Service })
 				case format == "json":
-					return printJSON(out, list)
+					return console.PrintJSON(out, list)
 				}
 				return printContainers(out, list)
 			})
@@ -79,8 +80,8 @@ func printEach[T any](w io.Writer, list []T, about func(T) string) error {
 }
 
 func printContainers(w io.Writer, list []podmanrun.ContainerStatus) error {
-	t := newTable(w)
-	say(t, "SERVICE\tIMAGE\tSTATE\tHEALTH\tPORTS\n")
+	t := console.NewTable(w)
+	console.Say(t, "SERVICE\tIMAGE\tSTATE\tHEALTH\tPORTS\n")
 	for _, s := range list {
 		ports := make([]string, len(s.Ports))
 		for i, p := range s.Ports {
@@ -90,7 +91,7 @@ func printContainers(w io.Writer, list []podmanrun.ContainerStatus) error {
 		if state == "exited" {
 			state = fmt.Sprintf("exited (%d)", s.ExitCode)
 		}
-		say(t, "%s\t%s\t%s\t%s\t%s\n", s.Subject(list), s.Image, state, s.Health, strings.Join(ports, ", "))
+		console.Say(t, "%s\t%s\t%s\t%s\t%s\n", s.Subject(list), s.Image, state, s.Health, strings.Join(ports, ", "))
 	}
 	return t.Flush()
 }
@@ -168,7 +169,7 @@ func newStackListCommand(*stackFlags) *cobra.Command {
 				case quiet:
 					return printEach(out, list, func(p podmanrun.ProjectStatus) string { return p.Name })
 				case format == "json":
-					return printJSON(out, list)
+					return console.PrintJSON(out, list)
 				}
 				return printProjects(out, list)
 			})
@@ -180,14 +181,14 @@ func newStackListCommand(*stackFlags) *cobra.Command {
 }
 
 func printProjects(w io.Writer, list []podmanrun.ProjectStatus) error {
-	t := newTable(w)
-	say(t, "NAME\tCONTAINERS\tAGENT\tJOB\n")
+	t := console.NewTable(w)
+	console.Say(t, "NAME\tCONTAINERS\tAGENT\tJOB\n")
 	for _, p := range list {
 		var states []string
 		for _, state := range slices.Sorted(maps.Keys(p.States)) {
 			states = append(states, fmt.Sprintf("%s (%d)", state, p.States[state]))
 		}
-		say(t, "%s\t%s\t%s\t%s\n", p.Name, strings.Join(states, ", "), p.Agent, p.Job)
+		console.Say(t, "%s\t%s\t%s\t%s\n", p.Name, strings.Join(states, ", "), p.Agent, p.Job)
 	}
 	return t.Flush()
 }
@@ -209,15 +210,15 @@ func newStackTopCommand(f *stackFlags) *cobra.Command {
 					return err
 				}
 				if format == "json" {
-					return printJSON(cmd.OutOrStdout(), list)
+					return console.PrintJSON(cmd.OutOrStdout(), list)
 				}
-				t := newTable(cmd.OutOrStdout())
+				t := console.NewTable(cmd.OutOrStdout())
 				for i, s := range list {
 					if i == 0 {
-						say(t, "SERVICE\t%s\n", strings.Join(s.Titles, "\t"))
+						console.Say(t, "SERVICE\t%s\n", strings.Join(s.Titles, "\t"))
 					}
 					for _, process := range s.Processes {
-						say(t, "%s\t%s\n", s.Subject(), strings.Join(process, "\t"))
+						console.Say(t, "%s\t%s\n", s.Subject(), strings.Join(process, "\t"))
 					}
 				}
 				return t.Flush()
@@ -245,13 +246,13 @@ func newStackImagesCommand(f *stackFlags) *cobra.Command {
 					return err
 				}
 				if format == "json" {
-					return printJSON(cmd.OutOrStdout(), list)
+					return console.PrintJSON(cmd.OutOrStdout(), list)
 				}
-				t := newTable(cmd.OutOrStdout())
-				say(t, "CONTAINER\tIMAGE\tID\n")
+				t := console.NewTable(cmd.OutOrStdout())
+				console.Say(t, "CONTAINER\tIMAGE\tID\n")
 				for _, s := range list {
 					const enough = 12 // digits of an ID, as everywhere
-					say(t, "%s\t%s\t%s\n", s.Container, s.Image, s.ID[:min(enough, len(s.ID))])
+					console.Say(t, "%s\t%s\t%s\n", s.Container, s.Image, s.ID[:min(enough, len(s.ID))])
 				}
 				return t.Flush()
 			})

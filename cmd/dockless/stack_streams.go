@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -36,7 +37,7 @@ func (f *streamFlags) open(cmd *cobra.Command) *terminalStreams {
 		s.In = cmd.InOrStdin()
 	}
 	in, isFile := cmd.InOrStdin().(*os.File)
-	out, terminal := terminalOf(cmd.OutOrStdout())
+	out, terminal := console.Terminal(cmd.OutOrStdout())
 	if !isFile || !terminal || !f.interactive || !f.tty || f.noTTY || !term.IsTerminal(int(in.Fd())) {
 		return s
 	}

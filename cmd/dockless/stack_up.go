@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
@@ -107,7 +108,7 @@ func (f *upFlags) attached(stdout io.Writer) bool {
 	if f.attach || f.session.aborts() {
 		return true
 	}
-	_, terminal := terminalOf(stdout)
+	_, terminal := console.Terminal(stdout)
 	return terminal && !f.detach && !f.wait && f.output == "text"
 }
 
@@ -154,7 +155,7 @@ func (f *upFlags) run(cmd *cobra.Command, services []string) error {
 		start := time.Now()
 		stack, err := showUp(ctx, cmd, c, p, options, f.quiet)
 		if failed, ok := errors.AsType[*podmanrun.ServiceError](err); ok && f.output == "json" {
-			return errors.Join(err, printJSON(cmd.OutOrStdout(), map[string]any{"error": failed}))
+			return errors.Join(err, console.PrintJSON(cmd.OutOrStdout(), map[string]any{"error": failed}))
 		}
 		if err != nil {
 			return err
@@ -166,7 +167,7 @@ func (f *upFlags) run(cmd *cobra.Command, services []string) error {
 			}
 		}
 		if f.output == "json" {
-			return printJSON(cmd.OutOrStdout(), map[string]any{"project": stack.Project(), "environment": env})
+			return console.PrintJSON(cmd.OutOrStdout(), map[string]any{"project": stack.Project(), "environment": env})
 		}
 		attached := f.attached(cmd.OutOrStdout())
 		state := "up"
@@ -176,7 +177,7 @@ func (f *upFlags) run(cmd *cobra.Command, services []string) error {
 		line := fmt.Sprintf("stack %s is %s after %s", stack.Project(), state, time.Since(start).Round(time.Millisecond))
 		if attached {
 			if !f.quiet {
-				say(cmd.ErrOrStderr(), "%s\n", line)
+				console.Say(cmd.ErrOrStderr(), "%s\n", line)
 			}
 			return f.session.attend(ctx, cmd, c, p, stack, f.timeout.pointer())
 		}
@@ -242,7 +243,7 @@ func parseScale(list []string) (map[string]int, error) {
 func printLastWords(w io.Writer, err error) {
 	if failed, ok := errors.AsType[*podmanrun.ServiceError](err); ok {
 		if details := failed.Details(); details != "" {
-			say(w, "%s\n", strings.TrimRight(details, "\n"))
+			console.Say(w, "%s\n", strings.TrimRight(details, "\n"))
 		}
 	}
 }
@@ -261,10 +262,10 @@ func writeEnv(path string, env map[string]string) error {
 
 func printPlan(w io.Writer, output string, steps []podmanrun.Step) error {
 	if output == "json" {
-		return printJSON(w, steps)
+		return console.PrintJSON(w, steps)
 	}
-	t := newTable(w)
-	say(t, "WAVE\tSERVICE\tIMAGE\tREPLICAS\tNETWORKS\tVOLUMES\tAFTER\n")
+	t := console.NewTable(w)
+	console.Say(t, "WAVE\tSERVICE\tIMAGE\tREPLICAS\tNETWORKS\tVOLUMES\tAFTER\n")
 	for _, s := range steps {
 		after := make([]string, len(s.After))
 		for i, d := range s.After {
@@ -274,7 +275,7 @@ func printPlan(w io.Writer, output string, steps []podmanrun.Step) error {
 		if s.Build {
 			image += " (built)"
 		}
-		say(t, "%d\t%s\t%s\t%d\t%s\t%s\t%s\n", s.Wave, s.Service, image, s.Replicas,
+		console.Say(t, "%d\t%s\t%s\t%d\t%s\t%s\t%s\n", s.Wave, s.Service, image, s.Replicas,
 			strings.Join(s.Networks, ", "), strings.Join(s.Volumes, ", "), strings.Join(after, ", "))
 	}
 	return t.Flush()

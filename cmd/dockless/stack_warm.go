@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
@@ -61,7 +62,7 @@ func newStackWarmLsCommand() *cobra.Command {
 					return err
 				}
 				if output == "json" {
-					return printJSON(cmd.OutOrStdout(), append([]podmanrun.Fixture{}, list...))
+					return console.PrintJSON(cmd.OutOrStdout(), append([]podmanrun.Fixture{}, list...))
 				}
 				return printFixtures(cmd.OutOrStdout(), list)
 			})
@@ -72,10 +73,10 @@ func newStackWarmLsCommand() *cobra.Command {
 }
 
 func printFixtures(w io.Writer, list []podmanrun.Fixture) error {
-	t := newTable(w)
-	say(t, "KEY\tSERVICE\tIMAGE\tSIZE\tLAST USED\tHITS\tSCOPE\n")
+	t := console.NewTable(w)
+	console.Say(t, "KEY\tSERVICE\tIMAGE\tSIZE\tLAST USED\tHITS\tSCOPE\n")
 	for _, f := range list {
-		say(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", f.Key, f.Service, f.Image, units.BytesSize(float64(f.Bytes)),
+		console.Say(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", f.Key, f.Service, f.Image, units.BytesSize(float64(f.Bytes)),
 			f.Used.Local().Format(time.DateTime), f.Hits, f.Scope)
 	}
 	return t.Flush()
@@ -104,7 +105,7 @@ func newStackWarmRmCommand() *cobra.Command {
 				for _, f := range list {
 					err := c.RemoveFixture(ctx, f)
 					if err == nil {
-						say(cmd.OutOrStdout(), "removed %s\n", f.Key)
+						console.Say(cmd.OutOrStdout(), "removed %s\n", f.Key)
 					}
 					errs = append(errs, err)
 				}
@@ -137,7 +138,7 @@ func newStackWarmPruneCommand() *cobra.Command {
 			return withPodman(cmd, func(ctx context.Context, c *podmanrun.Client) error {
 				gone, err := c.PruneFixtures(ctx)
 				for _, f := range gone {
-					say(cmd.OutOrStdout(), "removed %s\n", f.Key)
+					console.Say(cmd.OutOrStdout(), "removed %s\n", f.Key)
 				}
 				return err
 			})

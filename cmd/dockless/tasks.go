@@ -16,6 +16,7 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -185,13 +186,13 @@ func printKept(w io.Writer, output, store string, kept []keptTask) error {
 		if kept == nil {
 			kept = []keptTask{}
 		}
-		return printJSON(w, map[string]any{"store": store, "tasks": kept})
+		return console.PrintJSON(w, map[string]any{"store": store, "tasks": kept})
 	}
-	table := newTable(w)
-	say(table, "TASK\tVERSION\tID\n")
+	table := console.NewTable(w)
+	console.Say(table, "TASK\tVERSION\tID\n")
 	for _, k := range kept {
 		if k.Problem == "" {
-			say(table, "%s\t%s\t%s\n", k.Name, k.Version, k.ID)
+			console.Say(table, "%s\t%s\t%s\n", k.Name, k.Version, k.ID)
 		}
 	}
 	return table.Flush()

@@ -115,7 +115,7 @@ func TestPlainLinesSayWhoseTheyAreWhileTwoRecordsAreOpen(t *testing.T) {
 }
 
 func TestATerminalShowsStepsAndTheLogOfTheFailedOne(t *testing.T) {
-	tty, screen := consoletest.Open(t)
+	tty, screen := consoletest.Terminal(t)
 	d, err := newDisplay(t.Context(), "auto", tty)
 	if err != nil {
 		t.Fatal(err)

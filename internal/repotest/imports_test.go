@@ -19,6 +19,7 @@ var layer0 = []string{"probe", "internal/mask", "internal/retry", "internal/hint
 var arrows = map[string][]string{
 	"cmd/dockless":                  {"*"},
 	"cmd/dockless/internal/cmdline": {"internal/telemetry"},
+	"cmd/dockless/internal/console": nil,
 	"cmd/dockless-probe":            {"probe"},
 	"internal/emulator":             {"internal/ado", "internal/job", "internal/pipeline", "internal/statuspage"},
 	"agent":                         {"internal/ado", "internal/job", "probe"},

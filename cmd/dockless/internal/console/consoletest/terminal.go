@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Open returns a pseudo-terminal and a function that closes it and
+// Terminal returns a pseudo-terminal and a function that closes it and
 // returns everything that was written to it.
-func Open(t *testing.T) (tty *os.File, screen func() string) {
+func Terminal(t *testing.T) (tty *os.File, screen func() string) {
 	t.Helper()
 	control, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {

@@ -1,4 +1,4 @@
-package main
+package console
 
 import (
 	"io"
@@ -8,10 +8,10 @@ import (
 	"golang.org/x/term"
 )
 
-// columnsOf is the width of the terminal that w is, or zero when it is none: text
+// Columns is the width of the terminal that w is, or zero when it is none: text
 // for files and pipes is neither wrapped nor cut.
-func columnsOf(w io.Writer) int {
-	f, tty := terminalOf(w)
+func Columns(w io.Writer) int {
+	f, tty := Terminal(w)
 	if !tty {
 		return 0
 	}
@@ -22,9 +22,9 @@ func columnsOf(w io.Writer) int {
 	return width
 }
 
-// wrapped breaks text between words so that it fits beside an indent into width
+// Wrap breaks text between words so that it fits beside an indent into width
 // columns; zero is no width. A longer word has a line of its own.
-func wrapped(text string, indent, width int) string {
+func Wrap(text string, indent, width int) string {
 	if width <= indent {
 		return text
 	}
@@ -47,8 +47,8 @@ func wrapped(text string, indent, width int) string {
 	return b.String()
 }
 
-// cut shortens text to width columns; zero and less are no width.
-func cut(text string, width int) string {
+// Cut shortens text to width columns; zero and less are no width.
+func Cut(text string, width int) string {
 	if width <= 1 || utf8.RuneCountInString(text) <= width {
 		return text
 	}

@@ -1,4 +1,4 @@
-package main
+package console
 
 import (
 	"strings"
@@ -17,17 +17,17 @@ func TestTextIsWrappedAtItsColumn(t *testing.T) {
 		"one long word": {"aaaaaaaaaaaa b", 2, 6, "aaaaaaaaaaaa\n  b"},
 		"runes":         {"ää öö", 0, 5, "ää öö"},
 	} {
-		if got := wrapped(test.text, test.indent, test.width); got != test.want {
+		if got := Wrap(test.text, test.indent, test.width); got != test.want {
 			t.Errorf("%s: wrapped() = %q, want %q", name, got, test.want)
 		}
 	}
-	if got := cut("päckchen", 5); got != "päck…" {
+	if got := Cut("päckchen", 5); got != "päck…" {
 		t.Errorf("cut() = %q", got)
 	}
-	if got := cut("abc", 0); got != "abc" {
+	if got := Cut("abc", 0); got != "abc" {
 		t.Errorf("cut() without width = %q", got)
 	}
-	if got := strings.Join([]string{count(1, "record"), count(2, "record")}, ", "); got != "1 record, 2 records" {
+	if got := strings.Join([]string{Count(1, "record"), Count(2, "record")}, ", "); got != "1 record, 2 records" {
 		t.Errorf("count() = %q", got)
 	}
 }

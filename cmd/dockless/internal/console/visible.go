@@ -1,4 +1,4 @@
-package main
+package console
 
 import (
 	"strings"
@@ -25,9 +25,9 @@ func visible(text string) string {
 	}, text)
 }
 
-// oneLine joins the lines of errors that report several problems at once, and leaves
+// OneLine joins the lines of errors that report several problems at once, and leaves
 // a terminal nothing to obey.
-func oneLine(text string) string {
+func OneLine(text string) string {
 	var lines []string
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" {
