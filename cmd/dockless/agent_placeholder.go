@@ -21,16 +21,16 @@ import (
 // Podman are asked only where the settings name them: neither is started for a
 // moment.
 func registerPlaceholder(ctx context.Context, s *agentSettings, w io.Writer, output string, log *slog.Logger) (err error) {
-	if s.agent.Name == "" {
-		s.agent.Name = agent.PlaceholderName
+	if s.Agent.Name == "" {
+		s.Agent.Name = agent.PlaceholderName
 	}
 	in, err := openSignIn(s, log)
 	if err != nil {
 		return err
 	}
 	defer in.close()
-	s.build.StateDir = filepath.Join(s.agent.StateDir, "buildkit")
-	settings := workshopSettings{build: s.build, podman: s.podman, needBuilder: s.build.Hosts != "", wantPodman: s.podman.Host != ""}
+	s.Build.StateDir = filepath.Join(s.Agent.StateDir, "buildkit")
+	settings := workshopSettings{build: s.Build, podman: s.Podman, needBuilder: s.Build.Hosts != "", wantPodman: s.Podman.Host != ""}
 	shop, err := settings.open(ctx, log)
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func registerPlaceholder(ctx context.Context, s *agentSettings, w io.Writer, out
 	defer func() { err = errors.Join(err, shop.close(ctx)) }()
 	deps := in.deps(s.agentDeps(log))
 	deps.Capabilities = shop.capabilities(ctx, cdi.Dirs(), log)
-	a, err := agent.New(s.agent, nil, deps)
+	a, err := agent.New(s.Agent, nil, deps)
 	if err != nil {
 		return cmdline.Unusable(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/logging"
 )
 
@@ -40,19 +41,19 @@ It exits with 1 when an agent could not be removed; the others are.`,
 				return cmdline.Usagef("--offline-for %s is negative", options.OfflineFor)
 			}
 			var s agentSettings // of which only the sign-in is read: a CronJob sets nothing else
-			if err := s.loadSignIn(); err != nil {
+			if err := s.LoadSignIn(); err != nil {
 				return err
 			}
 			if cmd.Flags().Changed("fleet") {
-				s.agent.Fleet = fleet
+				s.Agent.Fleet = fleet
 			}
-			log := logging.New(cmd.ErrOrStderr(), quieter(s.log))
+			log := logging.New(cmd.ErrOrStderr(), settings.Quieter(s.Log))
 			in, err := openSignIn(&s, log)
 			if err != nil {
 				return err
 			}
 			defer in.close()
-			a, err := agent.New(s.agent, nil, in.deps(s.agentDeps(log)))
+			a, err := agent.New(s.Agent, nil, in.deps(s.agentDeps(log)))
 			if err != nil {
 				return cmdline.Unusable(err)
 			}
@@ -77,10 +78,10 @@ It exits with 1 when an agent could not be removed; the others are.`,
 
 func printReaped(w io.Writer, output string, s *agentSettings, o agent.ReapOptions, reaped []agent.Reaped) error {
 	if output == "json" {
-		return console.PrintJSON(w, map[string]any{"pool": s.agent.Pool, "fleet": s.agent.Fleet, "dryRun": o.DryRun, "agents": reaped})
+		return console.PrintJSON(w, map[string]any{"pool": s.Agent.Pool, "fleet": s.Agent.Fleet, "dryRun": o.DryRun, "agents": reaped})
 	}
 	if len(reaped) == 0 {
-		_, err := fmt.Fprintf(w, "no agent of fleet %s in pool %s has been offline for %s\n", s.agent.Fleet, s.agent.Pool, o.OfflineFor)
+		_, err := fmt.Fprintf(w, "no agent of fleet %s in pool %s has been offline for %s\n", s.Agent.Fleet, s.Agent.Pool, o.OfflineFor)
 		return err
 	}
 	table := console.NewTable(w)

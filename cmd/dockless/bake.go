@@ -15,6 +15,7 @@ import (
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/bake"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
@@ -180,8 +181,8 @@ func (f *bakeFlags) overrides(cmd *cobra.Command) []string {
 
 // build builds the targets of a plan.
 func (f *bakeFlags) build(cmd *cobra.Command, plan *bake.Plan) error {
-	var jobs jobSettings
-	if err := loadSettings(&jobs); err != nil {
+	var jobs settings.Job
+	if err := settings.Load(&jobs); err != nil {
 		return err
 	}
 	ctx := cmd.Context()

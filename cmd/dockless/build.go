@@ -14,6 +14,7 @@ import (
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
@@ -77,10 +78,10 @@ archive, or "-" for an archive or a Dockerfile on standard input.`,
 
 func runBuild(cmd *cobra.Command, f *buildFlags, dir string) error {
 	var (
-		jobs  jobSettings
+		jobs  settings.Job
 		spans telemetry.Config // looked at here too, so that a bad one is told at once
 	)
-	if err := loadSettings(&jobs, &spans); err != nil {
+	if err := settings.Load(&jobs, &spans); err != nil {
 		return err
 	}
 	progress, err := f.progress(cmd)
@@ -202,10 +203,10 @@ type podmanLoad struct {
 
 func (l *podmanLoad) open(ctx context.Context) (io.WriteCloser, error) {
 	var config podmanrun.Config
-	if err := loadSettings(&config); err != nil {
+	if err := settings.Load(&config); err != nil {
 		return nil, err
 	}
-	client, err := podmanrun.Open(ctx, config, logging.New(l.cmd.ErrOrStderr(), quieter(logging.Config{})))
+	client, err := podmanrun.Open(ctx, config, logging.New(l.cmd.ErrOrStderr(), settings.Quieter(logging.Config{})))
 	if err != nil {
 		return nil, hint.With(err, "without Podman, write the image to a file with -o type=docker,dest=FILE")
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/logging"
 )
 
@@ -53,7 +54,7 @@ func withBuilder(cmd *cobra.Command, use func(context.Context, *buildxsetup.Buil
 		return err
 	}
 	ctx := cmd.Context()
-	b, err := buildxsetup.Ensure(ctx, config, logging.New(cmd.ErrOrStderr(), quieter(logConfig)))
+	b, err := buildxsetup.Ensure(ctx, config, logging.New(cmd.ErrOrStderr(), settings.Quieter(logConfig)))
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -43,7 +44,7 @@ func settingsSections() []settingsSection {
 		{"Jobs", "Read by `dockless agent` and `replay`.", &runner.Config{}},
 		{"BuildKit", "Read by every command that builds.", &buildxsetup.Config{}},
 		{"Podman", "Read by every command that starts containers.", &podmanrun.Config{}},
-		{"Builds and health", "Read by `dockless agent`, `replay` and `build`.", &jobSettings{}},
+		{"Builds and health", "Read by `dockless agent`, `replay` and `build`.", &settings.Job{}},
 		{"Traces", "Read by `dockless agent`, `replay` and `build`, under OpenTelemetry's own names. All its other variables, such as `OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_…` and `OTEL_EXPORTER_OTLP_CERTIFICATE`, have their usual meaning (see [traces.md](traces.md)).", &telemetry.Config{}},
 		{"Metrics", "Read by `dockless agent`; [metrics.md](metrics.md) lists them.", &metrics.Config{}},
 		{"systemd", "Read by `dockless agent`; systemd sets them, nobody else needs to (see `deploy/systemd`).", &sdnotify.Config{}},
@@ -99,8 +100,8 @@ func writeSettings(w io.Writer, sections []settingsSection) error {
 	b.WriteString(settingsIntro)
 	for _, s := range sections {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| variable | type | default | meaning |\n|---|---|---|---|\n", s.title, s.intro)
-		for _, f := range settingsOf(s.config) {
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Tag.Get("envconfig"), typeName(f), defaultText(f), console.MarkdownCell(f.Tag.Get("desc")))
+		for _, f := range settings.Of(s.config) {
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Tag.Get("envconfig"), settings.TypeName(f), defaultText(f), console.MarkdownCell(f.Tag.Get("desc")))
 		}
 	}
 	b.WriteString(`

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/doctor"
 	"github.com/dockless-ci/dockless/internal/logging"
 )
@@ -66,7 +67,7 @@ func (f *doctorFlags) run(cmd *cobra.Command) error {
 	}
 	ctx, start := cmd.Context(), time.Now()
 	x := loadExamination(f)
-	log := logging.New(cmd.ErrOrStderr(), quieter(x.log))
+	log := logging.New(cmd.ErrOrStderr(), settings.Quieter(x.Log))
 	checks := slices.Concat(x.settingsChecks(), x.machineChecks(log), x.azureChecks(log), x.builderChecks(ctx), x.podmanChecks(log), x.registryChecks(log))
 	if f.buildkitdConfig != "" {
 		check, err := fileCheck(f.buildkitdConfig, f.volumeSize, cmd.InOrStdin())

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/doctor"
 	"github.com/dockless-ci/dockless/internal/entra"
@@ -61,7 +62,7 @@ func (x *examination) azureChecks(log *slog.Logger) []doctor.Check {
 		check("clock", a.clock, "address"),
 	}
 	before := "address"
-	if x.agent.UsesAzure() {
+	if x.Agent.UsesAzure() {
 		before = "identity"
 		checks = append(checks, check("identity", a.identity, "address"))
 	}
@@ -74,15 +75,15 @@ func (x *examination) azureChecks(log *slog.Logger) []doctor.Check {
 
 // authorities asks who is trusted, and prepares the connections.
 func (a *azure) authorities(context.Context) doctor.Result {
-	network, err := ado.OpenNetwork(ado.NetworkConfig{CAFile: a.network.CAFile})
+	network, err := ado.OpenNetwork(ado.NetworkConfig{CAFile: a.Network.CAFile})
 	if err != nil {
 		return failed(err)
 	}
 	a.connections = network.NewHTTP()
-	if !strings.HasPrefix(a.agent.URL, "https:") {
+	if !strings.HasPrefix(a.Agent.URL, "https:") {
 		return ok("none is needed: AZP_URL is not encrypted")
 	}
-	file := a.network.CAFile
+	file := a.Network.CAFile
 	if file == "" {
 		if pool, err := x509.SystemCertPool(); err != nil || pool.Equal(x509.NewCertPool()) {
 			return failed(hint.With(errors.New("this machine trusts no authority"), "install ca-certificates, or set DOCKLESS_CA_FILE or SSL_CERT_FILE to a PEM file of the authorities to trust"))
@@ -109,7 +110,7 @@ func (a *azure) authorities(context.Context) doctor.Result {
 
 // proxy asks whether what is between takes connections.
 func (a *azure) proxy(ctx context.Context) doctor.Result {
-	network, err := ado.OpenNetwork(a.network)
+	network, err := ado.OpenNetwork(a.Network)
 	if err != nil {
 		return failed(err)
 	}
@@ -117,7 +118,7 @@ func (a *azure) proxy(ctx context.Context) doctor.Result {
 	if a.connections.Proxy == nil {
 		return ok("none is set")
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.agent.URL, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.Agent.URL, nil)
 	if err != nil {
 		return failed(err)
 	}
@@ -137,7 +138,7 @@ func (a *azure) proxy(ctx context.Context) doctor.Result {
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(through.Hostname(), port))
 	if err != nil {
-		return failed(hint.With(fmt.Errorf("connecting to the proxy %s: %w", through.Host, ended(ctx, err)), "set %s to a proxy that runs, or name the server in NO_PROXY", proxyName(a.agent.URL)))
+		return failed(hint.With(fmt.Errorf("connecting to the proxy %s: %w", through.Host, ended(ctx, err)), "set %s to a proxy that runs, or name the server in NO_PROXY", proxyName(a.Agent.URL)))
 	}
 	_ = conn.Close() // nothing was written
 	return ok("%s takes connections", through.Host)
@@ -162,15 +163,15 @@ func ended(ctx context.Context, err error) error {
 // address asks whether the server is there.
 func (a *azure) address(ctx context.Context) doctor.Result {
 	var err error
-	if a.reached, err = ado.Reach(ctx, a.agent.URL, a.connections); err != nil {
+	if a.reached, err = ado.Reach(ctx, a.Agent.URL, a.connections); err != nil {
 		return failed(err)
 	}
 	encrypted := a.reached.TLS
 	if encrypted == nil {
-		return ok("%s answers", a.agent.URL)
+		return ok("%s answers", a.Agent.URL)
 	}
 	c := encrypted.PeerCertificates[0]
-	text := fmt.Sprintf("%s answers, %s, certificate until %s", a.agent.URL, tls.VersionName(encrypted.Version), day(c.NotAfter))
+	text := fmt.Sprintf("%s answers, %s, certificate until %s", a.Agent.URL, tls.VersionName(encrypted.Version), day(c.NotAfter))
 	if time.Until(c.NotAfter) < soon {
 		return warned("renew the server's certificate", "%s", text)
 	}
@@ -205,7 +206,7 @@ func (a *azure) clock(context.Context) doctor.Result {
 // identity signs in to Microsoft Entra.
 func (a *azure) identity(ctx context.Context) doctor.Result {
 	var err error
-	a.tokens, err = entra.New(a.entra, entra.Options{HTTP: ado.Explain(a.connections), Log: a.log, Scope: entra.AzureDevOps})
+	a.tokens, err = entra.New(a.Entra, entra.Options{HTTP: ado.Explain(a.connections), Log: a.log, Scope: entra.AzureDevOps})
 	if err == nil {
 		_, err = a.tokens.Token(ctx)
 	}
@@ -220,9 +221,9 @@ func (a *azure) signIn(ctx context.Context) doctor.Result {
 	o := ado.Options{HTTP: a.connections, Log: a.log, UserAgent: "dockless/" + a.flags.version, Timeout: doctorBounds.Check}
 	var err error
 	if a.tokens != nil {
-		a.server, err = ado.NewAzureRegistration(a.agent.URL, a.tokens, o)
+		a.server, err = ado.NewAzureRegistration(a.Agent.URL, a.tokens, o)
 	} else {
-		a.server, err = ado.NewRegistration(a.agent.URL, a.agent.Token, o)
+		a.server, err = ado.NewRegistration(a.Agent.URL, a.Agent.Token, o)
 	}
 	if err != nil {
 		return failed(err)
@@ -247,14 +248,14 @@ func (a *azure) rights(ctx context.Context) []doctor.Result {
 		scope = skipped("an Azure identity has none")
 	}
 	notAsked := func(of string) doctor.Result { return skipped("not asked: %s failed", of) }
-	found, err := a.server.FindPool(ctx, a.agent.Pool)
+	found, err := a.server.FindPool(ctx, a.Agent.Pool)
 	switch {
 	case errors.Is(err, ado.ErrUnauthorized) && a.tokens == nil: // it was accepted just now
 		scope = noScope("AZP_TOKEN opens no agent pools")
 		pool, role = notAsked("scope"), notAsked("scope")
 	case err != nil:
 		if errors.Is(err, ado.ErrPoolNotFound) {
-			err = hint.With(fmt.Errorf("there is no pool %q that %s may see", a.agent.Pool, a.owner()),
+			err = hint.With(fmt.Errorf("there is no pool %q that %s may see", a.Agent.Pool, a.owner()),
 				"set AZP_POOL to the name of a pool, or give %s a role in it: Administrator, on the page Security of the pool", a.owner())
 		}
 		pool, role = failed(err), notAsked("pool")
@@ -294,7 +295,7 @@ func (a *azure) owner() string {
 
 // member asks what the pool knows of this agent.
 func (a *azure) member(ctx context.Context) doctor.Result {
-	name := agentName(a.agent)
+	name := settings.AgentName(a.Agent)
 	agent, err := a.server.FindAgent(ctx, a.poolID, name)
 	switch {
 	case errors.Is(err, ado.ErrAgentNotFound):

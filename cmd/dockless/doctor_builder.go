@@ -44,16 +44,16 @@ func (x *examination) builderChecks(ctx context.Context) []doctor.Check {
 	}
 	bounded, cancel := context.WithTimeoutCause(ctx, storeBound, fmt.Errorf("another process holds it for %s", storeBound))
 	defer cancel()
-	_, nodes, err := buildxsetup.Nodes(bounded, x.build)
+	_, nodes, err := buildxsetup.Nodes(bounded, x.Build)
 	if err != nil {
 		r := failed(err)
-		if x.build.Hosts == "" && ctx.Err() == nil {
+		if x.Build.Hosts == "" && ctx.Err() == nil {
 			// Nothing was named: builds would start a buildkitd of their own.
 			r.Status = doctor.Skip
 		}
 		return []doctor.Check{always(groupBuildKit, "builder", r)}
 	}
-	gate, _ := x.build.Gate() // its settings were checked
+	gate, _ := x.Build.Gate() // its settings were checked
 	var checks []doctor.Check
 	var names []string
 	asked := make([]*builderNode, len(nodes))

@@ -36,10 +36,10 @@ func (x *examination) machineChecks(log *slog.Logger) []doctor.Check {
 	return []doctor.Check{
 		check("work", x.workFolder),
 		check("state", func(context.Context) doctor.Result {
-			if err := writable(x.agent.StateDir); err != nil {
+			if err := writable(x.Agent.StateDir); err != nil {
 				return failed(hint.With(err, "set DOCKLESS_STATE_DIR to a directory that this user may write"))
 			}
-			return ok("%s can be written", absolute(x.agent.StateDir))
+			return ok("%s can be written", absolute(x.Agent.StateDir))
 		}),
 		check("bash", bashProgram),
 		check("git", gitProgram),
@@ -66,7 +66,7 @@ func absolute(path string) string {
 
 // workFolder asks whether jobs can write, and how much.
 func (x *examination) workFolder(context.Context) doctor.Result {
-	dir := absolute(x.runner.Work)
+	dir := absolute(x.Runner.Work)
 	const elsewhere = "free disk space, or set AZP_WORK to a folder on another disk"
 	v, err := buildkitconf.StatVolume(dir)
 	if err != nil {
@@ -188,12 +188,12 @@ func number(digits string) int {
 
 func (x *examination) nodeProgram(ctx context.Context) doctor.Result {
 	advice := fmt.Sprintf("install Node.js %d or later in the agent's image, or set DOCKLESS_NODE to its program", runner.OldestNode)
-	if x.runner.Node == "" {
+	if x.Runner.Node == "" {
 		return skipped("DOCKLESS_NODE is empty; tasks that are downloaded fail, the built-in ones do without")
 	}
-	path, err := exec.LookPath(x.runner.Node)
+	path, err := exec.LookPath(x.Runner.Node)
 	if err != nil {
-		return warned(advice, "%s is not there: tasks that are downloaded fail, the built-in ones do without", x.runner.Node)
+		return warned(advice, "%s is not there: tasks that are downloaded fail, the built-in ones do without", x.Runner.Node)
 	}
 	v, err := versionOf(ctx, path, nodeVersion)
 	if err != nil {

@@ -45,7 +45,7 @@ func (x *examination) podmanChecks(log *slog.Logger) []doctor.Check {
 				return skipped("the service does not say")
 			}
 			// What is kept for root, or by a quota, the service counts as free.
-			if v, err := buildkitconf.StatVolume(engine.Root); err == nil && strings.HasPrefix(x.podman.Host, "unix:") {
+			if v, err := buildkitconf.StatVolume(engine.Root); err == nil && strings.HasPrefix(x.Podman.Host, "unix:") {
 				free = min(free, v.Free)
 			}
 			text := fmt.Sprintf("%s of %s are free", buildkitconf.Human(free), buildkitconf.Human(engine.Size))
@@ -64,10 +64,10 @@ func (x *examination) podmanChecks(log *slog.Logger) []doctor.Check {
 // podmanService asks the service who it is. None that was named, and none that is
 // there, is no failure: jobs start their own.
 func (x *examination) podmanService(ctx context.Context, log *slog.Logger) (podmanrun.Engine, doctor.Result) {
-	client, err := podmanrun.Connect(ctx, x.podman, log)
+	client, err := podmanrun.Connect(ctx, x.Podman, log)
 	switch {
 	case errors.Is(err, podmanrun.ErrNoService):
-		path, err := exec.LookPath(x.podman.Program)
+		path, err := exec.LookPath(x.Podman.Program)
 		if err != nil {
 			return podmanrun.Engine{}, skipped("CONTAINER_HOST is not set, no service runs, and there is no podman to start one: jobs with containers fail")
 		}
@@ -75,7 +75,7 @@ func (x *examination) podmanService(ctx context.Context, log *slog.Logger) (podm
 	case errors.Is(err, fs.ErrPermission):
 		return podmanrun.Engine{}, denied(err, os.Geteuid())
 	case err != nil && ctx.Err() != nil:
-		return podmanrun.Engine{}, failed(hint.With(fmt.Errorf("asking Podman at %s: %w", cmp.Or(x.podman.Host, "its usual socket"), context.Cause(ctx)), "look into its log, and start it anew if it hangs; CONTAINER_HOST names another one"))
+		return podmanrun.Engine{}, failed(hint.With(fmt.Errorf("asking Podman at %s: %w", cmp.Or(x.Podman.Host, "its usual socket"), context.Cause(ctx)), "look into its log, and start it anew if it hangs; CONTAINER_HOST names another one"))
 	case err != nil:
 		return podmanrun.Engine{}, failed(err)
 	}

@@ -20,7 +20,7 @@ import (
 // probePage asks what the page of shared memory tells the probes, or whether an agent
 // could make it.
 func (x *examination) probePage(context.Context) doctor.Result {
-	path := x.job.ProbeFile
+	path := x.Job.ProbeFile
 	if path == "" {
 		return skipped("DOCKLESS_PROBE_FILE is empty: there are no probes")
 	}

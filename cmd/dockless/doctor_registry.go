@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/doctor"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -20,8 +21,8 @@ import (
 
 func (x *examination) registryChecks(log *slog.Logger) []doctor.Check {
 	repositories := slices.Clone(x.flags.registries)
-	cache := buildcache.Policy{Repo: x.job.CacheRepo}.Repository()
-	if cache != "" && x.job.CacheExport != buildcache.ModeOff && !slices.Contains(repositories, cache) {
+	cache := buildcache.Policy{Repo: x.Job.CacheRepo}.Repository()
+	if cache != "" && x.Job.CacheExport != buildcache.ModeOff && !slices.Contains(repositories, cache) {
 		repositories = append([]string{cache}, repositories...)
 	}
 	switch {
@@ -55,7 +56,7 @@ func (x *examination) push(ctx context.Context, repository string, log *slog.Log
 	}
 	host := hostOf(repository)
 	who := auth.Explain(ctx, host)
-	cancelled, err := registryhttp.ProvePush(ctx, repository, auth, x.job.Insecure)
+	cancelled, err := registryhttp.ProvePush(ctx, repository, auth, x.Job.Insecure)
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("%s: %w", host, context.Cause(ctx))
 	}
@@ -71,11 +72,11 @@ func (x *examination) push(ctx context.Context, repository string, log *slog.Log
 
 // registryLogins are the credentials that builds have.
 func (x *examination) registryLogins(log *slog.Logger) (*registryauth.Auth, error) {
-	auth, err := registryauth.Load(dockerConfigDir())
+	auth, err := registryauth.Load(settings.DockerConfigDir())
 	if err != nil {
 		return nil, err
 	}
-	cloud, err := newCloud(x.registries, x.entra, http.DefaultTransport, log)
+	cloud, err := newCloud(x.Registries, x.Entra, http.DefaultTransport, log)
 	if err != nil {
 		return nil, err
 	}

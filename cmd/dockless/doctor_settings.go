@@ -7,6 +7,7 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/doctor"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
@@ -14,7 +15,7 @@ import (
 // examination is what doctor looks at: the settings of an agent, as far as they can
 // be read, and its flags.
 type examination struct {
-	allSettings
+	settings.All
 
 	flags    *doctorFlags
 	named    bool            // a server is named
@@ -27,34 +28,34 @@ type examination struct {
 func loadExamination(f *doctorFlags) *examination {
 	x := &examination{flags: f, named: os.Getenv("AZP_URL") != "", unusable: make(map[string]bool)}
 	if home, err := os.UserHomeDir(); err == nil {
-		x.build.Home = home
+		x.Build.Home = home
 	}
-	x.network = proxies()
+	x.Network = settings.Proxies()
 	load := func(group string, configs ...any) {
-		if problems := each(loadSettings(configs...)); len(problems) > 0 {
+		if problems := each(settings.Load(configs...)); len(problems) > 0 {
 			x.problems, x.unusable[group] = append(x.problems, problems...), true
 		}
 	}
-	load(groupAzure, &x.network, notValidated(&x.entra), &x.registries)
-	x.agent.AzureConfigured = x.entra.Configured()
+	load(groupAzure, &x.Network, settings.Unchecked(&x.Entra), &x.Registries)
+	x.Agent.AzureConfigured = x.Entra.Configured()
 	if x.named {
-		load(groupAzure, &x.agent)
+		load(groupAzure, &x.Agent)
 	} else {
 		var idle idleAgent // nobody has to be one
 		load(groupAzure, &idle)
-		x.agent = idle.Config
+		x.Agent = idle.Config
 	}
-	load(groupMachine, notValidated(&x.runner), &x.notice)
-	x.runner.AgentName = agentName(x.agent)
-	load(groupMachine, &checkedAlone{&x.runner})
-	load(groupBuildKit, &x.build)
-	load(groupPodman, &x.podman)
-	load(groupRegistry, &x.job)
-	load("", &x.log, &x.telemetry, &x.metrics, &x.systemd, &x.status)
-	if x.usesEntra() {
-		load(groupAzure, &checkedAlone{&x.entra})
+	load(groupMachine, settings.Unchecked(&x.Runner), &x.Notice)
+	x.Runner.AgentName = settings.AgentName(x.Agent)
+	load(groupMachine, &checkedAlone{&x.Runner})
+	load(groupBuildKit, &x.Build)
+	load(groupPodman, &x.Podman)
+	load(groupRegistry, &x.Job)
+	load("", &x.Log, &x.Telemetry, &x.Metrics, &x.Systemd, &x.Status)
+	if x.UsesEntra() {
+		load(groupAzure, &checkedAlone{&x.Entra})
 	}
-	if err := x.conceal(); err != nil {
+	if err := x.Conceal(); err != nil {
 		x.problems = append(x.problems, err)
 	}
 	return x
@@ -105,7 +106,7 @@ func (x *examination) settingsChecks() []doctor.Check {
 		}
 		server := "no server is named"
 		if x.named {
-			server = "for an agent of " + x.agent.URL
+			server = "for an agent of " + x.Agent.URL
 		}
 		return []doctor.Result{ok("all can be read; %s", server)}
 	}}}

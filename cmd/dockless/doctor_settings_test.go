@@ -5,17 +5,19 @@ import (
 	"os/exec"
 	"reflect"
 	"testing"
+
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 )
 
 // TestDoctorReadsEverySettingOfAnAgent runs this test again as a child, whose
 // environment has all of them: reading them hides secrets for good.
 func TestDoctorReadsEverySettingOfAnAgent(t *testing.T) {
-	all := reflect.TypeFor[allSettings]()
+	all := reflect.TypeFor[settings.All]()
 	if os.Getenv("DOCKLESS_TEST_READS") == "" {
 		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$")
 		child.Env = append(os.Environ(), "DOCKLESS_TEST_READS=1")
 		for config := range all.Fields() {
-			for _, field := range settingsOf(reflect.New(config.Type).Interface()) {
+			for _, field := range settings.Of(reflect.New(config.Type).Interface()) {
 				child.Env = append(child.Env, field.Tag.Get("envconfig")+"="+someValue(t, field))
 			}
 		}
@@ -24,9 +26,9 @@ func TestDoctorReadsEverySettingOfAnAgent(t *testing.T) {
 		}
 		return
 	}
-	read := reflect.ValueOf(loadExamination(&doctorFlags{}).allSettings)
+	read := reflect.ValueOf(loadExamination(&doctorFlags{}).All)
 	for config := range all.Fields() {
-		fields := settingsOf(reflect.New(config.Type).Interface())
+		fields := settings.Of(reflect.New(config.Type).Interface())
 		if len(fields) == 0 {
 			t.Errorf("%s has no settings", config.Name)
 		}
@@ -41,7 +43,7 @@ func TestDoctorReadsEverySettingOfAnAgent(t *testing.T) {
 // someValue is one that can be read, and is not zero.
 func someValue(t *testing.T, field reflect.StructField) string {
 	t.Helper()
-	switch name := typeName(field); name {
+	switch name := settings.TypeName(field); name {
 	case "string", "list", "secret":
 		return "x"
 	case "bool":

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/emulator"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -41,14 +42,14 @@ Make calls fail:    curl -d '{"match":"PATCH /jobrequests/","kind":"status","val
 				return err
 			}
 			var logConfig logging.Config
-			if err := loadSettings(&logConfig); err != nil {
+			if err := settings.Load(&logConfig); err != nil {
 				return err
 			}
 			config.PAT, config.Version = mask.NewSecret(pat), version
 			if err := config.Validate(); err != nil {
 				return cmdline.Unusable(err)
 			}
-			srv, err := emulator.New(config, logging.New(cmd.ErrOrStderr(), quieter(logConfig)))
+			srv, err := emulator.New(config, logging.New(cmd.ErrOrStderr(), settings.Quieter(logConfig)))
 			if err != nil {
 				return hint.With(err, "set --state to a directory that can be written")
 			}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -52,15 +53,15 @@ func openImages(ctx context.Context, cmd *cobra.Command, version string) (_ cont
 	fail := func(err error) (context.Context, imageWorks, func() error, error) {
 		return ctx, imageWorks{}, nil, errors.Join(err, end())
 	}
-	config, logConfig, err := builderSettings(cmd, userStateDir())
+	config, logConfig, err := builderSettings(cmd, settings.StateDir())
 	if err != nil {
 		return fail(err)
 	}
 	var spans telemetry.Config
-	if err := loadSettings(&spans); err != nil {
+	if err := settings.Load(&spans); err != nil {
 		return fail(err)
 	}
-	log := logging.New(cmd.ErrOrStderr(), quieter(logConfig))
+	log := logging.New(cmd.ErrOrStderr(), settings.Quieter(logConfig))
 	ctx, stopTelemetry, err := cmdline.StartTrace(ctx, spans, version, log)
 	if err != nil {
 		return fail(err)
@@ -80,7 +81,7 @@ func openImages(ctx context.Context, cmd *cobra.Command, version string) (_ cont
 		return fail(err)
 	}
 	ends = append(ends, func() error { gate.Close(); return nil })
-	images := imagebuild.New(builder, log, gated(imagebuild.Options{StateDir: filepath.Join(userStateDir(), "builds")}, gate))
+	images := imagebuild.New(builder, log, gated(imagebuild.Options{StateDir: filepath.Join(settings.StateDir(), "builds")}, gate))
 	ends = append(ends, func() error { closeImages(ctx, images, log); return nil })
 	return ctx, imageWorks{Builder: images, auth: auth, log: log}, end, nil
 }
@@ -108,7 +109,7 @@ func builderSettings(cmd *cobra.Command, ownState string) (buildxsetup.Config, l
 	if home, err := os.UserHomeDir(); err == nil {
 		config.Home = home
 	}
-	if err := loadSettings(&log, &config); err != nil {
+	if err := settings.Load(&log, &config); err != nil {
 		return config, log, err
 	}
 	if name, err := cmd.Flags().GetString("builder"); err == nil && name != "" {

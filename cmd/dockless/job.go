@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/metrics"
@@ -104,7 +105,7 @@ func (w *workshop) equip(c *runner.Config) {
 		// Scripts that call buildx use the same builder, whatever is current.
 		c.Environment = append(c.Environment, w.builder.Environment()...)
 	}
-	c.DockerConfig = dockerConfigDir()
+	c.DockerConfig = settings.DockerConfigDir()
 	// Steps find this program whatever PATH the agent was started with.
 	if self, err := os.Executable(); err == nil {
 		c.Path = append(c.Path, filepath.Dir(self))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/registryauth"
 	"github.com/dockless-ci/dockless/podmanrun"
@@ -22,11 +23,11 @@ func openRegistries(log *slog.Logger) (*registryauth.Cloud, error) {
 		registries registryauth.Config
 		identity   entra.Config
 	)
-	if err := loadSettings(&registries); err != nil {
+	if err := settings.Load(&registries); err != nil {
 		return nil, err
 	}
 	if registries.NeedsEntra() { // else what is set of an identity is for something else
-		if err := loadSettings(&identity); err != nil {
+		if err := settings.Load(&identity); err != nil {
 			return nil, err
 		}
 	}
@@ -35,7 +36,7 @@ func openRegistries(log *slog.Logger) (*registryauth.Cloud, error) {
 
 // registryCredentials are those of the Docker configuration and of the machine.
 func registryCredentials(log *slog.Logger) (*registryauth.Auth, error) {
-	auth, err := registryauth.Load(dockerConfigDir())
+	auth, err := registryauth.Load(settings.DockerConfigDir())
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +51,7 @@ func registryCredentials(log *slog.Logger) (*registryauth.Auth, error) {
 // Podman pulls. They are opened when the first registry is asked for.
 func pullCredentials(log *slog.Logger) podmanrun.Credentials {
 	open := sync.OnceValues(func() (*registryauth.Auth, error) {
-		auth, err := registryauth.Load(dockerConfigDir())
+		auth, err := registryauth.Load(settings.DockerConfigDir())
 		if err != nil {
 			return nil, err
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -174,7 +175,7 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 		return err
 	}
 	// Steps get what they need as variables, not what this shell happens to hold.
-	if err := hideSecrets(slices.Concat(secretNames(&s.agent), s.concealTelemetry(), f.secretsTaken())); err != nil {
+	if err := settings.Hide(slices.Concat(settings.SecretNames(&s.Agent), s.ConcealTelemetry(), f.secretsTaken())); err != nil {
 		return err
 	}
 	file, err := createReport(f.report)
@@ -184,8 +185,8 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 	if file != nil {
 		defer func() { err = errors.Join(err, file.Close()) }()
 	}
-	log := logging.New(cmd.ErrOrStderr(), quieter(s.log))
-	ctx, stopTelemetry, err := cmdline.StartTrace(ctx, s.telemetry, version, log)
+	log := logging.New(cmd.ErrOrStderr(), settings.Quieter(s.Log))
+	ctx, stopTelemetry, err := cmdline.StartTrace(ctx, s.Telemetry, version, log)
 	if err != nil {
 		return err
 	}
@@ -222,9 +223,9 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 
 func (s *agentSettings) loadReplay() error {
 	if home, err := os.UserHomeDir(); err == nil {
-		s.build.Home = home
+		s.Build.Home = home
 	}
-	return loadSettings(&s.log, &s.build, &s.podman, &s.job, &s.telemetry, notValidated(&s.runner))
+	return settings.Load(&s.Log, &s.Build, &s.Podman, &s.Job, &s.Telemetry, settings.Unchecked(&s.Runner))
 }
 
 // createReport makes the file of --report before anything runs, because a run

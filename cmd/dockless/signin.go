@@ -61,16 +61,16 @@ type signIn struct {
 
 // openSignIn prepares it; it connects to nobody yet.
 func openSignIn(s *agentSettings, log *slog.Logger) (*signIn, error) {
-	network, err := ado.OpenNetwork(s.network)
+	network, err := ado.OpenNetwork(s.Network)
 	if err != nil {
 		return nil, cmdline.Unusable(err)
 	}
 	in := &signIn{network: network, connections: network.NewHTTP()}
-	if in.registries, err = newCloud(s.registries, s.entra, ado.Explain(in.connections), log); err != nil {
+	if in.registries, err = newCloud(s.Registries, s.Entra, ado.Explain(in.connections), log); err != nil {
 		return nil, err
 	}
-	if s.agent.UsesAzure() {
-		in.tokens, err = entra.New(s.entra, entra.Options{
+	if s.Agent.UsesAzure() {
+		in.tokens, err = entra.New(s.Entra, entra.Options{
 			HTTP: ado.Explain(in.connections), Log: log, Scope: entra.AzureDevOps, Retries: ado.DefaultRetries, RetryPause: signInPause,
 		})
 		if err != nil {
@@ -89,25 +89,25 @@ func (in *signIn) deps(d agent.Deps) agent.Deps {
 // hideCredential has the runner hide the credential from jobs, as far as that can
 // be done, and warns of what a job may see.
 func (s *agentSettings) hideCredential(ctx context.Context, in *signIn, log *slog.Logger) {
-	s.runner.Secrets = append(s.runner.Secrets, in.network.Passwords()...)
-	if s.usesEntra() && s.entra.Shared() {
+	s.Runner.Secrets = append(s.Runner.Secrets, in.network.Passwords()...)
+	if s.UsesEntra() && s.Entra.Shared() {
 		log.WarnContext(ctx, "jobs can get the tokens of this machine's Azure identity themselves",
 			"hint", "use workload identity or a secret's file instead, or keep jobs from 169.254.169.254")
 	}
-	if err := runner.CheckHidden(s.runner.Hidden); err != nil {
+	if err := runner.CheckHidden(s.Runner.Hidden); err != nil {
 		log.WarnContext(ctx, "jobs that run as the agent's user can read the file of its credential",
-			"files", s.runner.Hidden, "reason", err, "hint", strings.Join(hint.All(err), "; "))
-		s.runner.Hidden = nil
+			"files", s.Runner.Hidden, "reason", err, "hint", strings.Join(hint.All(err), "; "))
+		s.Runner.Hidden = nil
 	}
 }
 
 // warnOfEngines tells of engines that see the files that are hidden from jobs: one
 // that was found or started beside the agent would mount them into a container.
 func (s *agentSettings) warnOfEngines(ctx context.Context, shop *workshop, log *slog.Logger) {
-	beside := shop.podman != nil && s.podman.Host == "" || shop.builder != nil && s.build.Hosts == ""
-	if len(s.runner.Hidden) > 0 && beside {
+	beside := shop.podman != nil && s.Podman.Host == "" || shop.builder != nil && s.Build.Hosts == ""
+	if len(s.Runner.Hidden) > 0 && beside {
 		log.WarnContext(ctx, "jobs can read the file of the agent's credential through the Podman or BuildKit beside the agent",
-			"files", s.runner.Hidden, "hint", "set CONTAINER_HOST and BUILDKIT_HOST to services that do not see the file")
+			"files", s.Runner.Hidden, "hint", "set CONTAINER_HOST and BUILDKIT_HOST to services that do not see the file")
 	}
 }
 

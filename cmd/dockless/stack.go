@@ -15,6 +15,7 @@ import (
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/podmanrun"
@@ -155,11 +156,11 @@ func withPodman(cmd *cobra.Command, use func(context.Context, *podmanrun.Client)
 		config    podmanrun.Config
 		logConfig logging.Config
 	)
-	if err := loadSettings(&logConfig, &config); err != nil {
+	if err := settings.Load(&logConfig, &config); err != nil {
 		return err
 	}
 	ctx := cmd.Context()
-	c, err := podmanrun.Open(ctx, config, logging.New(cmd.ErrOrStderr(), quieter(logConfig)))
+	c, err := podmanrun.Open(ctx, config, logging.New(cmd.ErrOrStderr(), settings.Quieter(logConfig)))
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
@@ -37,7 +38,7 @@ type stackImages struct {
 	images imageWorks
 	end    func() error
 	trace  func(context.Context) context.Context // makes builds part of the command's trace
-	jobs   jobSettings
+	jobs   settings.Job
 }
 
 func newStackImages(cmd *cobra.Command, version string, c *podmanrun.Client) *stackImages {
@@ -51,7 +52,7 @@ func (s *stackImages) open() error {
 		return s.err
 	}
 	s.opened = true
-	if s.err = loadSettings(&s.jobs); s.err != nil {
+	if s.err = settings.Load(&s.jobs); s.err != nil {
 		return s.err
 	}
 	// It outlives the build it is opened for, but not the command.

@@ -17,6 +17,7 @@ import (
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -63,31 +64,31 @@ with 1 when a package could not be had; the others are.`,
 				return err
 			}
 			var s agentSettings
-			if err := s.loadSignIn(notValidated(&s.runner), &s.job); err != nil {
+			if err := s.LoadSignIn(settings.Unchecked(&s.Runner), &s.Job); err != nil {
 				return err
 			}
-			s.runner.TaskStore = cmp.Or(store, s.runner.TaskStore)
+			s.Runner.TaskStore = cmp.Or(store, s.Runner.TaskStore)
 			if len(names) == 0 {
-				names = s.job.Tasks
+				names = s.Job.Tasks
 			}
 			switch {
-			case s.runner.TaskStore == "":
+			case s.Runner.TaskStore == "":
 				return hint.With(cmdline.Usagef("there is no folder to keep packages in"), "set DOCKLESS_TASK_STORE, or use --store")
 			case len(names) == 0:
 				return hint.With(cmdline.Usagef("no task is named"), "name some, for example Npm@1, or set DOCKLESS_TASKS")
 			}
-			log := logging.New(cmd.ErrOrStderr(), quieter(s.log))
+			log := logging.New(cmd.ErrOrStderr(), settings.Quieter(s.Log))
 			in, err := openSignIn(&s, log)
 			if err != nil {
 				return err
 			}
 			defer in.close()
-			a, err := agent.New(s.agent, nil, in.deps(s.agentDeps(log)))
+			a, err := agent.New(s.Agent, nil, in.deps(s.agentDeps(log)))
 			if err != nil {
 				return cmdline.Unusable(err)
 			}
-			kept, err := keepTasks(cmd.Context(), a, s.runner, names, false, log)
-			if perr := printKept(cmd.OutOrStdout(), output, s.runner.TaskStore, kept); err == nil {
+			kept, err := keepTasks(cmd.Context(), a, s.Runner, names, false, log)
+			if perr := printKept(cmd.OutOrStdout(), output, s.Runner.TaskStore, kept); err == nil {
 				err = perr
 			}
 			return err
@@ -202,12 +203,12 @@ func printKept(w io.Writer, output, store string, kept []keptTask) error {
 // cannot have is downloaded by the job that needs it, so a failure is only told.
 func keepBeside(ctx context.Context, a *agent.Agent, s *agentSettings, log *slog.Logger) {
 	s.warnOfTaskStore(ctx, log)
-	if len(s.job.Tasks) == 0 {
+	if len(s.Job.Tasks) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, keepTimeout, errKeepTimeout)
 	defer cancel()
-	kept, err := keepTasks(ctx, a, s.runner, s.job.Tasks, true, log)
+	kept, err := keepTasks(ctx, a, s.Runner, s.Job.Tasks, true, log)
 	count := 0
 	for _, k := range kept {
 		if k.Problem == "" {
@@ -223,11 +224,11 @@ func keepBeside(ctx context.Context, a *agent.Agent, s *agentSettings, log *slog
 
 // warnOfTaskStore tells of a task store that jobs can change.
 func (s *agentSettings) warnOfTaskStore(ctx context.Context, log *slog.Logger) {
-	if s.runner.TaskStore == "" {
+	if s.Runner.TaskStore == "" {
 		return
 	}
 	const advice = "fill it with dockless tasks fetch, and mount it read-only for agents"
-	dir, err := s.runner.WritableTaskStore()
+	dir, err := s.Runner.WritableTaskStore()
 	switch {
 	case err != nil:
 		log.WarnContext(ctx, "the task store cannot be looked at", "error", err, "hint", advice)

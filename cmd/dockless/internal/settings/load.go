@@ -1,4 +1,9 @@
-package main
+// Package settings knows how the settings of dockless are read: it fills the Config
+// structs of the packages below from the environment and from the files of secrets,
+// and takes the secrets out of what jobs can see. A struct names its variables in
+// tags, from which their page is made, too. A command loads what it needs; [All] has
+// the settings of an agent.
+package settings
 
 import (
 	"errors"
@@ -23,17 +28,17 @@ type validator interface{ Validate() error }
 // rest of it.
 type unchecked struct{ config any }
 
-// notValidated has [loadSettings] leave the validation of a Config to the caller,
+// Unchecked has [Load] leave the validation of a Config to the caller,
 // who sets the rest of it first.
-func notValidated(config any) any { return unchecked{config} }
+func Unchecked(config any) any { return unchecked{config} }
 
 // fileSuffix makes the name of the variable that names a secret's file.
 const fileSuffix = "_FILE"
 
-// loadSettings fills the Config structs that to points at from the environment.
+// Load fills the Config structs that to points at from the environment.
 // A secret X may come from the file that X_FILE names. It reports every problem
 // at once, as a usage error.
-func loadSettings(to ...any) error {
+func Load(to ...any) error {
 	var problems []error
 	for _, c := range to {
 		var skip bool
@@ -42,7 +47,7 @@ func loadSettings(to ...any) error {
 		}
 		v, checks := c.(validator)
 		checks = checks && !skip
-		for _, field := range settingsOf(c) {
+		for _, field := range Of(c) {
 			if err := loadField(reflect.ValueOf(c).Elem(), field, checks); err != nil {
 				problems = append(problems, err)
 			}
@@ -59,8 +64,8 @@ func loadSettings(to ...any) error {
 	return nil
 }
 
-// settingsOf returns the fields of a Config struct that the environment sets.
-func settingsOf(config any) []reflect.StructField {
+// Of returns the fields of a Config struct that the environment sets.
+func Of(config any) []reflect.StructField {
 	var fields []reflect.StructField
 	for _, field := range reflect.VisibleFields(reflect.TypeOf(config).Elem()) {
 		if field.Tag.Get("envconfig") != "" {
@@ -81,7 +86,7 @@ func loadField(config reflect.Value, field reflect.StructField, checks bool) err
 	case err == nil:
 	case errors.As(err, &parse):
 		// The value is left out: it may be a secret in the wrong variable.
-		err = hint.With(fmt.Errorf("%s is no %s", name, typeName(field)), "%s", formHint(name, typeName(field)))
+		err = hint.With(fmt.Errorf("%s is no %s", name, TypeName(field)), "%s", formHint(name, TypeName(field)))
 		byDefault := field
 		byDefault.Tag = reflect.StructTag(fmt.Sprintf(`envconfig:"=" default:%q`, field.Tag.Get("default"))) // no variable is called =
 		return errors.Join(err, process(config, byDefault))
@@ -145,12 +150,12 @@ func loadSecretFile(name string, secret reflect.Value) error {
 	return nil
 }
 
-// secretNames lists the variables of the Config structs that hold secrets or
+// SecretNames lists the variables of the Config structs that hold secrets or
 // name a secret's file.
-func secretNames(configs ...any) []string {
+func SecretNames(configs ...any) []string {
 	var names []string
 	for _, c := range configs {
-		for _, field := range settingsOf(c) {
+		for _, field := range Of(c) {
 			if name := field.Tag.Get("envconfig"); field.Type == secretType {
 				names = append(names, name, name+fileSuffix)
 			}
@@ -159,10 +164,10 @@ func secretNames(configs ...any) []string {
 	return names
 }
 
-// secretValues are the values of the secrets of a Config struct.
-func secretValues(config any) []string {
+// SecretValues are the values of the secrets of a Config struct.
+func SecretValues(config any) []string {
 	var values []string
-	for _, field := range settingsOf(config) {
+	for _, field := range Of(config) {
 		if field.Type == secretType {
 			values = append(values, reflect.ValueOf(config).Elem().FieldByIndex(field.Index).Interface().(mask.Secret).Reveal())
 		}
@@ -170,10 +175,10 @@ func secretValues(config any) []string {
 	return values
 }
 
-// hideSecrets takes the named variables out of this process: out of the
+// Hide takes the named variables out of this process: out of the
 // environment that children inherit, and out of /proc/self/environ, where a job
 // that runs as the same user could read them.
-func hideSecrets(names []string) error {
+func Hide(names []string) error {
 	if err := scrubProcEnviron(names); err != nil {
 		return fmt.Errorf("hiding secrets from /proc: %w", err)
 	}
@@ -185,17 +190,17 @@ func hideSecrets(names []string) error {
 	return nil
 }
 
-// quieter keeps the log of short commands to warnings, unless LOG_LEVEL says
+// Quieter keeps the log of short commands to warnings, unless LOG_LEVEL says
 // otherwise: what they did is their output.
-func quieter(c logging.Config) logging.Config {
+func Quieter(c logging.Config) logging.Config {
 	if os.Getenv("LOG_LEVEL") == "" {
 		c.Level = slog.LevelWarn
 	}
 	return c
 }
 
-// typeName is what the type of a setting is called.
-func typeName(f reflect.StructField) string {
+// TypeName is what the type of a setting is called.
+func TypeName(f reflect.StructField) string {
 	if f.Type == secretType {
 		return "secret"
 	}

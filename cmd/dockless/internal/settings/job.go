@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"fmt"
@@ -7,8 +7,8 @@ import (
 	"github.com/dockless-ci/dockless/internal/hint"
 )
 
-// jobSettings are those of running jobs that no other package reads.
-type jobSettings struct {
+// Job are those of running jobs that no other package reads.
+type Job struct {
 	CacheRepo   string          `envconfig:"DOCKLESS_CACHE_REPO" desc:"repository prefix for build caches and for what Cache@2 keeps, for example registry.ci.svc:5000/cache; empty is no cache in a registry"`
 	CacheExport buildcache.Mode `envconfig:"DOCKLESS_CACHE_EXPORT" default:"auto" desc:"when builds export their cache to DOCKLESS_CACHE_REPO: async, behind the build once its files are read; sync, before the step ends; off, never, so that caches are only read; auto is async, and skips exports that cost more than they spared in the last builds"`
 	Insecure    []string        `envconfig:"DOCKLESS_INSECURE_REGISTRIES" desc:"registries, host or host:port, that are spoken to without TLS or with a certificate that nobody checks, as insecure-registries of a Docker daemon; those on localhost need no mention"`
@@ -18,7 +18,7 @@ type jobSettings struct {
 }
 
 // Validate reports all settings that cannot be used.
-func (s *jobSettings) Validate() error {
+func (s *Job) Validate() error {
 	if err := s.CacheExport.Validate(); err != nil {
 		return hint.With(fmt.Errorf("DOCKLESS_CACHE_EXPORT: %w", err), "set DOCKLESS_CACHE_EXPORT to async, sync, off or auto")
 	}

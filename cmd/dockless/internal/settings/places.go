@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"fmt"
@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// userStateDir is where state of this user survives a restart.
-func userStateDir() string {
+// StateDir is where state of this user survives a restart.
+func StateDir() string {
 	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
 		return filepath.Join(dir, "dockless")
 	}
@@ -18,8 +18,8 @@ func userStateDir() string {
 	return filepath.Join(home, ".local", "state", "dockless")
 }
 
-// dockerConfigDir is where the Docker command line keeps its configuration.
-func dockerConfigDir() string {
+// DockerConfigDir is where the Docker command line keeps its configuration.
+func DockerConfigDir() string {
 	if dir := os.Getenv("DOCKER_CONFIG"); dir != "" {
 		return dir
 	}

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"errors"
@@ -48,7 +48,7 @@ func TestSettingsComeFromTheEnvironment(t *testing.T) {
 	t.Setenv("T_ON", "true")
 	t.Setenv("T_SECRET", "s3cret")
 	c := sampleConfig{Ignored: "kept"}
-	if err := loadSettings(&c); err != nil {
+	if err := Load(&c); err != nil {
 		t.Fatal(err)
 	}
 	if c.Name != "Ada" || c.Wait != 90*time.Second || !c.On || c.Quoted != `a "b" \c` || c.Secret.Reveal() != "s3cret" || c.Ignored != "kept" {
@@ -60,7 +60,7 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 	t.Setenv("T_WAIT", "hunter2")
 	t.Setenv("T_ON", "hunter2")
 	var c sampleConfig
-	err := loadSettings(&c)
+	err := Load(&c)
 	if got, want := console.OneLine(err.Error()), "T_NAME is not set; T_WAIT is no duration; T_ON is no bool"; got != want {
 		t.Errorf("loadSettings: %q, want %q", got, want)
 	}
@@ -78,11 +78,11 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 
 func TestValidateSeesTheDefaultOfAFieldThatCannotBeRead(t *testing.T) {
 	t.Setenv("T_WAIT", "soon")
-	err := loadSettings(&checkedConfig{})
+	err := Load(&checkedConfig{})
 	if got, want := console.OneLine(err.Error()), "T_WAIT is no duration; the name is missing"; got != want {
 		t.Errorf("loadSettings: %q, want %q", got, want)
 	}
-	err = loadSettings(notValidated(&checkedConfig{}))
+	err = Load(Unchecked(&checkedConfig{}))
 	if got, want := console.OneLine(err.Error()), "T_NAME is not set; T_WAIT is no duration"; got != want {
 		t.Errorf("loadSettings without Validate: %q, want %q", got, want)
 	}
@@ -113,7 +113,7 @@ func TestASecretComesFromAFile(t *testing.T) {
 			t.Setenv("T_SECRET", test.value)
 			t.Setenv("T_SECRET_FILE", test.file)
 			var c sampleConfig
-			err := loadSettings(&c)
+			err := Load(&c)
 			switch {
 			case test.problem == "" && err != nil:
 				t.Fatal(err)
@@ -128,15 +128,15 @@ func TestASecretComesFromAFile(t *testing.T) {
 
 func TestSecretsAreHiddenWithTheirFiles(t *testing.T) {
 	want := []string{"T_SECRET", "T_SECRET_FILE"}
-	if diff := cmp.Diff(want, secretNames(&sampleConfig{}, &checkedConfig{})); diff != "" {
+	if diff := cmp.Diff(want, SecretNames(&sampleConfig{}, &checkedConfig{})); diff != "" {
 		t.Errorf("secretNames (-want +got):\n%s", diff)
 	}
 }
 
 func TestInsecureRegistriesAreAList(t *testing.T) {
 	t.Setenv("DOCKLESS_INSECURE_REGISTRIES", "registry:5000,cache.svc")
-	var s jobSettings
-	if err := loadSettings(&s); err != nil {
+	var s Job
+	if err := Load(&s); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := strings.Join(s.Insecure, " "), "registry:5000 cache.svc"; got != want {

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"bytes"
@@ -34,7 +34,7 @@ func hideAndLook(t *testing.T) {
 	if !bytes.Contains(before, []byte("AZP_TOKEN="+hiddenValue)) {
 		t.Fatal("the secret was not in /proc/self/environ to begin with")
 	}
-	if err := hideSecrets([]string{"AZP_TOKEN", "AZP_TOKEN_FILE", "EMPTY", "NOT_SET"}); err != nil {
+	if err := Hide([]string{"AZP_TOKEN", "AZP_TOKEN_FILE", "EMPTY", "NOT_SET"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.ReadFile("/proc/self/environ"); errors.Is(err, fs.ErrPermission) {
