@@ -15,6 +15,7 @@ import (
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/imageworks"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/bake"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -189,16 +190,16 @@ func (f *bakeFlags) build(cmd *cobra.Command, plan *bake.Plan) error {
 	builds, err := plan.Requests(bake.RequestOptions{
 		LookupEnv: os.LookupEnv,
 		Load:      func() (io.WriteCloser, error) { return loadIntoPodman(ctx, cmd) },
-		Cache:     cacheOf(ctx, cmp.Or(f.cacheRepo, jobs.CacheRepo), "."),
+		Cache:     imageworks.CacheOf(ctx, cmp.Or(f.cacheRepo, jobs.CacheRepo), "."),
 	})
 	if err != nil {
 		return cmdline.Unusable(err)
 	}
-	return withImages(cmd, f.version, func(ctx context.Context, images imageWorks) error {
+	return imageworks.With(cmd, f.version, func(ctx context.Context, images imageworks.Images) error {
 		for i := range builds {
 			r := &builds[i].Request
-			r.Insecure, r.Auth, r.Cache.Mode = jobs.Insecure, images.auth, jobs.CacheExport
-			r.Provenance = originOf(ctx, *r)
+			r.Insecure, r.Auth, r.Cache.Mode = jobs.Insecure, images.Auth, jobs.CacheExport
+			r.Provenance = imageworks.OriginOf(ctx, *r)
 		}
 		shown, err := newBakeDisplay(cmd.Context(), cmd.ErrOrStderr(), f.progress, len(builds) > 1)
 		if err != nil {

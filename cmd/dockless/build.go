@@ -14,6 +14,7 @@ import (
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/imageworks"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -94,14 +95,14 @@ func runBuild(cmd *cobra.Command, f *buildFlags, dir string) error {
 	}
 	ctx := cmd.Context()
 	request.Insecure = jobs.Insecure
-	request.Cache = cacheOf(ctx, cmp.Or(f.cacheRepo, jobs.CacheRepo), dir)
+	request.Cache = imageworks.CacheOf(ctx, cmp.Or(f.cacheRepo, jobs.CacheRepo), dir)
 	request.Cache.Mode = jobs.CacheExport
 	if err := request.Validate(); err != nil {
 		return cmdline.Unusable(err)
 	}
-	request.Provenance = originOf(ctx, request)
-	return withImages(cmd, f.version, func(ctx context.Context, images imageWorks) error {
-		request.Auth = images.auth
+	request.Provenance = imageworks.OriginOf(ctx, request)
+	return imageworks.With(cmd, f.version, func(ctx context.Context, images imageworks.Images) error {
+		request.Auth = images.Auth
 		if f.Query.Method != "" {
 			return f.query(cmd, images.Builder, request, progress)
 		}

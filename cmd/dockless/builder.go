@@ -10,6 +10,7 @@ import (
 
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/imageworks"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/logging"
 )
@@ -49,7 +50,7 @@ func nodeList(b *buildxsetup.Builder) string {
 
 // withBuilder ensures the builder, hands it to use and closes it.
 func withBuilder(cmd *cobra.Command, use func(context.Context, *buildxsetup.Builder) error) (err error) {
-	config, logConfig, err := builderSettings(cmd, "")
+	config, logConfig, err := imageworks.BuilderSettings(cmd, "")
 	if err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func newBuilderRemoveCommand() *cobra.Command {
 		Short: "Forget the builder; BuildKit and its cache stay",
 		Args:  cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			config, _, err := builderSettings(cmd, "")
+			config, _, err := imageworks.BuilderSettings(cmd, "")
 			if err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/credentials"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/doctor"
@@ -76,7 +77,7 @@ func (x *examination) registryLogins(log *slog.Logger) (*registryauth.Auth, erro
 	if err != nil {
 		return nil, err
 	}
-	cloud, err := newCloud(x.Registries, x.Entra, http.DefaultTransport, log)
+	cloud, err := credentials.NewCloud(x.Registries, x.Entra, http.DefaultTransport, log)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/imageworks"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/job"
@@ -60,8 +61,8 @@ func (s workshopSettings) open(ctx context.Context, log *slog.Logger) (_ *worksh
 				return nil
 			}
 			if err == nil {
-				if w.gate, err = openGate(s.build, log); err == nil {
-					w.images = imagebuild.New(w.builder, log, gated(imagebuild.Options{StateDir: s.state, Observe: s.metrics.Build, Queue: s.metrics.Exporting}, w.gate))
+				if w.gate, err = imageworks.OpenGate(s.build, log); err == nil {
+					w.images = imagebuild.New(w.builder, log, imageworks.Gated(imagebuild.Options{StateDir: s.state, Observe: s.metrics.Build, Queue: s.metrics.Exporting}, w.gate))
 				}
 			}
 			return err
@@ -85,7 +86,7 @@ func (s workshopSettings) open(ctx context.Context, log *slog.Logger) (_ *worksh
 func (w *workshop) close(ctx context.Context) error {
 	var errs []error
 	if w.images != nil {
-		closeImages(ctx, w.images, w.log)
+		imageworks.Close(ctx, w.images, w.log)
 	}
 	if w.podman != nil {
 		errs = append(errs, w.podman.Close())

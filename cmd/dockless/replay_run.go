@@ -13,6 +13,7 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/credentials"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/artifactdir"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -128,7 +129,7 @@ func (r *replayer) runJob(ctx context.Context, name string, m *job.Message, l li
 		return runner.Outcome{}, err
 	}
 	config.Builds = store
-	if config.Registries, err = openRegistries(r.log); err != nil {
+	if config.Registries, err = credentials.OpenCloud(r.log); err != nil {
 		return runner.Outcome{}, err
 	}
 	r.shop.equip(&config)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/credentials"
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -66,7 +67,7 @@ func openSignIn(s *agentSettings, log *slog.Logger) (*signIn, error) {
 		return nil, cmdline.Unusable(err)
 	}
 	in := &signIn{network: network, connections: network.NewHTTP()}
-	if in.registries, err = newCloud(s.Registries, s.Entra, ado.Explain(in.connections), log); err != nil {
+	if in.registries, err = credentials.NewCloud(s.Registries, s.Entra, ado.Explain(in.connections), log); err != nil {
 		return nil, err
 	}
 	if s.Agent.UsesAzure() {

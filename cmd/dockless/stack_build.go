@@ -17,6 +17,7 @@ import (
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/imageworks"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/buildflags"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -35,7 +36,7 @@ type stackImages struct {
 	mu     sync.Mutex
 	opened bool
 	err    error
-	images imageWorks
+	images imageworks.Images
 	end    func() error
 	trace  func(context.Context) context.Context // makes builds part of the command's trace
 	jobs   settings.Job
@@ -57,7 +58,7 @@ func (s *stackImages) open() error {
 	}
 	// It outlives the build it is opened for, but not the command.
 	var traced context.Context
-	traced, s.images, s.end, s.err = openImages(s.cmd.Context(), s.cmd, s.version)
+	traced, s.images, s.end, s.err = imageworks.Open(s.cmd.Context(), s.cmd, s.version)
 	s.trace = func(ctx context.Context) context.Context { return span.As(ctx, traced) }
 	s.err = hint.With(s.err, "or build the image elsewhere, and say --no-build here")
 	return s.err
@@ -102,7 +103,7 @@ func (s *stackImages) request(ctx context.Context, r podmanrun.BuildRequest) (im
 		Context: r.Context, Dockerfile: r.Dockerfile, Tags: append([]string{r.Image}, r.Tags...), Target: r.Target, Platforms: r.Platforms,
 		BuildArgs: maps.Clone(r.Args), Labels: r.Labels, Contexts: r.Contexts, NoCache: r.NoCache, NoCacheFilter: r.NoCacheFilter, Pull: r.Pull,
 		AddHosts: r.ExtraHosts, Ulimits: r.Ulimits, ShmSize: r.ShmSize, Network: r.Network, Allow: r.Allow,
-		Attestations: map[string]string{}, Insecure: s.jobs.Insecure, Auth: s.images.auth,
+		Attestations: map[string]string{}, Insecure: s.jobs.Insecure, Auth: s.images.Auth,
 	}
 	if r.Dockerfile != "" && !filepath.IsAbs(r.Dockerfile) && !imagebuild.IsRemote(r.Context) {
 		request.Dockerfile = filepath.Join(r.Context, r.Dockerfile)
@@ -149,7 +150,7 @@ func (s *stackImages) request(ctx context.Context, r podmanrun.BuildRequest) (im
 		}
 		request.SSH = append(request.SSH, imagebuild.SSH{ID: agent.ID, Paths: []string{path}})
 	}
-	request.Cache = cacheOf(ctx, s.jobs.CacheRepo, r.Context)
+	request.Cache = imageworks.CacheOf(ctx, s.jobs.CacheRepo, r.Context)
 	request.Cache.Mode = s.jobs.CacheExport
 	request.Load = func() (io.WriteCloser, error) { return loadInto(ctx, s.podman), nil }
 	return request, errors.Join(errs...)

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/credentials"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
@@ -35,7 +36,7 @@ built here or must not be pulled.`,
 				if err != nil {
 					return err
 				}
-				err = c.Pull(ctx, p, podmanrun.PullOptions{Credentials: pullCredentials(c.Log()), Missing: policy == "missing", Progress: events.event})
+				err = c.Pull(ctx, p, podmanrun.PullOptions{Credentials: credentials.ForPulls(c.Log()), Missing: policy == "missing", Progress: events.event})
 				return errors.Join(err, events.close())
 			})
 		},

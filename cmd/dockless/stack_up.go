@@ -16,6 +16,7 @@ import (
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/credentials"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
@@ -207,7 +208,7 @@ func (f *upFlags) options(c *podmanrun.Client, services []string) podmanrun.UpOp
 // upOptions are what every start of services of this process has in common.
 func upOptions(c *podmanrun.Client) podmanrun.UpOptions {
 	owner := jobOwner()
-	return podmanrun.UpOptions{Owner: owner, Credentials: pullCredentials(c.Log()), Warm: warmScopes(owner)}
+	return podmanrun.UpOptions{Owner: owner, Credentials: credentials.ForPulls(c.Log()), Warm: warmScopes(owner)}
 }
 
 // showUp starts a stack and shows how it comes up.

@@ -1,4 +1,6 @@
-package main
+// Package credentials knows with which credentials a command enters registries: those
+// of the Docker configuration, and the identities of this machine and its user.
+package credentials
 
 import (
 	"context"
@@ -15,10 +17,10 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
-// openRegistries prepares what enters registries with an identity of this machine
+// OpenCloud prepares what enters registries with an identity of this machine
 // or of its user, for commands that have no other way to Microsoft Entra. It
 // connects to nobody yet.
-func openRegistries(log *slog.Logger) (*registryauth.Cloud, error) {
+func OpenCloud(log *slog.Logger) (*registryauth.Cloud, error) {
 	var (
 		registries registryauth.Config
 		identity   entra.Config
@@ -31,36 +33,25 @@ func openRegistries(log *slog.Logger) (*registryauth.Cloud, error) {
 			return nil, err
 		}
 	}
-	return newCloud(registries, identity, http.DefaultTransport, log)
+	return NewCloud(registries, identity, http.DefaultTransport, log)
 }
 
-// registryCredentials are those of the Docker configuration and of the machine.
-func registryCredentials(log *slog.Logger) (*registryauth.Auth, error) {
+// ForBuilds are those of the Docker configuration and of this machine.
+func ForBuilds(log *slog.Logger) (*registryauth.Auth, error) {
 	auth, err := registryauth.Load(settings.DockerConfigDir())
 	if err != nil {
 		return nil, err
 	}
-	clouds, err := openRegistries(log)
+	clouds, err := OpenCloud(log)
 	if err != nil {
 		return nil, err
 	}
 	return auth.With(clouds)
 }
 
-// pullCredentials are those of the Docker configuration and of this machine, for what
-// Podman pulls. They are opened when the first registry is asked for.
-func pullCredentials(log *slog.Logger) podmanrun.Credentials {
-	open := sync.OnceValues(func() (*registryauth.Auth, error) {
-		auth, err := registryauth.Load(settings.DockerConfigDir())
-		if err != nil {
-			return nil, err
-		}
-		cloud, err := openRegistries(log)
-		if err != nil {
-			return nil, err
-		}
-		return auth.With(cloud)
-	})
+// ForPulls are those of [ForBuilds], for what Podman pulls. They are opened when the first registry is asked for.
+func ForPulls(log *slog.Logger) podmanrun.Credentials {
+	open := sync.OnceValues(func() (*registryauth.Auth, error) { return ForBuilds(log) })
 	return func(ctx context.Context, registry string) (user, password, identityToken string, err error) {
 		auth, err := open()
 		if err != nil {
@@ -70,9 +61,9 @@ func pullCredentials(log *slog.Logger) podmanrun.Credentials {
 	}
 }
 
-// newCloud is [registryauth.NewCloud] with connections of its own to Google's
+// NewCloud is [registryauth.NewCloud] with connections of its own to Google's
 // metadata service: no proxy leads to the machine that this one runs on.
-func newCloud(c registryauth.Config, identity entra.Config, connections http.RoundTripper, log *slog.Logger) (*registryauth.Cloud, error) {
+func NewCloud(c registryauth.Config, identity entra.Config, connections http.RoundTripper, log *slog.Logger) (*registryauth.Cloud, error) {
 	cloud, err := registryauth.NewCloud(c, registryauth.CloudOptions{
 		HTTP: connections, Entra: identity, Log: log,
 		Metadata: &http.Transport{

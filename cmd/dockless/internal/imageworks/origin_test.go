@@ -1,4 +1,4 @@
-package main
+package imageworks
 
 import (
 	"os/exec"
@@ -41,7 +41,7 @@ func TestTheCachesOfABuildAreThoseOfItsBranchAndOfTheClonesDefaultBranch(t *test
 			for _, variable := range []string{"BUILD_SOURCEBRANCH", "SYSTEM_PULLREQUEST_TARGETBRANCH", "SYSTEM_PULLREQUEST_ISFORK", "SYSTEM_PULLREQUEST_SOURCEREPOSITORYURI"} {
 				t.Setenv(variable, test.env[variable])
 			}
-			if diff := cmp.Diff(test.want, cacheOf(t.Context(), "c", test.dir)); diff != "" {
+			if diff := cmp.Diff(test.want, CacheOf(t.Context(), "c", test.dir)); diff != "" {
 				t.Errorf("policy (-want +got):\n%s", diff)
 			}
 		})

@@ -1,4 +1,7 @@
-package main
+// Package imageworks knows how to open what a command builds images with, the builder,
+// its gate, credentials and a trace, and where a build that a person or a script asked
+// for comes from.
+package imageworks
 
 import (
 	"context"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/credentials"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/buildcache"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
@@ -21,16 +25,15 @@ import (
 	"github.com/dockless-ci/dockless/internal/telemetry"
 )
 
-// imageWorks is what a command builds images with.
-type imageWorks struct {
+// Images is what a command builds images with.
+type Images struct {
 	*imagebuild.Builder
-	auth *registryauth.Auth
-	log  *slog.Logger
+	Auth *registryauth.Auth
 }
 
-// withImages hands to use what a command builds images with.
-func withImages(cmd *cobra.Command, version string, use func(context.Context, imageWorks) error) (err error) {
-	ctx, images, end, err := openImages(cmd.Context(), cmd, version)
+// With hands to use what a command builds images with.
+func With(cmd *cobra.Command, version string, use func(context.Context, Images) error) (err error) {
+	ctx, images, end, err := Open(cmd.Context(), cmd, version)
 	if err != nil {
 		return err
 	}
@@ -38,10 +41,10 @@ func withImages(cmd *cobra.Command, version string, use func(context.Context, im
 	return use(ctx, images)
 }
 
-// openImages makes what a command builds images with. Builds get the context that
+// Open makes what a command builds images with. Builds get the context that
 // it returns. End is called once: it waits for the cache exports, because the
 // process ends with them.
-func openImages(ctx context.Context, cmd *cobra.Command, version string) (_ context.Context, _ imageWorks, end func() error, err error) {
+func Open(ctx context.Context, cmd *cobra.Command, version string) (_ context.Context, _ Images, end func() error, err error) {
 	var ends []func() error
 	end = func() error {
 		var errs []error
@@ -50,10 +53,10 @@ func openImages(ctx context.Context, cmd *cobra.Command, version string) (_ cont
 		}
 		return errors.Join(errs...)
 	}
-	fail := func(err error) (context.Context, imageWorks, func() error, error) {
-		return ctx, imageWorks{}, nil, errors.Join(err, end())
+	fail := func(err error) (context.Context, Images, func() error, error) {
+		return ctx, Images{}, nil, errors.Join(err, end())
 	}
-	config, logConfig, err := builderSettings(cmd, settings.StateDir())
+	config, logConfig, err := BuilderSettings(cmd, settings.StateDir())
 	if err != nil {
 		return fail(err)
 	}
@@ -67,7 +70,7 @@ func openImages(ctx context.Context, cmd *cobra.Command, version string) (_ cont
 		return fail(err)
 	}
 	ends = append(ends, func() error { stopTelemetry(); return nil })
-	auth, err := registryCredentials(log)
+	auth, err := credentials.ForBuilds(log)
 	if err != nil {
 		return fail(err)
 	}
@@ -76,20 +79,20 @@ func openImages(ctx context.Context, cmd *cobra.Command, version string) (_ cont
 		return fail(err)
 	}
 	ends = append(ends, func() error { return builder.Close(ctx) })
-	gate, err := openGate(config, log)
+	gate, err := OpenGate(config, log)
 	if err != nil {
 		return fail(err)
 	}
 	ends = append(ends, func() error { gate.Close(); return nil })
-	images := imagebuild.New(builder, log, gated(imagebuild.Options{StateDir: filepath.Join(settings.StateDir(), "builds")}, gate))
-	ends = append(ends, func() error { closeImages(ctx, images, log); return nil })
-	return ctx, imageWorks{Builder: images, auth: auth, log: log}, end, nil
+	images := imagebuild.New(builder, log, Gated(imagebuild.Options{StateDir: filepath.Join(settings.StateDir(), "builds")}, gate))
+	ends = append(ends, func() error { Close(ctx, images, log); return nil })
+	return ctx, Images{Builder: images, Auth: auth}, end, nil
 }
 
-// closeImages waits for the cache exports of a builder. The bound of each began
+// Close waits for the cache exports of a builder. The bound of each began
 // with it, so nothing is cut short that has not used its own up. A cache that is
 // not there fails nobody.
-func closeImages(ctx context.Context, b *imagebuild.Builder, log *slog.Logger) {
+func Close(ctx context.Context, b *imagebuild.Builder, log *slog.Logger) {
 	const bound = buildcache.DefaultExportTimeout
 	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("not done within %s", bound))
 	defer cancel()
@@ -98,10 +101,10 @@ func closeImages(ctx context.Context, b *imagebuild.Builder, log *slog.Logger) {
 	}
 }
 
-// builderSettings reads what every builder command needs. A command that ends
+// BuilderSettings reads what every builder command needs. A command that ends
 // at once must not start a buildkitd that would end with it, so ownState is
 // empty for those.
-func builderSettings(cmd *cobra.Command, ownState string) (buildxsetup.Config, logging.Config, error) {
+func BuilderSettings(cmd *cobra.Command, ownState string) (buildxsetup.Config, logging.Config, error) {
 	var (
 		config buildxsetup.Config
 		log    logging.Config

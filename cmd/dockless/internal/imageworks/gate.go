@@ -1,4 +1,4 @@
-package main
+package imageworks
 
 import (
 	"log/slog"
@@ -7,8 +7,8 @@ import (
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 )
 
-// openGate returns the gate that the settings ask for; nil is none.
-func openGate(c buildxsetup.Config, log *slog.Logger) (*buildxsetup.Gate, error) {
+// OpenGate returns the gate that the settings ask for; nil is none.
+func OpenGate(c buildxsetup.Config, log *slog.Logger) (*buildxsetup.Gate, error) {
 	config, err := c.Gate()
 	if err != nil || config == nil {
 		return nil, err
@@ -16,8 +16,8 @@ func openGate(c buildxsetup.Config, log *slog.Logger) (*buildxsetup.Gate, error)
 	return buildxsetup.NewGate(*config, log), nil
 }
 
-// gated has builds pass the gate.
-func gated(o imagebuild.Options, g *buildxsetup.Gate) imagebuild.Options {
+// Gated has builds pass the gate.
+func Gated(o imagebuild.Options, g *buildxsetup.Gate) imagebuild.Options {
 	if g != nil {
 		o.Gate, o.Watch, o.Full = g.Admit, g.Watch, g.Relieve
 	}

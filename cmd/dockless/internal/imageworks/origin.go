@@ -1,4 +1,4 @@
-package main
+package imageworks
 
 import (
 	"cmp"
@@ -13,9 +13,9 @@ import (
 	"github.com/dockless-ci/dockless/internal/job"
 )
 
-// cacheOf returns the cache policy for a context: the branch is the job's, and
+// CacheOf returns the cache policy for a context: the branch is the job's, and
 // outside of a job the one that is checked out.
-func cacheOf(ctx context.Context, repo, dir string) buildcache.Policy {
+func CacheOf(ctx context.Context, repo, dir string) buildcache.Policy {
 	p := buildcache.Policy{
 		Repo:         repo,
 		Branch:       os.Getenv("BUILD_SOURCEBRANCH"),
@@ -37,9 +37,9 @@ func cacheOf(ctx context.Context, repo, dir string) buildcache.Policy {
 	return p
 }
 
-// originOf says where a build comes from. Git is asked only where others learn of
+// OriginOf says where a build comes from. Git is asked only where others learn of
 // it: an attestation, and the record beside a cache.
-func originOf(ctx context.Context, r imagebuild.Request) imagebuild.Provenance {
+func OriginOf(ctx context.Context, r imagebuild.Request) imagebuild.Provenance {
 	if _, attested := r.Attestations["provenance"]; attested || r.Cache.Repo != "" {
 		return provenanceOf(ctx, r.Context)
 	}
