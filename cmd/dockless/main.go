@@ -16,6 +16,7 @@ import (
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/stackcmd"
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -46,7 +47,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := notifyContext()
 	defer stop()
 	root := newRoot()
-	root.SetArgs(stackArguments(args))
+	root.SetArgs(stackcmd.Arguments(args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/stackcmd"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
 
@@ -35,7 +36,7 @@ Settings come from the environment; docs/configuration.md lists them.`,
 		newReplayCommand(),
 		newBuildCommand(version),
 		newBakeCommand(version),
-		newStackCommand(version),
+		stackcmd.NewCommand(version),
 		newBuilderCommand(),
 		newDoctorCommand(version),
 		newTasksCommand(),

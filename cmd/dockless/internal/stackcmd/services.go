@@ -1,4 +1,4 @@
-package main
+package stackcmd
 
 import (
 	"context"
@@ -31,7 +31,7 @@ func newActCommand(f *stackFlags, cmd *cobra.Command, timeout *seconds, do act) 
 	return cmd
 }
 
-func newStackStartCommand(f *stackFlags) *cobra.Command {
+func newStartCommand(f *stackFlags) *cobra.Command {
 	return newActCommand(f, &cobra.Command{
 		Use:   "start",
 		Short: "Start containers that were stopped",
@@ -45,7 +45,7 @@ as well.`,
 	})
 }
 
-func newStackStopCommand(f *stackFlags) *cobra.Command {
+func newStopCommand(f *stackFlags) *cobra.Command {
 	return newActCommand(f, &cobra.Command{
 		Use:     "stop",
 		Short:   "Stop containers without removing them",
@@ -56,7 +56,7 @@ func newStackStopCommand(f *stackFlags) *cobra.Command {
 	})
 }
 
-func newStackRestartCommand(f *stackFlags) *cobra.Command {
+func newRestartCommand(f *stackFlags) *cobra.Command {
 	return newActCommand(f, &cobra.Command{
 		Use:   "restart",
 		Short: "Stop containers and start them again",
@@ -70,7 +70,7 @@ file says meanwhile is not looked at; up does that.`,
 	})
 }
 
-func newStackKillCommand(f *stackFlags) *cobra.Command {
+func newKillCommand(f *stackFlags) *cobra.Command {
 	signal := "SIGKILL"
 	cmd := newActCommand(f, &cobra.Command{
 		Use:     "kill",
@@ -84,7 +84,7 @@ func newStackKillCommand(f *stackFlags) *cobra.Command {
 	return cmd
 }
 
-func newStackPauseCommand(f *stackFlags) *cobra.Command {
+func newPauseCommand(f *stackFlags) *cobra.Command {
 	return newActCommand(f, &cobra.Command{
 		Use:     "pause",
 		Short:   "Freeze the processes of containers",
@@ -94,7 +94,7 @@ func newStackPauseCommand(f *stackFlags) *cobra.Command {
 	})
 }
 
-func newStackUnpauseCommand(f *stackFlags) *cobra.Command {
+func newUnpauseCommand(f *stackFlags) *cobra.Command {
 	return newActCommand(f, &cobra.Command{
 		Use:     "unpause",
 		Short:   "Let the processes of paused containers go on",

@@ -1,4 +1,4 @@
-package main
+package stackcmd
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
-func newStackConfigCommand(f *stackFlags) *cobra.Command {
+func newConfigCommand(f *stackFlags) *cobra.Command {
 	var (
 		services, images, volumes, networks, profiles, quiet bool
 		hash, format, output                                 string

@@ -1,4 +1,4 @@
-package main
+package stackcmd
 
 import (
 	"context"
@@ -33,7 +33,7 @@ func warmScopes(owner podmanrun.Owner) podmanrun.WarmScopes {
 	return podmanrun.WarmScopes{Own: names[0], Other: names[1:]}
 }
 
-func newStackWarmCommand() *cobra.Command {
+func newWarmCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "warm",
 		Short: "The data that services with warm start from",
@@ -42,11 +42,11 @@ x-dockless: {warm: true} in their compose file.`,
 		Args: cmdline.KnownCommand,
 		RunE: cmdline.ShowHelp,
 	}
-	cmd.AddCommand(newStackWarmLsCommand(), newStackWarmRmCommand(), newStackWarmPruneCommand())
+	cmd.AddCommand(newWarmLsCommand(), newWarmRmCommand(), newWarmPruneCommand())
 	return cmd
 }
 
-func newStackWarmLsCommand() *cobra.Command {
+func newWarmLsCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "ls",
@@ -82,7 +82,7 @@ func printFixtures(w io.Writer, list []podmanrun.Fixture) error {
 	return t.Flush()
 }
 
-func newStackWarmRmCommand() *cobra.Command {
+func newWarmRmCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "rm [KEY...]",
@@ -129,7 +129,7 @@ func chosen(list []podmanrun.Fixture, prefixes []string) ([]podmanrun.Fixture, e
 	}), nil
 }
 
-func newStackWarmPruneCommand() *cobra.Command {
+func newWarmPruneCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "prune",
 		Short: "Remove what was not used for longest, until the rest fits into DOCKLESS_WARM_SIZE, and leftovers",

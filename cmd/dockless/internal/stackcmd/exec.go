@@ -1,4 +1,4 @@
-package main
+package stackcmd
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
-func newStackExecCommand(f *stackFlags) *cobra.Command {
+func newExecCommand(f *stackFlags) *cobra.Command {
 	var (
 		o           podmanrun.ExecOptions
 		streamFlags streamFlags

@@ -1,4 +1,4 @@
-package main
+package stackcmd
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
-func newStackDownCommand(f *stackFlags) *cobra.Command {
+func newDownCommand(f *stackFlags) *cobra.Command {
 	var (
 		volumes, orphans bool
 		timeout          seconds

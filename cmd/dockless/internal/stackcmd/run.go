@@ -1,4 +1,4 @@
-package main
+package stackcmd
 
 import (
 	"context"
@@ -26,7 +26,7 @@ type runFlags struct {
 	waitTimeout               seconds
 }
 
-func newStackRunCommand(sf *stackFlags) *cobra.Command {
+func newRunCommand(sf *stackFlags) *cobra.Command {
 	f := &runFlags{stackFlags: sf, waitTimeout: seconds{value: 5 * time.Minute, set: true}}
 	cmd := &cobra.Command{
 		Use:   "run [flags] SERVICE [COMMAND] [ARG...]",

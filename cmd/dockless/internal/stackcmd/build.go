@@ -1,4 +1,4 @@
-package main
+package stackcmd
 
 import (
 	"bytes"
@@ -212,7 +212,7 @@ func (w *lineWriter) tell(line []byte) {
 	}
 }
 
-func newStackBuildCommand(f *stackFlags) *cobra.Command {
+func newBuildCommand(f *stackFlags) *cobra.Command {
 	var (
 		noCache, pull, quiet bool
 		args                 []string

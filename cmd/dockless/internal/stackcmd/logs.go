@@ -1,4 +1,4 @@
-package main
+package stackcmd
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
-func newStackLogsCommand(f *stackFlags) *cobra.Command {
+func newLogsCommand(f *stackFlags) *cobra.Command {
 	var (
 		options podmanrun.LogsOptions
 		since   string

@@ -1,4 +1,4 @@
-package main
+package stackcmd
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
-func newStackCopyCommand(f *stackFlags) *cobra.Command {
+func newCopyCommand(f *stackFlags) *cobra.Command {
 	var replica int
 	cmd := &cobra.Command{
 		Use:   "cp SERVICE:PATH PATH|- | PATH|- SERVICE:PATH",

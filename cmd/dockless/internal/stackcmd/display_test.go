@@ -1,4 +1,4 @@
-package main
+package stackcmd
 
 import (
 	"strings"
@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console/consoletest"
-
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 

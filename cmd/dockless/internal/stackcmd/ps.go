@@ -1,4 +1,4 @@
-package main
+package stackcmd
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
-func newStackPsCommand(f *stackFlags) *cobra.Command {
+func newPsCommand(f *stackFlags) *cobra.Command {
 	var (
 		all, quiet, onlyServices bool
 		format                   string
@@ -96,7 +96,7 @@ func printContainers(w io.Writer, list []podmanrun.ContainerStatus) error {
 	return t.Flush()
 }
 
-func newStackPortCommand(f *stackFlags) *cobra.Command {
+func newPortCommand(f *stackFlags) *cobra.Command {
 	var replica int
 	protocol := "tcp"
 	cmd := &cobra.Command{
@@ -145,7 +145,7 @@ func newStackPortCommand(f *stackFlags) *cobra.Command {
 	return cmd
 }
 
-func newStackListCommand(*stackFlags) *cobra.Command {
+func newListCommand(*stackFlags) *cobra.Command {
 	var (
 		quiet  bool
 		format string
@@ -193,7 +193,7 @@ func printProjects(w io.Writer, list []podmanrun.ProjectStatus) error {
 	return t.Flush()
 }
 
-func newStackTopCommand(f *stackFlags) *cobra.Command {
+func newTopCommand(f *stackFlags) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use:               "top [SERVICE...]",
@@ -229,7 +229,7 @@ func newStackTopCommand(f *stackFlags) *cobra.Command {
 	return cmd
 }
 
-func newStackImagesCommand(f *stackFlags) *cobra.Command {
+func newImagesCommand(f *stackFlags) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use:               "images [SERVICE...]",

@@ -1,4 +1,4 @@
-package main
+package stackcmd
 
 import (
 	"path/filepath"
@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// stackArguments writes letters out in full that mean something else behind a
+// Arguments writes letters out in full that mean something else behind a
 // subcommand of stack than in front of it, as they do for docker compose: -p is
 // short for --project-name in front and for --publish behind run, and -f is short
 // for --file in front and for --follow behind logs, unless a compose file follows.
-func stackArguments(args []string) []string {
+func Arguments(args []string) []string {
 	if len(args) == 0 || args[0] != "stack" {
 		return args
 	}

@@ -1,4 +1,4 @@
-package main
+package stackcmd
 
 import (
 	"bytes"
@@ -11,12 +11,16 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/podmanrun"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestLettersOfStackMeanWhatTheyDoForDockerCompose(t *testing.T) {
 	for typed, want := range map[string]string{
@@ -36,7 +40,7 @@ func TestLettersOfStackMeanWhatTheyDoForDockerCompose(t *testing.T) {
 		"stack -p":                              "stack --project-name",
 		"stack":                                 "stack",
 	} {
-		got := stackArguments(strings.Fields(typed))
+		got := Arguments(strings.Fields(typed))
 		if diff := cmp.Diff(strings.Fields(want), got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", typed, diff)
 		}

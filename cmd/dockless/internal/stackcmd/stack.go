@@ -1,4 +1,8 @@
-package main
+// Package stackcmd knows the commands of dockless stack, which do with a compose
+// project what docker compose does, on Podman. Package podmanrun does the work; here
+// are the flags, what is shown meanwhile, the images that are built for services, and
+// the exit codes.
+package stackcmd
 
 import (
 	"context"
@@ -37,7 +41,8 @@ func (f *stackFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.directory, "project-directory", "", "`DIR` that relative paths start from")
 }
 
-func newStackCommand(version string) *cobra.Command {
+// NewCommand returns dockless stack with its subcommands. Version is this program's.
+func NewCommand(version string) *cobra.Command {
 	f := &stackFlags{version: version}
 	cmd := &cobra.Command{
 		Use:   "stack",
@@ -54,10 +59,10 @@ docs/stack.md says where its commands differ from those of docker compose.`,
 	}
 	f.register(cmd)
 	cmd.AddCommand(
-		newStackUpCommand(f), newStackDownCommand(f), newStackRunCommand(f), newStackExecCommand(f),
-		newStackPsCommand(f), newStackLogsCommand(f), newStackTopCommand(f), newStackPortCommand(f), newStackListCommand(f), newStackImagesCommand(f),
-		newStackStartCommand(f), newStackStopCommand(f), newStackRestartCommand(f), newStackKillCommand(f), newStackPauseCommand(f), newStackUnpauseCommand(f),
-		newStackCopyCommand(f), newStackBuildCommand(f), newStackPullCommand(f), newStackConfigCommand(f), newStackWarmCommand(),
+		newUpCommand(f), newDownCommand(f), newRunCommand(f), newExecCommand(f),
+		newPsCommand(f), newLogsCommand(f), newTopCommand(f), newPortCommand(f), newListCommand(f), newImagesCommand(f),
+		newStartCommand(f), newStopCommand(f), newRestartCommand(f), newKillCommand(f), newPauseCommand(f), newUnpauseCommand(f),
+		newCopyCommand(f), newBuildCommand(f), newPullCommand(f), newConfigCommand(f), newWarmCommand(),
 	)
 	return cmd
 }

@@ -1,4 +1,4 @@
-package main
+package stackcmd
 
 import (
 	"context"
@@ -33,7 +33,7 @@ type upFlags struct {
 	session                                   attachedFlags
 }
 
-func newStackUpCommand(sf *stackFlags) *cobra.Command {
+func newUpCommand(sf *stackFlags) *cobra.Command {
 	f := &upFlags{stackFlags: sf, waitTimeout: seconds{value: 5 * time.Minute, set: true}}
 	cmd := &cobra.Command{
 		Use:   "up [SERVICE...]",

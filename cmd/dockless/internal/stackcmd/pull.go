@@ -1,4 +1,4 @@
-package main
+package stackcmd
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun"
 )
 
-func newStackPullCommand(f *stackFlags) *cobra.Command {
+func newPullCommand(f *stackFlags) *cobra.Command {
 	var (
 		quiet, withDeps bool
 		policy          string
