@@ -13,6 +13,7 @@ import (
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/doctorcmd"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/entra"
@@ -81,7 +82,7 @@ func newDocsCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Print the table of checks of docs/doctor.md",
 		Args:  cmdline.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return writeTopics(cmd.OutOrStdout()) },
+		RunE:  func(cmd *cobra.Command, _ []string) error { return doctorcmd.WriteTopics(cmd.OutOrStdout()) },
 	})
 	return cmd
 }

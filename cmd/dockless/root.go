@@ -8,6 +8,7 @@ import (
 
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/doctorcmd"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/stackcmd"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
@@ -38,7 +39,7 @@ Settings come from the environment; docs/configuration.md lists them.`,
 		newBakeCommand(version),
 		stackcmd.NewCommand(version),
 		newBuilderCommand(),
-		newDoctorCommand(version),
+		doctorcmd.NewCommand(version),
 		newTasksCommand(),
 		newEmulatorCommand(),
 		newVersionCommand(),

@@ -24,6 +24,7 @@ var arrows = map[string][]string{
 	"cmd/dockless/internal/credentials": {"cmd/dockless/internal/cmdline", "cmd/dockless/internal/settings", "internal/entra", "internal/registryauth", "podmanrun"},
 	"cmd/dockless/internal/imageworks":  {"cmd/dockless/internal/cmdline", "cmd/dockless/internal/settings", "cmd/dockless/internal/credentials", "buildxsetup", "internal/buildcache", "internal/imagebuild", "internal/job", "internal/logging", "internal/registryauth", "internal/telemetry"},
 	"cmd/dockless/internal/stackcmd":    {"cmd/dockless/internal/cmdline", "cmd/dockless/internal/console", "cmd/dockless/internal/settings", "cmd/dockless/internal/credentials", "cmd/dockless/internal/imageworks", "internal/buildflags", "internal/imagebuild", "internal/logging", "podmanrun"},
+	"cmd/dockless/internal/doctorcmd":   {"cmd/dockless/internal/cmdline", "cmd/dockless/internal/console", "cmd/dockless/internal/settings", "cmd/dockless/internal/credentials", "agent", "buildxsetup", "internal/ado", "internal/buildcache", "internal/buildkitconf", "internal/cdi", "internal/doctor", "internal/entra", "internal/logging", "internal/registryauth", "internal/registryhttp", "podmanrun", "probe", "runner"},
 	"cmd/dockless-probe":                {"probe"},
 	"internal/emulator":                 {"internal/ado", "internal/job", "internal/pipeline", "internal/statuspage"},
 	"agent":                             {"internal/ado", "internal/job", "probe"},

@@ -1,4 +1,4 @@
-package main
+package doctorcmd
 
 import (
 	"context"
@@ -122,8 +122,8 @@ func answers(f func(context.Context) doctor.Result) func(context.Context) []doct
 	return func(ctx context.Context) []doctor.Result { return []doctor.Result{f(ctx)} }
 }
 
-// writeTopics prints the table of the checks as Markdown.
-func writeTopics(w io.Writer) error {
+// WriteTopics prints the table of the checks as Markdown.
+func WriteTopics(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("| group | check | asks | failing means | what to do |\n|---|---|---|---|---|\n")
 	for _, t := range doctorTopics {

@@ -1,4 +1,4 @@
-package main
+package doctorcmd
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/dockless-ci/dockless/internal/hint"
 )
 
-func doctorAllOK(results []doctor.Result) bool {
+func allOK(results []doctor.Result) bool {
 	for _, r := range results {
 		if r.Status != doctor.OK {
 			return false
@@ -78,7 +78,7 @@ func fileCheck(file, size string, stdin io.Reader) (doctor.Check, error) {
 		for _, f := range buildkitconf.Lint(string(text), around) {
 			out = append(out, resultOf(f))
 		}
-		if doctorAllOK(out) {
+		if allOK(out) {
 			out = append([]doctor.Result{ok("its limits hold")}, out...)
 		}
 		return out

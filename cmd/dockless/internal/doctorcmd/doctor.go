@@ -1,4 +1,7 @@
-package main
+// Package doctorcmd knows the checks of dockless doctor, one file for each peer and
+// what is looked at of it, and how their answers are shown. Package doctor of the
+// repository runs them; docs/doctor.md lists them, from the table in topics.go.
+package doctorcmd
 
 import (
 	"context"
@@ -27,7 +30,8 @@ type doctorFlags struct {
 	only, platforms, registries         []string
 }
 
-func newDoctorCommand(version string) *cobra.Command {
+// NewCommand returns dockless doctor. Version is this program's.
+func NewCommand(version string) *cobra.Command {
 	f := &doctorFlags{version: version}
 	cmd := &cobra.Command{
 		Use:   "doctor",

@@ -1,4 +1,4 @@
-package main
+package doctorcmd
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/containerd/platforms"
 	"github.com/google/go-cmp/cmp"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -16,12 +18,14 @@ import (
 	"github.com/dockless-ci/dockless/internal/doctor"
 )
 
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
 func TestTheTableOfChecksIsNotStale(t *testing.T) {
 	var got bytes.Buffer
-	if err := writeTopics(&got); err != nil {
+	if err := WriteTopics(&got); err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile("../../docs/doctor.md")
+	page, err := os.ReadFile("../../../../docs/doctor.md")
 	if err != nil {
 		t.Fatal(err)
 	}

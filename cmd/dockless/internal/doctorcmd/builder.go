@@ -1,4 +1,4 @@
-package main
+package doctorcmd
 
 import (
 	"cmp"
@@ -277,7 +277,7 @@ func (n *builderNode) policy(ctx context.Context) []doctor.Result {
 		}
 		out = append(out, resultOf(f))
 	}
-	if doctorAllOK(out) {
+	if allOK(out) {
 		most, free := buildkitconf.Ceiling(n.Workers[0].GC)
 		text := "has a ceiling of " + buildkitconf.Human(most)
 		if most == 0 {
