@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/buildcmd"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/cmd/dockless/internal/doctorcmd"
@@ -35,10 +36,10 @@ Settings come from the environment; docs/configuration.md lists them.`,
 	root.AddCommand(
 		newAgentCommand(),
 		newReplayCommand(),
-		newBuildCommand(version),
-		newBakeCommand(version),
+		buildcmd.NewBuildCommand(version),
+		buildcmd.NewBakeCommand(version),
 		stackcmd.NewCommand(version),
-		newBuilderCommand(),
+		buildcmd.NewBuilderCommand(),
 		doctorcmd.NewCommand(version),
 		newTasksCommand(),
 		newEmulatorCommand(),

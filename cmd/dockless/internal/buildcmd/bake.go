@@ -1,4 +1,4 @@
-package main
+package buildcmd
 
 import (
 	"cmp"
@@ -31,7 +31,8 @@ type bakeFlags struct {
 	push, load, noCache, pull, print           bool
 }
 
-func newBakeCommand(version string) *cobra.Command {
+// NewBakeCommand returns dockless bake. Version is this program's.
+func NewBakeCommand(version string) *cobra.Command {
 	f := &bakeFlags{version: version}
 	cmd := &cobra.Command{
 		Use:   "bake [TARGET...]",

@@ -1,4 +1,4 @@
-package main
+package buildcmd
 
 import (
 	"context"
@@ -15,7 +15,8 @@ import (
 	"github.com/dockless-ci/dockless/internal/logging"
 )
 
-func newBuilderCommand() *cobra.Command {
+// NewBuilderCommand returns dockless builder with its subcommands.
+func NewBuilderCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "builder",
 		Short: "The buildx builder that points at BuildKit",

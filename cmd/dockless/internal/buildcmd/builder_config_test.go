@@ -1,7 +1,8 @@
-package main
+package buildcmd
 
 import (
 	"bytes"
+	"flag"
 	"os"
 	"regexp"
 	"testing"
@@ -11,10 +12,13 @@ import (
 	"github.com/dockless-ci/dockless/internal/buildkitconf"
 )
 
+// update rewrites the configuration of deploy.
+var update = flag.Bool("update", false, "rewrite golden files")
+
 // The configuration of deploy, and the volume that it is for.
 const (
-	deployedConfig = "../../deploy/base/buildkitd.toml"
-	deployedVolume = "../../deploy/base/buildkitd.yaml"
+	deployedConfig = "../../../../deploy/base/buildkitd.toml"
+	deployedVolume = "../../../../deploy/base/buildkitd.yaml"
 )
 
 // TestTheDeployedConfigurationFitsItsVolume makes buildkitd.toml of deploy from

@@ -1,13 +1,17 @@
-package main
+package buildcmd
 
 import (
 	"strings"
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/moby/buildkit/client"
 	"github.com/opencontainers/go-digest"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // step is a status of one step, in seconds from a start; zero is not yet.
 func step(name string, started, completed int, cached bool) *client.SolveStatus {

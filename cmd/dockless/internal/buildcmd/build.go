@@ -1,4 +1,7 @@
-package main
+// Package buildcmd knows the commands that have BuildKit build images: build and bake,
+// which take the flags of docker buildx, and builder, which looks after the nodes that
+// they build on. Here are the flags and what is shown; internal/imagebuild builds.
+package buildcmd
 
 import (
 	"cmp"
@@ -32,7 +35,8 @@ type buildFlags struct {
 	explain   string // "text" or "json"; empty explains nothing
 }
 
-func newBuildCommand(version string) *cobra.Command {
+// NewBuildCommand returns dockless build. Version is this program's.
+func NewBuildCommand(version string) *cobra.Command {
 	f := &buildFlags{version: version}
 	cmd := &cobra.Command{
 		Use:   "build [flags] [CONTEXT]",
