@@ -1,7 +1,8 @@
 // Command dockless is an Azure Pipelines agent that needs no Docker daemon.
-// Each subcommand has a file of its own; this one starts the program and turns
-// its error into lines and an exit code. Only this package reads the
-// environment, prints hints and exits.
+// This package puts the commands together and has those that run jobs, or prepare
+// for them; the others are packages below internal. This file starts the program
+// and turns its error into lines and an exit code. Only this package prints hints,
+// starts a context and exits; it and those below it read the environment.
 package main
 
 import (

@@ -18,16 +18,16 @@ func TestTextIsWrappedAtItsColumn(t *testing.T) {
 		"runes":         {"ää öö", 0, 5, "ää öö"},
 	} {
 		if got := Wrap(test.text, test.indent, test.width); got != test.want {
-			t.Errorf("%s: wrapped() = %q, want %q", name, got, test.want)
+			t.Errorf("%s: Wrap() = %q, want %q", name, got, test.want)
 		}
 	}
 	if got := Cut("päckchen", 5); got != "päck…" {
-		t.Errorf("cut() = %q", got)
+		t.Errorf("Cut() = %q", got)
 	}
 	if got := Cut("abc", 0); got != "abc" {
-		t.Errorf("cut() without width = %q", got)
+		t.Errorf("Cut() without width = %q", got)
 	}
 	if got := strings.Join([]string{Count(1, "record"), Count(2, "record")}, ", "); got != "1 record, 2 records" {
-		t.Errorf("count() = %q", got)
+		t.Errorf("Count() = %q", got)
 	}
 }

@@ -219,7 +219,7 @@ func userNamespaces(ctx context.Context) doctor.Result {
 		return failed(err)
 	}
 	// Without a mapping: this process may be closed to its own user, who could not
-	// write one then (see hideSecrets).
+	// write one then (see settings.Hide).
 	cmd := exec.CommandContext(ctx, self, "version")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
 	if err := cmd.Run(); err != nil {

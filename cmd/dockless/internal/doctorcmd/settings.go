@@ -78,7 +78,7 @@ func each(err error) []error {
 	if err == nil {
 		return nil
 	}
-	if u, ok := err.(cmdline.UsageError); ok { //nolint:errorlint // the wrapping of loadSettings itself
+	if u, ok := err.(cmdline.UsageError); ok { //nolint:errorlint // the wrapping of settings.Load itself
 		return each(u.Unwrap())
 	}
 	joined, ok := err.(interface{ Unwrap() []error })

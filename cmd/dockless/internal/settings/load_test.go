@@ -52,7 +52,7 @@ func TestSettingsComeFromTheEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Name != "Ada" || c.Wait != 90*time.Second || !c.On || c.Quoted != `a "b" \c` || c.Secret.Reveal() != "s3cret" || c.Ignored != "kept" {
-		t.Errorf("loadSettings = %+v", c)
+		t.Errorf("Load = %+v", c)
 	}
 }
 
@@ -62,17 +62,17 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 	var c sampleConfig
 	err := Load(&c)
 	if got, want := console.OneLine(err.Error()), "T_NAME is not set; T_WAIT is no duration; T_ON is no bool"; got != want {
-		t.Errorf("loadSettings: %q, want %q", got, want)
+		t.Errorf("Load: %q, want %q", got, want)
 	}
 	if _, ok := errors.AsType[cmdline.UsageError](err); !ok {
-		t.Errorf("loadSettings: %T, want a usage error", err)
+		t.Errorf("Load: %T, want a usage error", err)
 	}
 	want := []string{"set T_NAME: a name", "set T_WAIT to a duration such as 90s or 1h30m", "set T_ON to true or false"}
 	if diff := cmp.Diff(want, hint.All(err)); diff != "" {
 		t.Errorf("hints (-want +got):\n%s", diff)
 	}
 	if strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("loadSettings quotes a value: %v", err)
+		t.Errorf("Load quotes a value: %v", err)
 	}
 }
 
@@ -80,11 +80,11 @@ func TestValidateSeesTheDefaultOfAFieldThatCannotBeRead(t *testing.T) {
 	t.Setenv("T_WAIT", "soon")
 	err := Load(&checkedConfig{})
 	if got, want := console.OneLine(err.Error()), "T_WAIT is no duration; the name is missing"; got != want {
-		t.Errorf("loadSettings: %q, want %q", got, want)
+		t.Errorf("Load: %q, want %q", got, want)
 	}
 	err = Load(Unchecked(&checkedConfig{}))
 	if got, want := console.OneLine(err.Error()), "T_NAME is not set; T_WAIT is no duration"; got != want {
-		t.Errorf("loadSettings without Validate: %q, want %q", got, want)
+		t.Errorf("Load without Validate: %q, want %q", got, want)
 	}
 }
 
@@ -118,7 +118,7 @@ func TestASecretComesFromAFile(t *testing.T) {
 			case test.problem == "" && err != nil:
 				t.Fatal(err)
 			case test.problem != "" && (err == nil || !strings.HasPrefix(err.Error(), test.problem) || len(hint.All(err)) == 0):
-				t.Errorf("loadSettings: %v, want %q and a hint", err, test.problem)
+				t.Errorf("Load: %v, want %q and a hint", err, test.problem)
 			case test.problem == "" && c.Secret.Reveal() != test.want:
 				t.Errorf("secret = %q, want %q", c.Secret.Reveal(), test.want)
 			}
