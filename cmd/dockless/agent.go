@@ -15,50 +15,20 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dockless-ci/dockless/agent"
-	"github.com/dockless-ci/dockless/buildxsetup"
-	"github.com/dockless-ci/dockless/internal/ado"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/cdi"
-	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
 	"github.com/dockless-ci/dockless/internal/metrics"
 	"github.com/dockless-ci/dockless/internal/preempt"
 	"github.com/dockless-ci/dockless/internal/recent"
-	"github.com/dockless-ci/dockless/internal/registryauth"
-	"github.com/dockless-ci/dockless/internal/sdnotify"
-	"github.com/dockless-ci/dockless/internal/statuspage"
-	"github.com/dockless-ci/dockless/internal/telemetry"
-	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
 )
 
-// agentSettings are all settings of `dockless agent`.
-type agentSettings struct {
-	agent      agent.Config
-	entra      entra.Config
-	network    ado.NetworkConfig
-	registries registryauth.Config
-	runner     runner.Config
-	build      buildxsetup.Config
-	podman     podmanrun.Config
-	job        jobSettings
-	notice     preempt.Config
-	log        logging.Config
-
-	telemetry telemetry.Config
-	metrics   metrics.Config
-	systemd   sdnotify.Config
-	status    statuspage.Config
-}
-
-func (s *agentSettings) load() error {
-	if home, err := os.UserHomeDir(); err == nil {
-		s.build.Home = home
-	}
-	// The runner checks its own settings once it has all of them.
-	return s.loadSignIn(&s.build, &s.podman, &s.job, &s.notice, &s.telemetry, &s.metrics, &s.systemd, &s.status, unchecked{&s.runner})
-}
+// agentSettings are what the commands of an agent are told.
+type agentSettings struct{ settings.All }
 
 func newAgentCommand() *cobra.Command {
 	var (
@@ -84,33 +54,33 @@ being refused, and an autoscaler such as KEDA starts agents for them. It is name
 AZP_AGENT_NAME, or dockless-placeholder, and is not removed by agent reap.`,
 		Example: `  dockless agent --once
   AZP_AGENT_NAME=linux-template dockless agent --placeholder --output json`,
-		Args: noArgs,
+		Args: cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("--output", output, "text", "json"); err != nil {
+			if err := cmdline.OneOf("--output", output, "text", "json"); err != nil {
 				return err
 			}
 			if once && placeholder {
-				return usagef("--once and --placeholder exclude each other: a placeholder takes no job")
+				return cmdline.Usagef("--once and --placeholder exclude each other: a placeholder takes no job")
 			}
 			if cmd.Flags().Changed("output") && !placeholder {
-				return hint.With(usagef("--output is for --placeholder"), "LOG_FORMAT sets the form of the agent's log")
+				return hint.With(cmdline.Usagef("--output is for --placeholder"), "LOG_FORMAT sets the form of the agent's log")
 			}
 			var s agentSettings
-			if err := s.load(); err != nil {
+			if err := s.Load(); err != nil {
 				return err
 			}
 			if placeholder {
-				return registerPlaceholder(cmd.Context(), &s, cmd.OutOrStdout(), output, logging.New(cmd.ErrOrStderr(), quieter(s.log)))
+				return registerPlaceholder(cmd.Context(), &s, cmd.OutOrStdout(), output, logging.New(cmd.ErrOrStderr(), settings.Quieter(s.Log)))
 			}
-			s.agent.Once = s.agent.Once || once
-			return runAgent(cmd.Context(), &s, logging.New(cmd.ErrOrStderr(), s.log))
+			s.Agent.Once = s.Agent.Once || once
+			return runAgent(cmd.Context(), &s, logging.New(cmd.ErrOrStderr(), s.Log))
 		},
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&once, "once", false, "take one job, unregister and exit (DOCKLESS_ONCE)")
 	flags.BoolVar(&placeholder, "placeholder", false, "register an agent that stands for those to come, and exit")
 	flags.StringVar(&output, "output", "text", "`FORM` of --placeholder: text or json")
-	completeWords(cmd, "output", "text", "json")
+	cmdline.CompleteWords(cmd, "output", "text", "json")
 	cmd.AddCommand(newReapCommand())
 	return cmd
 }
@@ -118,7 +88,7 @@ AZP_AGENT_NAME, or dockless-placeholder, and is not removed by agent reap.`,
 // runAgent boots in the order that lets a predecessor's leftovers go before
 // anything new starts, and runs the agent until it ends.
 func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err error) {
-	if err := makeWorkFolder(s.runner.Work); err != nil {
+	if err := makeWorkFolder(s.Runner.Work); err != nil {
 		return err
 	}
 	in, err := openSignIn(s, log)
@@ -127,8 +97,8 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	}
 	defer in.close()
 	s.hideCredential(ctx, in, log)
-	s.runner.Registries = in.registries
-	pages, err := metrics.Listen(ctx, s.metrics, log)
+	s.Runner.Registries = in.registries
+	pages, err := metrics.Listen(ctx, s.Metrics, log)
 	if err != nil {
 		return err
 	}
@@ -136,28 +106,28 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	if err := leaveTrace(); err != nil {
 		return err
 	}
-	ctx, stopTelemetry, err := startTelemetry(ctx, s.telemetry, log)
+	ctx, stopTelemetry, err := cmdline.StartTrace(ctx, s.Telemetry, version, log)
 	if err != nil {
 		return err
 	}
 	defer stopTelemetry()
-	health, err := openHealth(s.job.ProbeFile, s.job.ProbeShared, s.bootTime())
+	health, err := openHealth(s.Job.ProbeFile, s.Job.ProbeShared, s.bootTime())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, health.close()) }()
-	stopAnnouncing, err := health.announce(ctx, s.systemd, log)
+	stopAnnouncing, err := health.announce(ctx, s.Systemd, log)
 	if err != nil {
 		return err
 	}
 	defer stopAnnouncing()
 
-	s.build.StateDir = filepath.Join(s.agent.StateDir, "buildkit")
-	settings := workshopSettings{build: s.build, podman: s.podman, needBuilder: true, wantPodman: true, state: filepath.Join(s.agent.StateDir, "builds")}
+	s.Build.StateDir = filepath.Join(s.Agent.StateDir, "buildkit")
+	parts := workshopSettings{build: s.Build, podman: s.Podman, needBuilder: true, wantPodman: true, state: filepath.Join(s.Agent.StateDir, "builds")}
 	if pages != nil {
-		settings.metrics = metrics.New(version)
+		parts.metrics = metrics.New(version)
 	}
-	shop, err := settings.open(ctx, log)
+	shop, err := parts.open(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -167,7 +137,7 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 	s.warnOfEngines(ctx, shop, log)
 	run := &jobRunner{settings: s, shop: shop, log: log, beat: inJob(health.step)}
 	states := &agentStates{metrics: shop.metrics, state: metrics.Offline, since: time.Now()}
-	if pages != nil && !s.status.Off() {
+	if pages != nil && !s.Status.Off() {
 		run.recent = recent.New()
 	}
 	var last lastResult
@@ -180,9 +150,9 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 		last.set(result)
 		run.ended(id, result)
 	}
-	a, err := agent.New(s.agent, run.run, deps)
+	a, err := agent.New(s.Agent, run.run, deps)
 	if err != nil {
-		return usageError{err}
+		return cmdline.Unusable(err)
 	}
 	if err := clearPredecessor(ctx, a, shop, s, log); err != nil {
 		return err
@@ -204,7 +174,7 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 		return nil
 	})
 	if shop.metrics != nil {
-		containers := newGlancing(shop.podman, agentName(s.agent))
+		containers := newGlancing(shop.podman, settings.AgentName(s.Agent))
 		g.Go(func() error {
 			return pages.Run(over, s.pages(over, &agentSource{Jobs: run.recent, settings: s, states: states, podman: containers}, shop.metrics))
 		})
@@ -222,13 +192,13 @@ func runAgent(ctx context.Context, s *agentSettings, log *slog.Logger) (err erro
 		return nil
 	})
 	g.Go(func() error {
-		drainWhenPreempted(over, a, s.notice, log)
+		drainWhenPreempted(over, a, s.Notice, log)
 		return nil
 	})
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if s.agent.Once && s.agent.ExitWithResult {
+	if s.Agent.Once && s.Agent.ExitWithResult {
 		return last.exit()
 	}
 	return nil
@@ -263,19 +233,7 @@ func (l *lastResult) exit() error {
 	case nil, job.Succeeded, job.SucceededWithIssues:
 		return nil
 	}
-	return quietError{exitFailed}
-}
-
-// agentName is the name under which containers are labelled.
-func agentName(c agent.Config) string {
-	if c.Name != "" {
-		return c.Name
-	}
-	host, err := os.Hostname()
-	if err != nil || host == "" {
-		return "agent"
-	}
-	return host
+	return cmdline.ExitWith(cmdline.ExitFailed)
 }
 
 // clearTime bounds the removal of what a dead job left: enough for a stack that has to be
@@ -296,10 +254,10 @@ func clearPredecessor(ctx context.Context, a *agent.Agent, shop *workshop, s *ag
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, clearTime, fmt.Errorf("removing the leftovers of an earlier job took longer than %s", clearTime))
 	defer cancel()
-	if err := shop.removeLeftovers(ctx, agentName(s.agent), jobs, log); err != nil || left == nil {
+	if err := shop.removeLeftovers(ctx, settings.AgentName(s.Agent), jobs, log); err != nil || left == nil {
 		return err
 	}
-	return runner.RemoveTemp(ctx, s.runner.Work)
+	return runner.RemoveTemp(ctx, s.Runner.Work)
 }
 
 // jobRunner runs the agent's jobs. One at a time is all an agent is sent.
@@ -315,18 +273,18 @@ type jobRunner struct {
 // run is the agent's [agent.JobFunc].
 func (j *jobRunner) run(ctx context.Context, m *job.Message, c agent.Conn) (job.Result, error) {
 	seen := j.recent.Begin(m, c.AgentName, c.PoolName, pipelineOf(m))
-	config := j.settings.runner
+	config := j.settings.Runner
 	config.AgentName, config.AgentID, config.Once = c.AgentName, int(c.AgentID), c.Once
 	config.AgentVersion, config.Beat = agent.Version, j.beat
 	config.Wait = c.Wait
-	config.CacheRepo, config.CacheExport, config.Insecure = j.settings.job.CacheRepo, j.settings.job.CacheExport, j.settings.job.Insecure
+	config.CacheRepo, config.CacheExport, config.Insecure = j.settings.Job.CacheRepo, j.settings.Job.CacheExport, j.settings.Job.Insecure
 	if host, err := os.Hostname(); err == nil {
 		config.MachineName = host
 	}
 	if config.Nodes = &j.nodes; c.Tasks != nil {
 		config.Tasks = c.Tasks
 	}
-	config.Network = taskNetwork(j.settings.network)
+	config.Network = taskNetwork(j.settings.Network)
 	if c.Tests != nil {
 		config.Tests = c.Tests
 	}

@@ -31,7 +31,7 @@ func TestAJobIsAccountedForHoweverItEnds(t *testing.T) {
 			},
 			want: job.Failed, ran: "1",
 		},
-		"it cannot begin":    {change: func(s *agentSettings) { s.runner.NativeTasks = "perhaps" }, want: job.Failed, ran: "0"},
+		"it cannot begin":    {change: func(s *agentSettings) { s.Runner.NativeTasks = "perhaps" }, want: job.Failed, ran: "0"},
 		"its lock gets lost": {started: func(s *taskStage, id job.ID) { s.LoseLock(id) }, want: job.Abandoned, ran: "1"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"slices"
 
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/cdi"
 )
 
@@ -19,16 +21,16 @@ import (
 // Podman are asked only where the settings name them: neither is started for a
 // moment.
 func registerPlaceholder(ctx context.Context, s *agentSettings, w io.Writer, output string, log *slog.Logger) (err error) {
-	if s.agent.Name == "" {
-		s.agent.Name = agent.PlaceholderName
+	if s.Agent.Name == "" {
+		s.Agent.Name = agent.PlaceholderName
 	}
 	in, err := openSignIn(s, log)
 	if err != nil {
 		return err
 	}
 	defer in.close()
-	s.build.StateDir = filepath.Join(s.agent.StateDir, "buildkit")
-	settings := workshopSettings{build: s.build, podman: s.podman, needBuilder: s.build.Hosts != "", wantPodman: s.podman.Host != ""}
+	s.Build.StateDir = filepath.Join(s.Agent.StateDir, "buildkit")
+	settings := workshopSettings{build: s.Build, podman: s.Podman, needBuilder: s.Build.Hosts != "", wantPodman: s.Podman.Host != ""}
 	shop, err := settings.open(ctx, log)
 	if err != nil {
 		return err
@@ -36,9 +38,9 @@ func registerPlaceholder(ctx context.Context, s *agentSettings, w io.Writer, out
 	defer func() { err = errors.Join(err, shop.close(ctx)) }()
 	deps := in.deps(s.agentDeps(log))
 	deps.Capabilities = shop.capabilities(ctx, cdi.Dirs(), log)
-	a, err := agent.New(s.agent, nil, deps)
+	a, err := agent.New(s.Agent, nil, deps)
 	if err != nil {
-		return usageError{err}
+		return cmdline.Unusable(err)
 	}
 	p, err := a.Placeholder(ctx)
 	if err != nil {
@@ -48,21 +50,21 @@ func registerPlaceholder(ctx context.Context, s *agentSettings, w io.Writer, out
 		log.WarnContext(ctx, "the placeholder is disabled, so no job queues for it", "agent", p.Name, "agent_id", p.ID)
 	}
 	if output == "json" {
-		return printJSON(w, p)
+		return console.PrintJSON(w, p)
 	}
 	return printPlaceholder(w, p)
 }
 
 func printPlaceholder(w io.Writer, p agent.Placeholder) error {
-	say(w, "placeholder %s (agent %d of pool %s): %s\n", p.Name, p.ID, p.Pool, p.Action)
-	table := newTable(w)
-	say(table, "CAPABILITY\tVALUE\tKIND\n")
+	console.Say(w, "placeholder %s (agent %d of pool %s): %s\n", p.Name, p.ID, p.Pool, p.Action)
+	table := console.NewTable(w)
+	console.Say(table, "CAPABILITY\tVALUE\tKIND\n")
 	for _, part := range []struct {
 		kind string
 		all  map[string]string
 	}{{"system", p.Capabilities}, {"user", p.UserCapabilities}} {
 		for _, name := range slices.Sorted(maps.Keys(part.all)) {
-			say(table, "%s\t%s\t%s\n", name, fmt.Sprintf("%.120q", part.all[name]), part.kind)
+			console.Say(table, "%s\t%s\t%s\n", name, fmt.Sprintf("%.120q", part.all[name]), part.kind)
 		}
 	}
 	return table.Flush()

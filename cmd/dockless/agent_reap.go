@@ -8,6 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/logging"
 )
 
@@ -29,30 +32,30 @@ It exits with 1 when an agent could not be removed; the others are.`,
 		Example: `  dockless agent reap --dry-run
   dockless agent reap --offline-for 1h --output json
   dockless agent reap --fleet gpu`,
-		Args: noArgs,
+		Args: cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("--output", output, "text", "json"); err != nil {
+			if err := cmdline.OneOf("--output", output, "text", "json"); err != nil {
 				return err
 			}
 			if options.OfflineFor < 0 {
-				return usagef("--offline-for %s is negative", options.OfflineFor)
+				return cmdline.Usagef("--offline-for %s is negative", options.OfflineFor)
 			}
 			var s agentSettings // of which only the sign-in is read: a CronJob sets nothing else
-			if err := s.loadSignIn(); err != nil {
+			if err := s.LoadSignIn(); err != nil {
 				return err
 			}
 			if cmd.Flags().Changed("fleet") {
-				s.agent.Fleet = fleet
+				s.Agent.Fleet = fleet
 			}
-			log := logging.New(cmd.ErrOrStderr(), quieter(s.log))
+			log := logging.New(cmd.ErrOrStderr(), settings.Quieter(s.Log))
 			in, err := openSignIn(&s, log)
 			if err != nil {
 				return err
 			}
 			defer in.close()
-			a, err := agent.New(s.agent, nil, in.deps(s.agentDeps(log)))
+			a, err := agent.New(s.Agent, nil, in.deps(s.agentDeps(log)))
 			if err != nil {
-				return usageError{err}
+				return cmdline.Unusable(err)
 			}
 			reaped, err := a.Reap(cmd.Context(), options)
 			if reaped == nil && err != nil {
@@ -69,34 +72,26 @@ It exits with 1 when an agent could not be removed; the others are.`,
 	flags.BoolVar(&options.DryRun, "dry-run", false, "tell what would be removed")
 	flags.StringVar(&fleet, "fleet", "", "`NAME` of the fleet whose agents may go (DOCKLESS_FLEET)")
 	flags.StringVar(&output, "output", "text", "`FORM`: text or json")
-	completeWords(cmd, "output", "text", "json")
+	cmdline.CompleteWords(cmd, "output", "text", "json")
 	return cmd
 }
 
 func printReaped(w io.Writer, output string, s *agentSettings, o agent.ReapOptions, reaped []agent.Reaped) error {
 	if output == "json" {
-		return printJSON(w, map[string]any{"pool": s.agent.Pool, "fleet": s.agent.Fleet, "dryRun": o.DryRun, "agents": reaped})
+		return console.PrintJSON(w, map[string]any{"pool": s.Agent.Pool, "fleet": s.Agent.Fleet, "dryRun": o.DryRun, "agents": reaped})
 	}
 	if len(reaped) == 0 {
-		_, err := fmt.Fprintf(w, "no agent of fleet %s in pool %s has been offline for %s\n", s.agent.Fleet, s.agent.Pool, o.OfflineFor)
+		_, err := fmt.Fprintf(w, "no agent of fleet %s in pool %s has been offline for %s\n", s.Agent.Fleet, s.Agent.Pool, o.OfflineFor)
 		return err
 	}
-	table := newTable(w)
-	say(table, "AGENT\tID\tOFFLINE SINCE\tOUTCOME\n")
+	table := console.NewTable(w)
+	console.Say(table, "AGENT\tID\tOFFLINE SINCE\tOUTCOME\n")
 	for _, r := range reaped {
 		outcome := string(r.Outcome)
 		if r.Reason != "" {
-			outcome += ": " + oneLine(r.Reason)
+			outcome += ": " + console.OneLine(r.Reason)
 		}
-		say(table, "%s\t%d\t%s\t%s\n", r.Name, r.ID, r.OfflineSince.UTC().Format(time.RFC3339), outcome)
+		console.Say(table, "%s\t%d\t%s\t%s\n", r.Name, r.ID, r.OfflineSince.UTC().Format(time.RFC3339), outcome)
 	}
 	return table.Flush()
-}
-
-// completeWords teaches shells the values of a flag.
-func completeWords(cmd *cobra.Command, flag string, words ...string) {
-	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
-	if err != nil {
-		panic("a flag is completed before it exists: " + err.Error())
-	}
 }

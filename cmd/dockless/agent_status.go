@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/metrics"
 	"github.com/dockless-ci/dockless/internal/recent"
@@ -20,12 +21,12 @@ import (
 
 // pages are what DOCKLESS_HTTP_ADDR answers, until ctx ends.
 func (s *agentSettings) pages(ctx context.Context, source *agentSource, m *metrics.Metrics) http.Handler {
-	if s.status.Off() {
+	if s.Status.Off() {
 		return m.Pages()
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", m.Pages())
-	mux.Handle("/", statuspage.New(source, s.status, ctx.Done()))
+	mux.Handle("/", statuspage.New(source, s.Status, ctx.Done()))
 	return mux
 }
 
@@ -41,13 +42,13 @@ type agentSource struct {
 // Overview implements [statuspage.Source].
 func (a *agentSource) Overview(_ context.Context, most int) statuspage.Overview {
 	s := a.settings
-	name := agentName(s.agent)
+	name := settings.AgentName(s.Agent)
 	state, since := a.states.now()
 	jobs := a.All()
 	o := statuspage.Overview{
-		Name: "Agent " + name, Version: version, Server: s.agent.URL, Metrics: "/metrics", Jobs: jobs[:min(len(jobs), most)], Total: len(jobs),
-		Agents: []statuspage.Agent{{Name: name, Pool: s.agent.Pool, State: string(state), Since: since}},
-		Health: healthOf(s.job.ProbeFile), Stacks: a.podman.stacks(),
+		Name: "Agent " + name, Version: version, Server: s.Agent.URL, Metrics: "/metrics", Jobs: jobs[:min(len(jobs), most)], Total: len(jobs),
+		Agents: []statuspage.Agent{{Name: name, Pool: s.Agent.Pool, State: string(state), Since: since}},
+		Health: healthOf(s.Job.ProbeFile), Stacks: a.podman.stacks(),
 	}
 	if len(jobs) > 0 && jobs[0].Open() {
 		o.Running = jobs[:1]

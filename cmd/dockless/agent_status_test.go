@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/metrics"
 	"github.com/dockless-ci/dockless/internal/recent"
@@ -59,8 +60,8 @@ func TestThePageOfAnAgentShowsItsLoopsAndItsJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	slot.Set(probe.Ready, probe.ReasonIdle)
-	s := &agentSettings{status: statuspage.Config{Access: statuspage.Loopback}}
-	s.agent.Name, s.agent.Pool, s.job.ProbeFile = "a1", "Default", file
+	s := &agentSettings{settings.All{Status: statuspage.Config{Access: statuspage.Loopback}}}
+	s.Agent.Name, s.Agent.Pool, s.Job.ProbeFile = "a1", "Default", file
 	states := &agentStates{metrics: metrics.New("1"), state: metrics.Offline}
 	source := &agentSource{Jobs: recent.New(), settings: s, states: states, podman: newGlancing(nil, "a1")}
 	pages := s.pages(t.Context(), source, states.metrics)
@@ -92,7 +93,7 @@ func TestThePageOfAnAgentShowsItsLoopsAndItsJob(t *testing.T) {
 	if _, text := look("/", "localhost", "127.0.0.1:5"); !strings.Contains(text, "✕") {
 		t.Errorf("without a probe page everything is well:\n%s", text)
 	}
-	s.status.Access = statuspage.Off
+	s.Status.Access = statuspage.Off
 	pages = s.pages(t.Context(), source, states.metrics)
 	if code, text := look("/", "localhost", "127.0.0.1:5"); code != http.StatusOK || strings.Contains(text, "a1") || !strings.Contains(text, `href="/metrics"`) {
 		t.Errorf("a page that is off answers %d: %s", code, text)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/cdi"
 	"github.com/dockless-ci/dockless/internal/mask"
 )
@@ -83,9 +84,9 @@ func builderCapabilities(nodes []buildxsetup.Node, all map[string]string) {
 func (s *agentSettings) agentDeps(log *slog.Logger) agent.Deps {
 	secrets := mask.NewSet()
 	for _, config := range s.all() {
-		secrets.Add(secretValues(config)...)
+		secrets.Add(settings.SecretValues(config)...)
 	}
-	hidden := secretNames(s.all()...)
+	hidden := settings.SecretNames(s.all()...)
 	environment := slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
 		return slices.Contains(hidden, name)
@@ -95,5 +96,5 @@ func (s *agentSettings) agentDeps(log *slog.Logger) agent.Deps {
 
 // all are the structs that the environment fills.
 func (s *agentSettings) all() []any {
-	return []any{&s.log, &s.agent, &s.entra, &s.network, &s.registries, &s.build, &s.podman, &s.job, &s.runner}
+	return []any{&s.Log, &s.Agent, &s.Entra, &s.Network, &s.Registries, &s.Build, &s.Podman, &s.Job, &s.Runner}
 }

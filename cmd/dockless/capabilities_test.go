@@ -77,7 +77,7 @@ func TestAnAgentIsGivenTheEnvironmentWithoutTheSettingsSecrets(t *testing.T) {
 	t.Setenv("AZP_TOKEN_FILE", "/run/secrets/azp")
 	t.Setenv("REMARK", "it is hunter2-token")
 	var s agentSettings
-	s.agent.Token = mask.NewSecret("hunter2-token")
+	s.Agent.Token = mask.NewSecret("hunter2-token")
 	deps := s.agentDeps(slog.New(slog.DiscardHandler))
 	var found bool
 	for _, variable := range deps.Environment {

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
 
@@ -19,12 +20,12 @@ fish:   dockless completion fish > ~/.config/fish/completions/dockless.fish`,
 		ValidArgs: shells,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return hint.With(usagef("no shell is named"), "run %s %s", cmd.CommandPath(), orList(shells))
+				return hint.With(cmdline.Usagef("no shell is named"), "run %s %s", cmd.CommandPath(), cmdline.OrList(shells))
 			}
-			if err := oneOf("the shell", args[0], shells...); err != nil {
+			if err := cmdline.OneOf("the shell", args[0], shells...); err != nil {
 				return err
 			}
-			return maxArgs(1)(cmd, args)
+			return cmdline.MaxArgs(1)(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root, out := cmd.Root(), cmd.OutOrStdout()
@@ -50,7 +51,7 @@ func newHelpCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return knownCommand(about, append(rest, args...)[:1])
+				return cmdline.KnownCommand(about, append(rest, args...)[:1])
 			}
 			about.InitDefaultHelpFlag()
 			return about.Help()

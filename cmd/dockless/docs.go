@@ -11,6 +11,10 @@ import (
 
 	"github.com/dockless-ci/dockless/agent"
 	"github.com/dockless-ci/dockless/buildxsetup"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/doctorcmd"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -41,7 +45,7 @@ func settingsSections() []settingsSection {
 		{"Jobs", "Read by `dockless agent` and `replay`.", &runner.Config{}},
 		{"BuildKit", "Read by every command that builds.", &buildxsetup.Config{}},
 		{"Podman", "Read by every command that starts containers.", &podmanrun.Config{}},
-		{"Builds and health", "Read by `dockless agent`, `replay` and `build`.", &jobSettings{}},
+		{"Builds and health", "Read by `dockless agent`, `replay` and `build`.", &settings.Job{}},
 		{"Traces", "Read by `dockless agent`, `replay` and `build`, under OpenTelemetry's own names. All its other variables, such as `OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_…` and `OTEL_EXPORTER_OTLP_CERTIFICATE`, have their usual meaning (see [traces.md](traces.md)).", &telemetry.Config{}},
 		{"Metrics", "Read by `dockless agent`; [metrics.md](metrics.md) lists them.", &metrics.Config{}},
 		{"systemd", "Read by `dockless agent`; systemd sets them, nobody else needs to (see `deploy/systemd`).", &sdnotify.Config{}},
@@ -55,20 +59,20 @@ func newDocsCommand() *cobra.Command {
 		Use:    "docs",
 		Short:  "Print generated documentation",
 		Hidden: true, // for `make docs`
-		Args:   knownCommand,
-		RunE:   showHelp,
+		Args:   cmdline.KnownCommand,
+		RunE:   cmdline.ShowHelp,
 	}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "settings",
 		Short: "Print docs/configuration.md",
-		Args:  noArgs,
+		Args:  cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return writeSettings(cmd.OutOrStdout(), settingsSections())
 		},
 	}, &cobra.Command{
 		Use:   "metrics",
 		Short: "Print docs/metrics.md",
-		Args:  noArgs,
+		Args:  cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := io.WriteString(cmd.OutOrStdout(), metrics.Page())
 			return err
@@ -77,8 +81,8 @@ func newDocsCommand() *cobra.Command {
 	cmd.AddCommand(&cobra.Command{
 		Use:   "doctor",
 		Short: "Print the table of checks of docs/doctor.md",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return writeTopics(cmd.OutOrStdout()) },
+		Args:  cmdline.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return doctorcmd.WriteTopics(cmd.OutOrStdout()) },
 	})
 	return cmd
 }
@@ -97,8 +101,8 @@ func writeSettings(w io.Writer, sections []settingsSection) error {
 	b.WriteString(settingsIntro)
 	for _, s := range sections {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| variable | type | default | meaning |\n|---|---|---|---|\n", s.title, s.intro)
-		for _, f := range settingsOf(s.config) {
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Tag.Get("envconfig"), typeName(f), defaultText(f), cell(f.Tag.Get("desc")))
+		for _, f := range settings.Of(s.config) {
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Tag.Get("envconfig"), settings.TypeName(f), defaultText(f), console.MarkdownCell(f.Tag.Get("desc")))
 		}
 	}
 	b.WriteString(`
@@ -114,22 +118,6 @@ func writeSettings(w io.Writer, sections []settingsSection) error {
 	return err
 }
 
-func typeName(f reflect.StructField) string {
-	if f.Type == secretType {
-		return "secret"
-	}
-	switch name := f.Type.String(); name {
-	case "time.Duration", "*time.Duration", "agent.Period":
-		return "duration"
-	case "slog.Level":
-		return "level"
-	case "[]string":
-		return "list"
-	default:
-		return name
-	}
-}
-
 func defaultText(f reflect.StructField) string {
 	if v, ok := f.Tag.Lookup("default"); ok && v != "" {
 		return "`" + v + "`"
@@ -138,9 +126,4 @@ func defaultText(f reflect.StructField) string {
 		return "required"
 	}
 	return ""
-}
-
-// cell keeps a text inside one cell of a Markdown table.
-func cell(text string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(text, "|", `\|`), "\n", " ")
 }

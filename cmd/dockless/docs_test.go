@@ -10,9 +10,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/metrics"
 )
 
+// update rewrites the pages that are looked at.
 var update = flag.Bool("update", false, "rewrite golden files")
 
 func TestTheGeneratedPagesAreNotStale(t *testing.T) {
@@ -39,7 +41,7 @@ func TestTheGeneratedPagesAreNotStale(t *testing.T) {
 
 func TestEverySettingExplainsItself(t *testing.T) {
 	for _, s := range settingsSections() {
-		for _, f := range settingsOf(s.config) {
+		for _, f := range settings.Of(s.config) {
 			if f.Tag.Get("desc") == "" {
 				t.Errorf("%s.%s has no desc", reflect.TypeOf(s.config).Elem(), f.Name)
 			}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/emulator"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -34,20 +36,20 @@ Read its report:    curl URL/_emulator/jobs/ID/report
 Make calls fail:    curl -d '{"match":"PATCH /jobrequests/","kind":"status","value":503,"count":2}' URL/_emulator/faults
                     kinds are status, delay, drop, reset, expire-session, revoke-token, lose-lock and clock-skew;
                     GET lists the faults, DELETE removes them`,
-		Args: noArgs,
+		Args: cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("--status-page", config.Status.Access, statuspage.Loopback, statuspage.Public, statuspage.Off); err != nil {
+			if err := cmdline.OneOf("--status-page", config.Status.Access, statuspage.Loopback, statuspage.Public, statuspage.Off); err != nil {
 				return err
 			}
 			var logConfig logging.Config
-			if err := loadSettings(&logConfig); err != nil {
+			if err := settings.Load(&logConfig); err != nil {
 				return err
 			}
 			config.PAT, config.Version = mask.NewSecret(pat), version
 			if err := config.Validate(); err != nil {
-				return usageError{err}
+				return cmdline.Unusable(err)
 			}
-			srv, err := emulator.New(config, logging.New(cmd.ErrOrStderr(), quieter(logConfig)))
+			srv, err := emulator.New(config, logging.New(cmd.ErrOrStderr(), settings.Quieter(logConfig)))
 			if err != nil {
 				return hint.With(err, "set --state to a directory that can be written")
 			}
@@ -64,7 +66,7 @@ Make calls fail:    curl -d '{"match":"PATCH /jobrequests/","kind":"status","val
 	flags.DurationVar(&config.SessionExpiry, "session-expiry", config.SessionExpiry, "how long a session lives that nobody polls")
 	flags.StringVar(&config.Status.Access, "status-page", config.Status.Access, "`WHO` sees the status page at /: loopback, public or off")
 	flags.StringSliceVar(&config.Status.Hosts, "status-host", nil, "further `NAME` under which browsers may ask for it; may be repeated")
-	completeWords(cmd, "status-page", statuspage.Loopback, statuspage.Public, statuspage.Off)
+	cmdline.CompleteWords(cmd, "status-page", statuspage.Loopback, statuspage.Public, statuspage.Off)
 	flags.DurationVar(&config.PollHold, "poll", config.PollHold, "how long an empty message poll is held")
 	return cmd
 }
@@ -81,7 +83,7 @@ func serveEmulator(cmd *cobra.Command, addr string, srv *emulator.Server) error 
 		return errors.Join(err, listener.Close(), srv.Close())
 	}
 	err = srv.Serve(ctx, listener)
-	if interrupted(ctx) {
+	if cmdline.Interrupted(ctx) {
 		return nil // told to stop is how an emulator ends
 	}
 	return err

@@ -42,7 +42,7 @@ const openRest = 90 * time.Second
 // bootTime is how long the agent may take before its loops run: it opens the builder and
 // Podman at the same time, and then removes what a dead job left.
 func (s *agentSettings) bootTime() time.Duration {
-	return max(s.build.Timeout, s.podman.ConnectTimeout) + openRest + clearTime
+	return max(s.Build.Timeout, s.Podman.ConnectTimeout) + openRest + clearTime
 }
 
 // openHealth makes the page. Nobody beats before the agent has booted, so until then the

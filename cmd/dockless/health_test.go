@@ -165,7 +165,7 @@ func TestAStartIsNotDeadWhileItWaitsForWhatItMay(t *testing.T) {
 		"impatient":           {time.Second, time.Second},
 	} {
 		var settings agentSettings
-		settings.build.Timeout, settings.podman.ConnectTimeout = s.build, s.podman
+		settings.Build.Timeout, settings.Podman.ConnectTimeout = s.build, s.podman
 		if got, least := settings.bootTime(), max(s.build, s.podman)+clearTime; got <= least {
 			t.Errorf("%s: bootTime() = %s, want more than the %s of its longest waits", name, got, least)
 		}

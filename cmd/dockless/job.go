@@ -11,32 +11,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dockless-ci/dockless/buildxsetup"
-	"github.com/dockless-ci/dockless/internal/buildcache"
-	"github.com/dockless-ci/dockless/internal/hint"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/imageworks"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/imagebuild"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/metrics"
 	"github.com/dockless-ci/dockless/podmanrun"
 	"github.com/dockless-ci/dockless/runner"
 )
-
-// jobSettings are those of running jobs that no other package reads.
-type jobSettings struct {
-	CacheRepo   string          `envconfig:"DOCKLESS_CACHE_REPO" desc:"repository prefix for build caches and for what Cache@2 keeps, for example registry.ci.svc:5000/cache; empty is no cache in a registry"`
-	CacheExport buildcache.Mode `envconfig:"DOCKLESS_CACHE_EXPORT" default:"auto" desc:"when builds export their cache to DOCKLESS_CACHE_REPO: async, behind the build once its files are read; sync, before the step ends; off, never, so that caches are only read; auto is async, and skips exports that cost more than they spared in the last builds"`
-	Insecure    []string        `envconfig:"DOCKLESS_INSECURE_REGISTRIES" desc:"registries, host or host:port, that are spoken to without TLS or with a certificate that nobody checks, as insecure-registries of a Docker daemon; those on localhost need no mention"`
-	Tasks       []string        `envconfig:"DOCKLESS_TASKS" desc:"tasks, name@version, whose packages the agent keeps from its start on and dockless tasks fetch downloads, for example Npm@1,UseNode@1"`
-	ProbeFile   string          `envconfig:"DOCKLESS_PROBE_FILE" default:"/dev/shm/dockless" desc:"page of shared memory that the agent's loops beat into and dockless-probe reads; empty is none"`
-	ProbeShared bool            `envconfig:"DOCKLESS_PROBE_SHARED" desc:"let other programs of the agent's user have slots of that page, too: a probe is then about all of them unless it names a process, and a job can start such a program"`
-}
-
-// Validate reports all settings that cannot be used.
-func (s *jobSettings) Validate() error {
-	if err := s.CacheExport.Validate(); err != nil {
-		return hint.With(fmt.Errorf("DOCKLESS_CACHE_EXPORT: %w", err), "set DOCKLESS_CACHE_EXPORT to async, sync, off or auto")
-	}
-	return nil
-}
 
 // workshop is what jobs are run with: the builder and Podman, as far as there
 // are any.
@@ -79,8 +61,8 @@ func (s workshopSettings) open(ctx context.Context, log *slog.Logger) (_ *worksh
 				return nil
 			}
 			if err == nil {
-				if w.gate, err = openGate(s.build, log); err == nil {
-					w.images = imagebuild.New(w.builder, log, gated(imagebuild.Options{StateDir: s.state, Observe: s.metrics.Build, Queue: s.metrics.Exporting}, w.gate))
+				if w.gate, err = imageworks.OpenGate(s.build, log); err == nil {
+					w.images = imagebuild.New(w.builder, log, imageworks.Gated(imagebuild.Options{StateDir: s.state, Observe: s.metrics.Build, Queue: s.metrics.Exporting}, w.gate))
 				}
 			}
 			return err
@@ -104,7 +86,7 @@ func (s workshopSettings) open(ctx context.Context, log *slog.Logger) (_ *worksh
 func (w *workshop) close(ctx context.Context) error {
 	var errs []error
 	if w.images != nil {
-		closeImages(ctx, w.images, w.log)
+		imageworks.Close(ctx, w.images, w.log)
 	}
 	if w.podman != nil {
 		errs = append(errs, w.podman.Close())
@@ -116,16 +98,6 @@ func (w *workshop) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// closeImages waits for the cache exports of a builder. The bound of each began
-// with it, so nothing is cut short that has not used its own up. A cache that is
-// not there fails nobody.
-func closeImages(ctx context.Context, b *imagebuild.Builder, log *slog.Logger) {
-	const bound = buildcache.DefaultExportTimeout
-	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("not done within %s", bound))
-	defer cancel()
-	warnIf(ctx, log, "caches not exported", b.Close(ctx))
-}
-
 // equip gives a runner's settings the parts of the workshop.
 func (w *workshop) equip(c *runner.Config) {
 	c.Podman, c.Builder = w.podman, w.images
@@ -134,7 +106,7 @@ func (w *workshop) equip(c *runner.Config) {
 		// Scripts that call buildx use the same builder, whatever is current.
 		c.Environment = append(c.Environment, w.builder.Environment()...)
 	}
-	c.DockerConfig = dockerConfigDir()
+	c.DockerConfig = settings.DockerConfigDir()
 	// Steps find this program whatever PATH the agent was started with.
 	if self, err := os.Executable(); err == nil {
 		c.Path = append(c.Path, filepath.Dir(self))

@@ -1,22 +1,23 @@
 // Command dockless is an Azure Pipelines agent that needs no Docker daemon.
-// Each subcommand has a file of its own; this one starts the program and turns
-// its error into lines and an exit code. Only this package reads the
-// environment, prints hints and exits.
+// This package puts the commands together and has those that run jobs, or prepare
+// for them; the others are packages below internal. This file starts the program
+// and turns its error into lines and an exit code. Only this package prints hints,
+// starts a context and exits; it and those below it read the environment.
 package main
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"strings"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/stackcmd"
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -27,20 +28,12 @@ import (
 // version is set by the linker.
 var version = "dev"
 
-// Exit codes (design §3).
-const (
-	exitOK          = 0
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130
-)
-
 func main() {
 	// In a container of a job, this program is the one that starts its steps.
 	if asked, err := launch.Main(os.Args, os.Environ()); asked {
 		if err != nil {
 			printError(os.Stderr, err)
-			os.Exit(exitFailed)
+			os.Exit(cmdline.ExitFailed)
 		}
 		return
 	}
@@ -55,56 +48,25 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := notifyContext()
 	defer stop()
 	root := newRoot()
-	root.SetArgs(stackArguments(args))
+	root.SetArgs(stackcmd.Arguments(args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
-		return exitOK
+		return cmdline.ExitOK
 	}
-	if _, quiet := errors.AsType[quietError](err); !quiet {
+	if _, quiet := errors.AsType[cmdline.QuietError](err); !quiet {
 		printError(stderr, err)
 	}
 	return exitCode(ctx, err)
-}
-
-// interruptError is the cause with which SIGINT and SIGTERM end the program's context.
-type interruptError struct{ signal os.Signal }
-
-func (e interruptError) Error() string { return "stopped by signal: " + e.signal.String() }
-
-// interrupted tells whether a signal ended ctx.
-func interrupted(ctx context.Context) bool {
-	_, ok := errors.AsType[interruptError](context.Cause(ctx))
-	return ok
-}
-
-// againKey finds the [again] of a command in its context.
-type againKey struct{}
-
-// again is who wants to know of a second signal.
-type again struct {
-	wanted atomic.Bool
-	came   chan struct{} // closed when it came, and was wanted
-}
-
-// secondSignal returns what is closed when a second signal asks the command to
-// make haste. From then on, the third one ends the program at once.
-func secondSignal(ctx context.Context) <-chan struct{} {
-	a, ok := ctx.Value(againKey{}).(*again)
-	if !ok {
-		return nil
-	}
-	a.wanted.Store(true)
-	return a.came
 }
 
 // notifyContext returns a context that the first SIGINT or SIGTERM cancels. A
 // second signal ends the program at once, unless the command has a use for it:
 // whoever sends it does not want to wait for the clean-up any longer.
 func notifyContext() (context.Context, context.CancelFunc) {
-	second := &again{came: make(chan struct{})}
-	ctx, cancel := context.WithCancelCause(context.WithValue(context.Background(), againKey{}, second))
+	parent, second := cmdline.WithSecondSignal(context.Background())
+	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})
@@ -114,11 +76,10 @@ func notifyContext() (context.Context, context.CancelFunc) {
 			case s := <-signals:
 				switch {
 				case count == 1:
-					cancel(interruptError{s})
-				case count == 2 && second.wanted.Load():
-					close(second.came)
+					cancel(cmdline.InterruptError{Signal: s})
+				case count == 2 && second():
 				default:
-					os.Exit(exitInterrupted)
+					os.Exit(cmdline.ExitInterrupted)
 				}
 			case <-done:
 				return
@@ -132,58 +93,32 @@ func notifyContext() (context.Context, context.CancelFunc) {
 	}
 }
 
-// usageError marks unusable settings or arguments.
-type usageError struct{ err error }
-
-func (e usageError) Error() string { return e.err.Error() }
-func (e usageError) Unwrap() error { return e.err }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
-// quietError carries an exit code for something that was already shown, such as
-// a job that failed.
-type quietError struct{ code int }
-
-func (e quietError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
-
 func exitCode(ctx context.Context, err error) int {
-	if quiet, ok := errors.AsType[quietError](err); ok {
-		return quiet.code
+	if quiet, ok := errors.AsType[cmdline.QuietError](err); ok {
+		return quiet.Code
 	}
-	if _, ok := errors.AsType[usageError](err); ok {
-		return exitUsage
+	if _, ok := errors.AsType[cmdline.UsageError](err); ok {
+		return cmdline.ExitUsage
 	}
 	if _, ok := errors.AsType[*pipeline.Error](err); ok {
-		return exitUsage
+		return cmdline.ExitUsage
 	}
 	if refused, ok := errors.AsType[*entra.RefusedError](err); ok && !refused.Temporary() {
-		return exitUsage
+		return cmdline.ExitUsage
 	}
 	if errors.Is(err, ado.ErrUnauthorized) || errors.Is(err, ado.ErrPoolNotFound) {
-		return exitUsage
+		return cmdline.ExitUsage
 	}
-	if interrupted(ctx) {
-		return exitInterrupted
+	if cmdline.Interrupted(ctx) {
+		return cmdline.ExitInterrupted
 	}
-	return exitFailed
+	return cmdline.ExitFailed
 }
 
 // printError writes one "error:" line and the hints below it.
 func printError(w io.Writer, err error) {
-	say(w, "error: %s\n", oneLine(err.Error()))
+	console.Say(w, "error: %s\n", console.OneLine(err.Error()))
 	for _, h := range hint.All(err) {
-		say(w, "hint: %s\n", oneLine(h))
+		console.Say(w, "hint: %s\n", console.OneLine(h))
 	}
-}
-
-// oneLine joins the lines of errors that report several problems at once, and leaves
-// a terminal nothing to obey.
-func oneLine(text string) string {
-	var lines []string
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" {
-			lines = append(lines, visible(line))
-		}
-	}
-	return strings.Join(lines, "; ")
 }

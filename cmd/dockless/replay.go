@@ -12,6 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -41,7 +44,7 @@ logs. Sources are cloned from the repository that the file is in, as they were
 last committed. With --message it runs one job message as captured from a server.
 
 Exit code 0 means succeeded, with or without issues; 1 that the run failed.`,
-		Args: maxArgs(1),
+		Args: cmdline.MaxArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	flags := cmd.Flags()
@@ -63,10 +66,10 @@ Exit code 0 means succeeded, with or without issues; 1 that the run failed.`,
 func (f *replayFlags) run(cmd *cobra.Command, args []string) error {
 	if f.message != "" {
 		if len(args) > 0 {
-			return hint.With(usagef("--message and a pipeline file exclude each other"), "leave one of --message and %s away", args[0])
+			return hint.With(cmdline.Usagef("--message and a pipeline file exclude each other"), "leave one of --message and %s away", args[0])
 		}
 		if f.list || f.expand || f.stage != "" || f.job != "" || len(f.params) > 0 {
-			return hint.With(usagef("--message runs one job as it is"), "leave --list, --expand, --stage, --job and --param away; they choose from a pipeline file")
+			return hint.With(cmdline.Usagef("--message runs one job as it is"), "leave --list, --expand, --stage, --job and --param away; they choose from a pipeline file")
 		}
 		return f.replayMessage(cmd)
 	}
@@ -74,7 +77,7 @@ func (f *replayFlags) run(cmd *cobra.Command, args []string) error {
 	if f.list {
 		outputs = []string{"auto", "table", "json"}
 	}
-	if err := oneOf("--output", f.output, outputs...); err != nil {
+	if err := cmdline.OneOf("--output", f.output, outputs...); err != nil {
 		return err
 	}
 	file := "azure-pipelines.yml"
@@ -86,7 +89,7 @@ func (f *replayFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	for _, w := range append(f.warnings, p.Warnings...) {
-		say(cmd.ErrOrStderr(), "warning: %s\n", w)
+		console.Say(cmd.ErrOrStderr(), "warning: %s\n", w)
 	}
 	if f.expand {
 		expanded, err := p.Expanded()
@@ -101,7 +104,7 @@ func (f *replayFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	run, err := pipeline.NewRun(p, pipeline.RunOptions{Stage: f.stage, Job: f.job, UniqueIDs: true})
 	if err != nil {
-		return hint.With(usageError{err}, "list what there is with dockless replay --list %s", file)
+		return hint.With(cmdline.Unusable(err), "list what there is with dockless replay --list %s", file)
 	}
 	return f.replay(cmd, filepath.Dir(file), &pipelineJobs{run: run})
 }
@@ -110,7 +113,7 @@ func (f *replayFlags) run(cmd *cobra.Command, args []string) error {
 func (f *replayFlags) load(ctx context.Context, file string) (*pipeline.Pipeline, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
-		return nil, hint.With(usageError{fmt.Errorf("reading the pipeline: %w", err)}, "name the pipeline file: dockless replay FILE")
+		return nil, hint.With(cmdline.Unusable(fmt.Errorf("reading the pipeline: %w", err)), "name the pipeline file: dockless replay FILE")
 	}
 	repository, top := localRepository(ctx, filepath.Dir(file))
 	options := pipeline.Options{Repository: repository}
@@ -139,7 +142,7 @@ func (f *replayFlags) load(ctx context.Context, file string) (*pipeline.Pipeline
 	defer func() { _ = root.Close() }() // read only
 	p, err := pipeline.Load(pipeline.Source{File: name, Content: content, Open: pipeline.Templates(root.FS())}, options)
 	if err != nil {
-		err = hint.With(usageError{err}, "correct %s there; dockless replay --list checks it without running it", file)
+		err = hint.With(cmdline.Unusable(err), "correct %s there; dockless replay --list checks it without running it", file)
 	}
 	return p, err
 }
@@ -147,11 +150,11 @@ func (f *replayFlags) load(ctx context.Context, file string) (*pipeline.Pipeline
 func (f *replayFlags) replayMessage(cmd *cobra.Command) error {
 	body, err := os.ReadFile(f.message)
 	if err != nil {
-		return hint.With(usageError{fmt.Errorf("reading --message: %w", err)}, "give --message the JSON file of a job message")
+		return hint.With(cmdline.Unusable(fmt.Errorf("reading --message: %w", err)), "give --message the JSON file of a job message")
 	}
 	m, err := job.Decode(body)
 	if err != nil {
-		return hint.With(usageError{fmt.Errorf("%s: %w", f.message, err)}, "give --message the JSON file of a job message; a pipeline needs no flag")
+		return hint.With(cmdline.Unusable(fmt.Errorf("%s: %w", f.message, err)), "give --message the JSON file of a job message; a pipeline needs no flag")
 	}
 	variables, err := f.variables()
 	if err != nil {
@@ -172,7 +175,7 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 		return err
 	}
 	// Steps get what they need as variables, not what this shell happens to hold.
-	if err := hideSecrets(slices.Concat(secretNames(&s.agent), s.concealTelemetry(), f.secretsTaken())); err != nil {
+	if err := settings.Hide(slices.Concat(settings.SecretNames(&s.Agent), s.ConcealTelemetry(), f.secretsTaken())); err != nil {
 		return err
 	}
 	file, err := createReport(f.report)
@@ -182,14 +185,14 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 	if file != nil {
 		defer func() { err = errors.Join(err, file.Close()) }()
 	}
-	s.telemetry.Withhold = withinJob()
-	log := logging.New(cmd.ErrOrStderr(), quieter(s.log))
-	ctx, stopTelemetry, err := startTelemetry(ctx, s.telemetry, log)
+	s.Telemetry.Withhold = cmdline.WithinJob()
+	log := logging.New(cmd.ErrOrStderr(), settings.Quieter(s.Log))
+	ctx, stopTelemetry, err := cmdline.StartTrace(ctx, s.Telemetry, version, log)
 	if err != nil {
 		return err
 	}
 	defer stopTelemetry()
-	screen, err := newDisplay(f.output, cmd.OutOrStdout())
+	screen, err := newDisplay(cmd.Context(), f.output, cmd.OutOrStdout())
 	if err != nil {
 		return err
 	}
@@ -202,28 +205,28 @@ func (f *replayFlags) replay(cmd *cobra.Command, dir string, jobs jobSource) (er
 	}
 	if file != nil {
 		report.Records = t.reported()
-		if err := printJSON(file, report); err != nil {
+		if err := console.PrintJSON(file, report); err != nil {
 			return fmt.Errorf("writing the report: %w", err)
 		}
 	}
 	t.summarize(cmd.ErrOrStderr(), f.output, report.Result)
 	if dir := r.artifactsAt(); dir != "" {
-		say(cmd.ErrOrStderr(), "artifacts: %s\n", dir)
+		console.Say(cmd.ErrOrStderr(), "artifacts: %s\n", dir)
 	}
 	switch {
-	case interrupted(ctx):
-		return quietError{exitInterrupted}
+	case cmdline.Interrupted(ctx):
+		return cmdline.ExitWith(cmdline.ExitInterrupted)
 	case !report.Result.OK() && report.Result != job.Skipped:
-		return quietError{exitFailed}
+		return cmdline.ExitWith(cmdline.ExitFailed)
 	}
 	return nil
 }
 
 func (s *agentSettings) loadReplay() error {
 	if home, err := os.UserHomeDir(); err == nil {
-		s.build.Home = home
+		s.Build.Home = home
 	}
-	return loadSettings(&s.log, &s.build, &s.podman, &s.job, &s.telemetry, unchecked{&s.runner})
+	return settings.Load(&s.Log, &s.Build, &s.Podman, &s.Job, &s.Telemetry, settings.Unchecked(&s.Runner))
 }
 
 // createReport makes the file of --report before anything runs, because a run
@@ -234,7 +237,7 @@ func createReport(path string) (*os.File, error) {
 	}
 	file, err := os.Create(path)
 	if err != nil {
-		return nil, hint.With(usageError{fmt.Errorf("making the report: %w", err)}, "give --report a file in a directory that exists and can be written")
+		return nil, hint.With(cmdline.Unusable(fmt.Errorf("making the report: %w", err)), "give --report a file in a directory that exists and can be written")
 	}
 	return file, nil
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 )
@@ -15,7 +16,7 @@ func (f *replayFlags) variables() (map[string]job.Variable, error) {
 	for _, path := range f.envFiles {
 		content, err := os.ReadFile(path)
 		if err != nil {
-			return nil, hint.With(usageError{fmt.Errorf("reading --env-file: %w", err)}, "give --env-file a file with NAME=VALUE lines")
+			return nil, hint.With(cmdline.Unusable(fmt.Errorf("reading --env-file: %w", err)), "give --env-file a file with NAME=VALUE lines")
 		}
 		n := 0
 		for line := range strings.Lines(string(content)) {
@@ -25,7 +26,7 @@ func (f *replayFlags) variables() (map[string]job.Variable, error) {
 			}
 			name, value, ok := strings.Cut(line, "=")
 			if !ok || name == "" {
-				return nil, hint.With(usagef("%s:%d: the line has no name and value", path, n), "write it as NAME=VALUE, or start it with # to make it a comment")
+				return nil, hint.With(cmdline.Usagef("%s:%d: the line has no name and value", path, n), "write it as NAME=VALUE, or start it with # to make it a comment")
 			}
 			out[name] = job.Variable{Value: value}
 		}
@@ -40,11 +41,11 @@ func (f *replayFlags) variables() (map[string]job.Variable, error) {
 	for _, flag := range f.secretVars {
 		name, value, given := strings.Cut(flag, "=")
 		if name == "" { // the rest may be the secret
-			return nil, hint.With(usagef("a --secret-var has no name"), "write --secret-var NAME=VALUE, or NAME to take it from the environment")
+			return nil, hint.With(cmdline.Usagef("a --secret-var has no name"), "write --secret-var NAME=VALUE, or NAME to take it from the environment")
 		}
 		if !given {
 			if value, given = os.LookupEnv(name); !given {
-				return nil, hint.With(usagef("--secret-var %s: the environment has no such variable", name), "give it as --secret-var %s=VALUE, or export it", name)
+				return nil, hint.With(cmdline.Usagef("--secret-var %s: the environment has no such variable", name), "give it as --secret-var %s=VALUE, or export it", name)
 			}
 		}
 		out[name] = job.Variable{Value: value, IsSecret: true}
@@ -58,7 +59,7 @@ func pairs(flag string, values []string) (map[string]string, error) {
 	for _, v := range values {
 		name, value, ok := strings.Cut(v, "=")
 		if !ok || name == "" {
-			return nil, hint.With(usagef("%s %q has no name and value", flag, v), "write %s NAME=VALUE", flag)
+			return nil, hint.With(cmdline.Usagef("%s %q has no name and value", flag, v), "write %s NAME=VALUE", flag)
 		}
 		out[name] = value
 	}

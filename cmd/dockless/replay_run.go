@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/credentials"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/artifactdir"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
@@ -48,12 +51,12 @@ func (r *replayer) storeFor(m *job.Message) (*artifactdir.Store, error) {
 	if dir != "" {
 		var err error
 		if dir, err = filepath.Abs(dir); err != nil {
-			return nil, usageError{fmt.Errorf("finding the directory of --artifacts: %w", err)}
+			return nil, cmdline.Unusable(fmt.Errorf("finding the directory of --artifacts: %w", err))
 		}
 	}
 	v, _ := job.Lookup(m.Variables, "build.buildId")
 	build, _ := strconv.Atoi(v.Value) // without one nothing can be published, and the step says so
-	r.artifacts = artifactdir.New(filepath.Join(userStateDir(), "runs"), build, dir)
+	r.artifacts = artifactdir.New(filepath.Join(settings.StateDir(), "runs"), build, dir)
 	return r.artifacts, nil
 }
 
@@ -109,14 +112,14 @@ func (r *replayer) runJob(ctx context.Context, name string, m *job.Message, l li
 	if err := r.openFor(ctx, m); err != nil {
 		return runner.Outcome{}, err
 	}
-	config := r.settings.runner
+	config := r.settings.Runner
 	config.AgentName, config.AgentVersion = name, agent.Version
-	config.CacheRepo, config.CacheExport, config.Insecure = r.settings.job.CacheRepo, r.settings.job.CacheExport, r.settings.job.Insecure
+	config.CacheRepo, config.CacheExport, config.Insecure = r.settings.Job.CacheRepo, r.settings.Job.CacheExport, r.settings.Job.Insecure
 	if host, err := os.Hostname(); err == nil {
 		config.MachineName = host
 	}
 	if os.Getenv("AZP_WORK") == "" {
-		config.Work = filepath.Join(userStateDir(), "replay", name)
+		config.Work = filepath.Join(settings.StateDir(), "replay", name)
 	}
 	if err := makeWorkFolder(config.Work); err != nil {
 		return runner.Outcome{}, err
@@ -126,7 +129,7 @@ func (r *replayer) runJob(ctx context.Context, name string, m *job.Message, l li
 		return runner.Outcome{}, err
 	}
 	config.Builds = store
-	if config.Registries, err = openRegistries(r.log); err != nil {
+	if config.Registries, err = credentials.OpenCloud(r.log); err != nil {
 		return runner.Outcome{}, err
 	}
 	r.shop.equip(&config)
@@ -138,7 +141,7 @@ func (r *replayer) runJob(ctx context.Context, name string, m *job.Message, l li
 	}
 	run, err := runner.New(config, r.log)
 	if err != nil {
-		return runner.Outcome{}, usageError{err}
+		return runner.Outcome{}, cmdline.Unusable(err)
 	}
 	ctx, release := endingAsCanceled(ctx)
 	defer release()
@@ -165,7 +168,7 @@ func endingAsCanceled(ctx context.Context) (context.Context, context.CancelFunc)
 // makeWorkFolder says before a job starts that it has no place to work.
 func makeWorkFolder(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // steps may run as other users in containers
-		return hint.With(usageError{fmt.Errorf("making the work folder: %w", err)}, "set AZP_WORK to a directory that can be written")
+		return hint.With(cmdline.Unusable(fmt.Errorf("making the work folder: %w", err)), "set AZP_WORK to a directory that can be written")
 	}
 	return nil
 }
@@ -176,8 +179,8 @@ const taskDocker = "e28912f1-0114-4464-802a-a3a35437fd16"
 // openFor opens the workshop, or another part of it, for a job that needs it.
 // What was named in the settings is opened in any case: scripts may use it.
 func (r *replayer) openFor(ctx context.Context, m *job.Message) error {
-	needBuilder := r.settings.build.Hosts != ""
-	wantPodman := r.settings.podman.Host != "" || m.NeedsContainers()
+	needBuilder := r.settings.Build.Hosts != ""
+	wantPodman := r.settings.Podman.Host != "" || m.NeedsContainers()
 	for _, s := range m.Steps {
 		if strings.EqualFold(s.Reference.ID, taskDocker) {
 			needBuilder, wantPodman = true, true
@@ -191,8 +194,8 @@ func (r *replayer) openFor(ctx context.Context, m *job.Message) error {
 			return err
 		}
 	}
-	s := workshopSettings{build: r.settings.build, podman: r.settings.podman, needBuilder: needBuilder, wantPodman: wantPodman, state: filepath.Join(userStateDir(), "builds")}
-	s.build.StateDir = userStateDir()
+	s := workshopSettings{build: r.settings.Build, podman: r.settings.Podman, needBuilder: needBuilder, wantPodman: wantPodman, state: filepath.Join(settings.StateDir(), "builds")}
+	s.build.StateDir = settings.StateDir()
 	shop, err := s.open(ctx, r.log)
 	if err != nil {
 		return err

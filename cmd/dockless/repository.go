@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/pipeline"
 )
 
@@ -86,12 +87,12 @@ func listPipeline(w io.Writer, p *pipeline.Pipeline, output string) error {
 		}
 	}
 	if output == "json" {
-		return printJSON(w, all)
+		return console.PrintJSON(w, all)
 	}
-	t := newTable(w)
-	say(t, "STAGE\tJOB\tSTEP\tDISPLAY NAME\n")
+	t := console.NewTable(w)
+	console.Say(t, "STAGE\tJOB\tSTEP\tDISPLAY NAME\n")
 	for _, l := range all {
-		say(t, "%s\t%s\t%s\t%s\n", l.Stage, l.Job, l.Step, l.Title)
+		console.Say(t, "%s\t%s\t%s\t%s\n", l.Stage, l.Job, l.Step, l.Title)
 	}
 	return t.Flush()
 }

@@ -2,12 +2,15 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 
 	"github.com/spf13/cobra"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/buildcmd"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/doctorcmd"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/stackcmd"
 	"github.com/dockless-ci/dockless/internal/hint"
 )
 
@@ -22,22 +25,22 @@ Podman API, and any pipeline can be replayed on this machine.
 Settings come from the environment; docs/configuration.md lists them.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          knownCommand,
-		RunE:          showHelp,
+		Args:          cmdline.KnownCommand,
+		RunE:          cmdline.ShowHelp,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return hint.With(usageError{err}, "run %s --help for its flags", cmd.CommandPath())
+		return hint.With(cmdline.Unusable(err), "run %s --help for its flags", cmd.CommandPath())
 	})
 	root.SetHelpCommand(newHelpCommand())
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
 		newAgentCommand(),
 		newReplayCommand(),
-		newBuildCommand(),
-		newBakeCommand(),
-		newStackCommand(),
-		newBuilderCommand(),
-		newDoctorCommand(),
+		buildcmd.NewBuildCommand(version),
+		buildcmd.NewBakeCommand(version),
+		stackcmd.NewCommand(version),
+		buildcmd.NewBuilderCommand(),
+		doctorcmd.NewCommand(version),
 		newTasksCommand(),
 		newEmulatorCommand(),
 		newVersionCommand(),
@@ -52,14 +55,14 @@ func newVersionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  noArgs,
+		Args:  cmdline.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("--output", output, "text", "json"); err != nil {
+			if err := cmdline.OneOf("--output", output, "text", "json"); err != nil {
 				return err
 			}
 			platform := runtime.GOOS + "/" + runtime.GOARCH
 			if output == "json" {
-				return printJSON(cmd.OutOrStdout(), map[string]string{"version": version, "go": runtime.Version(), "platform": platform})
+				return console.PrintJSON(cmd.OutOrStdout(), map[string]string{"version": version, "go": runtime.Version(), "platform": platform})
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "dockless %s %s %s\n", version, platform, runtime.Version())
 			return err
@@ -67,16 +70,4 @@ func newVersionCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&output, "output", "text", "`FORM`: text or json")
 	return cmd
-}
-
-// dockerConfigDir is where the Docker command line keeps its configuration.
-func dockerConfigDir() string {
-	if dir := os.Getenv("DOCKER_CONFIG"); dir != "" {
-		return dir
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return ".docker"
-	}
-	return filepath.Join(home, ".docker")
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
+
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 )
 
 func TestMain(m *testing.M) {
@@ -133,7 +135,7 @@ func post(ts *testscript.TestScript, _ bool, args []string) {
 	defer response.Body.Close() //nolint:errcheck // read to its end
 	body, err := io.ReadAll(response.Body)
 	ts.Check(err)
-	say(ts.Stdout(), "%s\n", body)
+	console.Say(ts.Stdout(), "%s\n", body)
 	if response.StatusCode/100 != 2 {
 		ts.Fatalf("status = %s", response.Status)
 	}

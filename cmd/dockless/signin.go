@@ -2,17 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
-	"golang.org/x/net/http/httpproxy"
-
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/credentials"
 	"github.com/dockless-ci/dockless/internal/ado"
 	"github.com/dockless-ci/dockless/internal/entra"
 	"github.com/dockless-ci/dockless/internal/hint"
@@ -24,13 +22,6 @@ import (
 // signInPause is the pause before the first repetition of a request to Microsoft
 // Entra. It doubles, so that all of them fit into the minute of one sign-in.
 const signInPause = 2 * time.Second
-
-// proxies takes the proxies from the environment, in capitals or not, as every
-// program of the ecosystem does.
-func proxies() ado.NetworkConfig {
-	p := httpproxy.FromEnvironment()
-	return ado.NetworkConfig{HTTPSProxy: mask.NewSecret(p.HTTPSProxy), HTTPProxy: mask.NewSecret(p.HTTPProxy), NoProxy: p.NoProxy}
-}
 
 // taskNetwork is what downloaded tasks are told of the agent's own network.
 func taskNetwork(c ado.NetworkConfig) runner.TaskNetwork {
@@ -61,47 +52,6 @@ func proxyURL(address string) *url.URL {
 	return u
 }
 
-// loadSignIn reads the settings that it takes to get into Azure DevOps, and more
-// that the command needs, and hides the secrets among them.
-func (s *agentSettings) loadSignIn(more ...any) error {
-	s.network = proxies()
-	err := loadSettings(&s.network, unchecked{&s.entra}, &s.registries)
-	s.agent.AzureConfigured = s.entra.Configured()
-	err = errors.Join(err, loadSettings(append([]any{&s.log, &s.agent}, more...)...))
-	if s.usesEntra() {
-		if problems := s.entra.Validate(); problems != nil {
-			err = errors.Join(err, usageError{problems})
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return s.conceal()
-}
-
-// usesEntra reports whether the agent has an identity in Microsoft Entra of its
-// own. Else what is set of one belongs to the jobs.
-func (s *agentSettings) usesEntra() bool { return s.agent.UsesAzure() || s.registries.NeedsEntra() }
-
-// conceal takes the credentials that register the agent out of what a job can
-// see: their values out of the environment and /proc, and out of its log. Their
-// files are hidden by [agentSettings.hideCredential], which can say so when it
-// cannot be done.
-func (s *agentSettings) conceal() error {
-	s.runner.Hidden = secretFiles(&s.agent, &s.entra, &s.telemetry)
-	names := secretNames(&s.agent, &s.entra)
-	if s.usesEntra() {
-		s.runner.Hidden = append(s.runner.Hidden, s.entra.Files()...)
-		names = append(names, "AZURE_FEDERATED_TOKEN_FILE", "AZURE_CLIENT_CERTIFICATE_PATH")
-	}
-	for _, secret := range []mask.Secret{s.agent.Token, s.entra.ClientSecret, s.entra.CertificatePassword} {
-		if !secret.IsZero() {
-			s.runner.Secrets = append(s.runner.Secrets, secret)
-		}
-	}
-	return hideSecrets(append(names, s.concealTelemetry()...))
-}
-
 // signIn is how the agent gets into Azure DevOps.
 type signIn struct {
 	network     ado.Network
@@ -112,20 +62,20 @@ type signIn struct {
 
 // openSignIn prepares it; it connects to nobody yet.
 func openSignIn(s *agentSettings, log *slog.Logger) (*signIn, error) {
-	network, err := ado.OpenNetwork(s.network)
+	network, err := ado.OpenNetwork(s.Network)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, cmdline.Unusable(err)
 	}
 	in := &signIn{network: network, connections: network.NewHTTP()}
-	if in.registries, err = newCloud(s.registries, s.entra, ado.Explain(in.connections), log); err != nil {
+	if in.registries, err = credentials.NewCloud(s.Registries, s.Entra, ado.Explain(in.connections), log); err != nil {
 		return nil, err
 	}
-	if s.agent.UsesAzure() {
-		in.tokens, err = entra.New(s.entra, entra.Options{
+	if s.Agent.UsesAzure() {
+		in.tokens, err = entra.New(s.Entra, entra.Options{
 			HTTP: ado.Explain(in.connections), Log: log, Scope: entra.AzureDevOps, Retries: ado.DefaultRetries, RetryPause: signInPause,
 		})
 		if err != nil {
-			return nil, usageError{err}
+			return nil, cmdline.Unusable(err)
 		}
 	}
 	return in, nil
@@ -140,37 +90,26 @@ func (in *signIn) deps(d agent.Deps) agent.Deps {
 // hideCredential has the runner hide the credential from jobs, as far as that can
 // be done, and warns of what a job may see.
 func (s *agentSettings) hideCredential(ctx context.Context, in *signIn, log *slog.Logger) {
-	s.runner.Secrets = append(s.runner.Secrets, in.network.Passwords()...)
-	if s.usesEntra() && s.entra.Shared() {
+	s.Runner.Secrets = append(s.Runner.Secrets, in.network.Passwords()...)
+	if s.UsesEntra() && s.Entra.Shared() {
 		log.WarnContext(ctx, "jobs can get the tokens of this machine's Azure identity themselves",
 			"hint", "use workload identity or a secret's file instead, or keep jobs from 169.254.169.254")
 	}
-	if err := runner.CheckHidden(s.runner.Hidden); err != nil {
+	if err := runner.CheckHidden(s.Runner.Hidden); err != nil {
 		log.WarnContext(ctx, "jobs that run as the agent's user can read the file of its credential",
-			"files", s.runner.Hidden, "reason", err, "hint", strings.Join(hint.All(err), "; "))
-		s.runner.Hidden = nil
+			"files", s.Runner.Hidden, "reason", err, "hint", strings.Join(hint.All(err), "; "))
+		s.Runner.Hidden = nil
 	}
 }
 
 // warnOfEngines tells of engines that see the files that are hidden from jobs: one
 // that was found or started beside the agent would mount them into a container.
 func (s *agentSettings) warnOfEngines(ctx context.Context, shop *workshop, log *slog.Logger) {
-	beside := shop.podman != nil && s.podman.Host == "" || shop.builder != nil && s.build.Hosts == ""
-	if len(s.runner.Hidden) > 0 && beside {
+	beside := shop.podman != nil && s.Podman.Host == "" || shop.builder != nil && s.Build.Hosts == ""
+	if len(s.Runner.Hidden) > 0 && beside {
 		log.WarnContext(ctx, "jobs can read the file of the agent's credential through the Podman or BuildKit beside the agent",
-			"files", s.runner.Hidden, "hint", "set CONTAINER_HOST and BUILDKIT_HOST to services that do not see the file")
+			"files", s.Runner.Hidden, "hint", "set CONTAINER_HOST and BUILDKIT_HOST to services that do not see the file")
 	}
 }
 
 func (in *signIn) close() { in.connections.CloseIdleConnections() }
-
-// secretFiles lists the files that secrets of the Config structs come from.
-func secretFiles(configs ...any) []string {
-	var files []string
-	for _, name := range secretNames(configs...) {
-		if path := os.Getenv(name); path != "" && strings.HasSuffix(name, fileSuffix) {
-			files = append(files, path)
-		}
-	}
-	return files
-}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/sdnotify"
 	"github.com/dockless-ci/dockless/probe"
@@ -54,7 +55,7 @@ func (h *health) announce(ctx context.Context, c sdnotify.Config, log *slog.Logg
 		return func() {}, nil
 	}
 	if h.path == "" {
-		return nil, hint.With(usageError{errors.New("NOTIFY_SOCKET is set and DOCKLESS_PROBE_FILE is empty, so there is nothing to tell systemd")},
+		return nil, hint.With(cmdline.Unusable(errors.New("NOTIFY_SOCKET is set and DOCKLESS_PROBE_FILE is empty, so there is nothing to tell systemd")),
 			"set DOCKLESS_PROBE_FILE, for example to /dev/shm/dockless, or make the unit one of Type=exec")
 	}
 	t := &herald{watchdog: c.Watchdog(), log: log, nap: newNap(slept), live: true}

@@ -15,6 +15,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 	"github.com/dockless-ci/dockless/internal/logging"
@@ -35,8 +38,8 @@ func newTasksCommand() *cobra.Command {
 when the first job names it; kept in DOCKLESS_TASK_STORE, a folder on a volume or
 in an image, it is there for every agent at once. Agents only read that folder:
 mount it read-only for them, as jobs can write what their agent can.`,
-		Args: knownCommand,
-		RunE: showHelp,
+		Args: cmdline.KnownCommand,
+		RunE: cmdline.ShowHelp,
 	}
 	cmd.AddCommand(newTasksFetchCommand())
 	return cmd
@@ -57,35 +60,35 @@ with 1 when a package could not be had; the others are.`,
 		Example: `  dockless tasks fetch --store /opt/tasks Npm@1 UseNode@1
   DOCKLESS_TASKS=Npm@1,UseNode@1 dockless tasks fetch --output json`,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if err := oneOf("--output", output, "text", "json"); err != nil {
+			if err := cmdline.OneOf("--output", output, "text", "json"); err != nil {
 				return err
 			}
 			var s agentSettings
-			if err := s.loadSignIn(unchecked{&s.runner}, &s.job); err != nil {
+			if err := s.LoadSignIn(settings.Unchecked(&s.Runner), &s.Job); err != nil {
 				return err
 			}
-			s.runner.TaskStore = cmp.Or(store, s.runner.TaskStore)
+			s.Runner.TaskStore = cmp.Or(store, s.Runner.TaskStore)
 			if len(names) == 0 {
-				names = s.job.Tasks
+				names = s.Job.Tasks
 			}
 			switch {
-			case s.runner.TaskStore == "":
-				return hint.With(usagef("there is no folder to keep packages in"), "set DOCKLESS_TASK_STORE, or use --store")
+			case s.Runner.TaskStore == "":
+				return hint.With(cmdline.Usagef("there is no folder to keep packages in"), "set DOCKLESS_TASK_STORE, or use --store")
 			case len(names) == 0:
-				return hint.With(usagef("no task is named"), "name some, for example Npm@1, or set DOCKLESS_TASKS")
+				return hint.With(cmdline.Usagef("no task is named"), "name some, for example Npm@1, or set DOCKLESS_TASKS")
 			}
-			log := logging.New(cmd.ErrOrStderr(), quieter(s.log))
+			log := logging.New(cmd.ErrOrStderr(), settings.Quieter(s.Log))
 			in, err := openSignIn(&s, log)
 			if err != nil {
 				return err
 			}
 			defer in.close()
-			a, err := agent.New(s.agent, nil, in.deps(s.agentDeps(log)))
+			a, err := agent.New(s.Agent, nil, in.deps(s.agentDeps(log)))
 			if err != nil {
-				return usageError{err}
+				return cmdline.Unusable(err)
 			}
-			kept, err := keepTasks(cmd.Context(), a, s.runner, names, false, log)
-			if perr := printKept(cmd.OutOrStdout(), output, s.runner.TaskStore, kept); err == nil {
+			kept, err := keepTasks(cmd.Context(), a, s.Runner, names, false, log)
+			if perr := printKept(cmd.OutOrStdout(), output, s.Runner.TaskStore, kept); err == nil {
 				err = perr
 			}
 			return err
@@ -94,7 +97,7 @@ with 1 when a package could not be had; the others are.`,
 	flags := cmd.Flags()
 	flags.StringVar(&store, "store", "", "`FOLDER` to keep packages in (DOCKLESS_TASK_STORE)")
 	flags.StringVar(&output, "output", "text", "`FORM`: text or json")
-	completeWords(cmd, "output", "text", "json")
+	cmdline.CompleteWords(cmd, "output", "text", "json")
 	return cmd
 }
 
@@ -146,7 +149,7 @@ func keepTasks(ctx context.Context, a *agent.Agent, c runner.Config, names []str
 func choose(offered []job.TaskReference, name string) (job.TaskReference, error) {
 	task, version, ok := strings.Cut(strings.TrimSpace(name), "@")
 	if !ok || task == "" || version == "" {
-		return job.TaskReference{}, hint.With(usagef("%q names no task at a version", name), "write it as in a pipeline, for example Npm@1")
+		return job.TaskReference{}, hint.With(cmdline.Usagef("%q names no task at a version", name), "write it as in a pipeline, for example Npm@1")
 	}
 	var found job.TaskReference
 	for _, ref := range offered {
@@ -184,13 +187,13 @@ func printKept(w io.Writer, output, store string, kept []keptTask) error {
 		if kept == nil {
 			kept = []keptTask{}
 		}
-		return printJSON(w, map[string]any{"store": store, "tasks": kept})
+		return console.PrintJSON(w, map[string]any{"store": store, "tasks": kept})
 	}
-	table := newTable(w)
-	say(table, "TASK\tVERSION\tID\n")
+	table := console.NewTable(w)
+	console.Say(table, "TASK\tVERSION\tID\n")
 	for _, k := range kept {
 		if k.Problem == "" {
-			say(table, "%s\t%s\t%s\n", k.Name, k.Version, k.ID)
+			console.Say(table, "%s\t%s\t%s\n", k.Name, k.Version, k.ID)
 		}
 	}
 	return table.Flush()
@@ -200,12 +203,12 @@ func printKept(w io.Writer, output, store string, kept []keptTask) error {
 // cannot have is downloaded by the job that needs it, so a failure is only told.
 func keepBeside(ctx context.Context, a *agent.Agent, s *agentSettings, log *slog.Logger) {
 	s.warnOfTaskStore(ctx, log)
-	if len(s.job.Tasks) == 0 {
+	if len(s.Job.Tasks) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, keepTimeout, errKeepTimeout)
 	defer cancel()
-	kept, err := keepTasks(ctx, a, s.runner, s.job.Tasks, true, log)
+	kept, err := keepTasks(ctx, a, s.Runner, s.Job.Tasks, true, log)
 	count := 0
 	for _, k := range kept {
 		if k.Problem == "" {
@@ -221,11 +224,11 @@ func keepBeside(ctx context.Context, a *agent.Agent, s *agentSettings, log *slog
 
 // warnOfTaskStore tells of a task store that jobs can change.
 func (s *agentSettings) warnOfTaskStore(ctx context.Context, log *slog.Logger) {
-	if s.runner.TaskStore == "" {
+	if s.Runner.TaskStore == "" {
 		return
 	}
 	const advice = "fill it with dockless tasks fetch, and mount it read-only for agents"
-	dir, err := s.runner.WritableTaskStore()
+	dir, err := s.Runner.WritableTaskStore()
 	switch {
 	case err != nil:
 		log.WarnContext(ctx, "the task store cannot be looked at", "error", err, "hint", advice)

@@ -160,7 +160,7 @@ func TestWithoutANodeThatCanRunItATaskFailsWithAHint(t *testing.T) {
 		"turned off":     {"", "names none"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := startTaskStage(t, func(a *agentSettings) { a.runner.Node = c.node })
+			s := startTaskStage(t, func(a *agentSettings) { a.Runner.Node = c.node })
 			s.offer(map[string]string{"task.json": mainOnly(""), "main.js": ""})
 			_, report := s.run(emulatortest.Steps(ownStep("one")))
 			init := recordNamed(t, report, "Initialize job")
@@ -182,7 +182,7 @@ func TestTheVersionOfNodeIsAskedForOnce(t *testing.T) {
 	if err := os.WriteFile(wrapper, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s := startTaskStage(t, func(a *agentSettings) { a.runner.Node = wrapper })
+	s := startTaskStage(t, func(a *agentSettings) { a.Runner.Node = wrapper })
 	s.offer(map[string]string{"task.json": mainOnly(""), "main.js": ""})
 	for range 2 {
 		_, report := s.run(emulatortest.Steps(ownStep("one"), ownStep("two")))

@@ -183,7 +183,7 @@ func wantEntries(t *testing.T, env, want map[string]string) {
 
 // S11: the emulator's own task that prints its environment.
 func TestTheEmulatorsTasksRun(t *testing.T) {
-	s := startTaskStage(t, func(a *agentSettings) { a.runner.NativeTasks = "off" })
+	s := startTaskStage(t, func(a *agentSettings) { a.Runner.NativeTasks = "off" })
 	m := emulatortest.Bash("echo from $BASH_VERSION; exit 3")
 	m.Steps[0].ContinueOnError = true
 	m.Steps = append(m.Steps, job.Step{

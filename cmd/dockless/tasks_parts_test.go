@@ -129,7 +129,7 @@ func TestAHandlerChoosesItsWorkingDirectory(t *testing.T) {
 	if err := os.WriteFile(node, []byte("#!/bin/sh\n[ \"$1\" != --version ] || exec echo v20.1.2\nexec node \"$@\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s := startTaskStage(t, func(a *agentSettings) { a.runner.Node = node })
+	s := startTaskStage(t, func(a *agentSettings) { a.Runner.Node = node })
 	s.offer(map[string]string{
 		"task.json": ownDefinition(`"inputs": [{"name": "cwd"}], "prejobexecution": {"Node24": {"target": "cwd.js", "workingDirectory": "$(currentDirectory)/lib"}},
 			"execution": {"Node16": {"target": "cwd.js", "workingDirectory": "$(cwd)"}}`),

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dockless-ci/dockless/agent"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/settings"
 	"github.com/dockless-ci/dockless/internal/emulator"
 	"github.com/dockless-ci/dockless/internal/emulator/emulatortest"
 	"github.com/dockless-ci/dockless/internal/job"
@@ -45,17 +46,17 @@ func startTaskStageWith(t *testing.T, around func(agent.JobFunc) agent.JobFunc, 
 	t.Helper()
 	srv := emulatortest.New(t)
 	work := filepath.Join(t.TempDir(), "work")
-	s := &agentSettings{
-		agent:  agent.Config{URL: srv.URL, Token: srv.PAT, Pool: srv.Pool, Name: "tasks", Auth: "pat", StateDir: t.TempDir()},
-		runner: runner.Config{Work: work, NativeTasks: "on", Node: "node"},
-	}
+	s := &agentSettings{settings.All{
+		Agent:  agent.Config{URL: srv.URL, Token: srv.PAT, Pool: srv.Pool, Name: "tasks", Auth: "pat", StateDir: t.TempDir()},
+		Runner: runner.Config{Work: work, NativeTasks: "on", Node: "node"},
+	}}
 	for _, c := range change {
 		c(s)
 	}
 	log := slog.New(slog.DiscardHandler)
 	stage := &taskStage{Server: srv, t: t, work: work, ended: make(chan job.Result, 8)}
 	stage.jobs = &jobRunner{settings: s, shop: &workshop{metrics: metrics.New("1")}, log: log, recent: recent.New()}
-	a, err := agent.New(s.agent, around(stage.jobs.run), agent.Deps{Log: log, Product: "dockless/test", JobEnded: func(id job.ID, r job.Result) {
+	a, err := agent.New(s.Agent, around(stage.jobs.run), agent.Deps{Log: log, Product: "dockless/test", JobEnded: func(id job.ID, r job.Result) {
 		stage.jobs.ended(id, r)
 		select {
 		case stage.ended <- r:

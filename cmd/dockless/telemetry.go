@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -13,7 +12,6 @@ import (
 	"github.com/dockless-ci/dockless/buildxsetup"
 	"github.com/dockless-ci/dockless/internal/metrics"
 	"github.com/dockless-ci/dockless/internal/span"
-	"github.com/dockless-ci/dockless/internal/telemetry"
 )
 
 // diskPeriod is how often the size of the build caches is asked for, for the
@@ -21,37 +19,10 @@ import (
 // seconds, and a disk does not fill within minutes.
 const diskPeriod = 5 * time.Minute
 
-// otherHeaders hold credentials for collectors as well, of what we do not send.
-var otherHeaders = []string{"OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_LOGS_HEADERS"}
-
-// startTelemetry returns a context whose spans are sent, and what sends the rest of
-// them when the command ends. The spans of a command that somebody's own trace
-// started are below theirs (TRACEPARENT).
-func startTelemetry(ctx context.Context, c telemetry.Config, log *slog.Logger) (context.Context, func(), error) {
-	c.Version = version
-	t, err := telemetry.Start(ctx, c, log)
-	if err != nil {
-		return ctx, nil, usageError{err}
-	}
-	parent := span.Parent(ctx, os.Getenv(span.VariableParent), os.Getenv(span.VariableState))
-	return t.Context(ctx, parent), func() { t.Stop(ctx) }, nil
-}
-
-// withinJob reports whether a job's step started this process: of our agent or of another.
-// What it is told then holds secrets of that job.
-func withinJob() bool { return os.Getenv("DOCKLESS_JOB") != "" || os.Getenv("TF_BUILD") != "" }
-
 // leaveTrace takes this process out of the trace that it was started in. An agent is
 // there for many jobs: each is a trace of its own, and so is what its steps trace.
 func leaveTrace() error {
 	return errors.Join(os.Unsetenv(span.VariableParent), os.Unsetenv(span.VariableState))
-}
-
-// concealTelemetry hides the credentials for the collector in the logs of jobs, and
-// returns the variables that hold them.
-func (s *agentSettings) concealTelemetry() []string {
-	s.runner.Secrets = append(s.runner.Secrets, s.telemetry.Secrets()...)
-	return append(secretNames(&s.telemetry), otherHeaders...)
 }
 
 // inherited is the environment that steps have from this process. The name of the

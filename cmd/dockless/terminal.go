@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/cmdline"
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console"
 	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/job"
 )
@@ -105,17 +107,17 @@ func (t *terminal) summarize(w io.Writer, output string, result job.Result) {
 		}
 	}
 	if len(failed) > 0 {
-		say(w, "failed: %s\n", strings.Join(failed, ", "))
+		console.Say(w, "failed: %s\n", strings.Join(failed, ", "))
 	}
-	say(w, "%s: %d of %d jobs succeeded\n", result, ok, jobs)
+	console.Say(w, "%s: %d of %d jobs succeeded\n", result, ok, jobs)
 }
 
 // newDisplay returns the display that --output names: auto, tty, plain or json.
-func newDisplay(mode string, w io.Writer) (display, error) {
-	if err := oneOf("--output", mode, "auto", "tty", "plain", "json"); err != nil {
+func newDisplay(ctx context.Context, mode string, w io.Writer) (display, error) {
+	if err := cmdline.OneOf("--output", mode, "auto", "tty", "plain", "json"); err != nil {
 		return nil, err
 	}
-	f, tty := terminalOf(w)
+	f, tty := console.Terminal(w)
 	if mode == "auto" && !tty {
 		mode = "plain"
 	}
@@ -126,9 +128,9 @@ func newDisplay(mode string, w io.Writer) (display, error) {
 		return &jsonDisplay{enc: json.NewEncoder(w)}, nil
 	}
 	if !tty {
-		return nil, hint.With(usagef("--output tty needs a terminal"), "set --output to plain when the output goes to a file or a pipe")
+		return nil, hint.With(cmdline.Usagef("--output tty needs a terminal"), "set --output to plain when the output goes to a file or a pipe")
 	}
-	v, err := drawVertices(f, "Running")
+	v, err := console.DrawVertices(ctx, f, "Running")
 	if err != nil {
 		return nil, err
 	}
@@ -152,17 +154,17 @@ func (p *plainDisplay) record(now, before job.Record) {
 	}
 	switch {
 	case now.Type == job.TypeJob && before.State != job.Completed && now.State == job.Completed:
-		say(p.w, "job %s: %s%s\n", now.Name, now.Result, took(now))
+		console.Say(p.w, "job %s: %s%s\n", now.Name, now.Result, took(now))
 	case now.Type == job.TypeTask && before.State != job.Completed && now.Result == job.Skipped:
-		say(p.w, "##[section]Skipped: %s\n", now.Name)
+		console.Say(p.w, "##[section]Skipped: %s\n", now.Name)
 	}
 }
 
 func (p *plainDisplay) line(record job.RecordID, l []byte) {
 	if name := p.open[record]; name != "" && len(p.open) > 1 {
-		say(p.w, "[%s] ", name)
+		console.Say(p.w, "[%s] ", name)
 	}
-	say(p.w, "%s\n", l)
+	console.Say(p.w, "%s\n", l)
 }
 func (p *plainDisplay) close() error { return nil }
 
@@ -187,7 +189,7 @@ func (j *jsonDisplay) close() error { return nil }
 
 // ttyDisplay draws steps as vertices of BuildKit's progress display.
 type ttyDisplay struct {
-	vertices *vertices
+	vertices *console.Vertices
 	jobs     map[job.RecordID]string // names, to tell the steps of several jobs apart
 }
 
@@ -201,32 +203,32 @@ func (t *ttyDisplay) record(now, _ job.Record) {
 	if now.Type != job.TypeTask || now.State == job.Pending {
 		return
 	}
-	v := vertex{id: string(now.ID), name: now.Name}
+	v := console.Vertex{ID: string(now.ID), Name: now.Name}
 	if in := t.jobs[now.ParentID]; in != "" && in != unnamedJob {
-		v.name = "[" + in + "] " + v.name
+		v.Name = "[" + in + "] " + v.Name
 	}
 	if now.StartTime != nil {
-		v.started = now.StartTime.Time
+		v.Started = now.StartTime.Time
 	}
 	if now.State == job.Completed {
-		v.completed = time.Now()
+		v.Completed = time.Now()
 		if now.FinishTime != nil {
-			v.completed = now.FinishTime.Time
+			v.Completed = now.FinishTime.Time
 		}
 		switch {
 		case now.Result == job.Skipped:
-			v.name += " (skipped)"
+			v.Name += " (skipped)"
 		case now.Result == job.Canceled:
-			v.failed = context.Canceled.Error() // by which the display knows it
+			v.Failed = context.Canceled.Error() // by which the display knows it
 		case !now.Result.OK():
-			v.failed = string(now.Result)
+			v.Failed = string(now.Result)
 		}
 	}
-	t.vertices.draw(v)
+	t.vertices.Draw(v)
 }
 
 func (t *ttyDisplay) line(record job.RecordID, l []byte) {
-	t.vertices.log(string(record), strings.TrimRight(string(l), "\r"))
+	t.vertices.Log(string(record), strings.TrimRight(string(l), "\r"))
 }
 
-func (t *ttyDisplay) close() error { return t.vertices.close() }
+func (t *ttyDisplay) close() error { return t.vertices.Close() }

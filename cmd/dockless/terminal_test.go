@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dockless-ci/dockless/cmd/dockless/internal/console/consoletest"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dockless-ci/dockless/internal/job"
@@ -27,7 +29,7 @@ func play(t *terminal) {
 
 func TestThePlainDisplayIsTheLogOfTheJob(t *testing.T) {
 	var out bytes.Buffer
-	screen, err := newDisplay("auto", &out) // a buffer is no terminal
+	screen, err := newDisplay(t.Context(), "auto", &out) // a buffer is no terminal
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +45,7 @@ func TestThePlainDisplayIsTheLogOfTheJob(t *testing.T) {
 
 func TestTheJSONDisplayIsOneEventPerLine(t *testing.T) {
 	var out bytes.Buffer
-	screen, err := newDisplay("json", &out)
+	screen, err := newDisplay(t.Context(), "json", &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +63,7 @@ func TestTheJSONDisplayIsOneEventPerLine(t *testing.T) {
 }
 
 func TestTheReportKeepsRecordsInOrderWithTheirLines(t *testing.T) {
-	screen, err := newDisplay("plain", &bytes.Buffer{})
+	screen, err := newDisplay(t.Context(), "plain", &bytes.Buffer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +79,7 @@ func TestTheReportKeepsRecordsInOrderWithTheirLines(t *testing.T) {
 }
 
 func TestTheSummaryNamesWhatFailed(t *testing.T) {
-	screen, err := newDisplay("plain", &bytes.Buffer{})
+	screen, err := newDisplay(t.Context(), "plain", &bytes.Buffer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +94,7 @@ func TestTheSummaryNamesWhatFailed(t *testing.T) {
 
 func TestPlainLinesSayWhoseTheyAreWhileTwoRecordsAreOpen(t *testing.T) {
 	var out strings.Builder
-	d, err := newDisplay("plain", &out)
+	d, err := newDisplay(t.Context(), "plain", &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,5 +111,23 @@ func TestPlainLinesSayWhoseTheyAreWhileTwoRecordsAreOpen(t *testing.T) {
 	term.WriteLine("a", []byte("alone again"))
 	if want := "alone\n[Checkout] one\n[Containers] two\nalone again\n"; out.String() != want {
 		t.Errorf("printed %q, want %q", out.String(), want)
+	}
+}
+
+func TestATerminalShowsStepsAndTheLogOfTheFailedOne(t *testing.T) {
+	tty, screen := consoletest.Terminal(t)
+	d, err := newDisplay(t.Context(), "auto", tty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	play(newTerminal(d, false))
+	if err := d.close(); err != nil {
+		t.Fatal(err)
+	}
+	got := screen()
+	for _, want := range []string{"[+] Running", "=> ERROR [Build] Compile", "=> [Build] Push (skipped)", "> [Build] Compile:", "cc main.c"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the screen lacks %q:\n%s", want, got)
+		}
 	}
 }

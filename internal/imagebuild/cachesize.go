@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/distribution/reference"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/dockless-ci/dockless/internal/registryhttp"
+	"github.com/dockless-ci/dockless/internal/imagelayout"
 )
 
 // cacheSize returns how many bytes the layers of a cache in a registry have there.
@@ -18,21 +17,15 @@ import (
 func (s *solver) cacheSize(ctx context.Context, ref string) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	tag, err := name.ParseReference(ref)
+	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
 		return 0, err
 	}
-	if slices.Contains(s.r.Insecure, tag.Context().RegistryStr()) {
-		if tag, err = name.ParseReference(ref, name.Insecure); err != nil {
-			return 0, err
-		}
-	}
-	got, err := remote.Get(tag, remote.WithContext(ctx), remote.WithAuthFromKeychain(s.r.Auth), remote.WithTransport(registryhttp.Shared(s.r.Insecure)),
-		remote.WithRetryPredicate(func(error) bool { return false }))
+	manifest, err := imagelayout.GetManifest(ctx, named, imagelayout.PushOptions{Auth: s.r.Auth, Insecure: s.r.Insecure})
 	if err != nil {
 		return 0, err
 	}
-	return sizeOfLayers(got.Manifest)
+	return sizeOfLayers(manifest)
 }
 
 // sizeOfLayers adds up what a cache consists of: a manifest with its layers, or, in the

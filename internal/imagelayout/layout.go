@@ -179,17 +179,35 @@ func PutManifest(ctx context.Context, manifest remote.Taggable, named reference.
 	})
 }
 
+// GetManifest reads a manifest or index from a registry, once and without another try.
+func GetManifest(ctx context.Context, named reference.Named, o PushOptions) ([]byte, error) {
+	ref, err := o.reference(named)
+	if err != nil {
+		return nil, fmt.Errorf("reading the manifest of %s: %w", named, err)
+	}
+	got, err := remote.Get(ref, append(o.remote(ctx), remote.WithRetryPredicate(func(error) bool { return false }))...)
+	if err != nil {
+		return nil, fmt.Errorf("reading the manifest of %s: %w", named, err)
+	}
+	return got.Manifest, nil
+}
+
+// reference is a name as the registry's client has it.
+func (o PushOptions) reference(named reference.Named) (name.Reference, error) {
+	var opts []name.Option
+	if slices.Contains(o.Insecure, reference.Domain(named)) {
+		opts = append(opts, name.Insecure)
+	}
+	return name.ParseReference(named.String(), opts...)
+}
+
 func (o PushOptions) remote(ctx context.Context) []remote.Option {
 	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(o.Auth), remote.WithTransport(registryhttp.Shared(o.Insecure))}
 }
 
 // pushing lets push send to a registry and says what went wrong there.
 func pushing(ctx context.Context, named reference.Named, o PushOptions, push func(name.Reference) error) error {
-	var opts []name.Option
-	if slices.Contains(o.Insecure, reference.Domain(named)) {
-		opts = append(opts, name.Insecure)
-	}
-	ref, err := name.ParseReference(named.String(), opts...)
+	ref, err := o.reference(named)
 	if err != nil {
 		return fmt.Errorf("pushing %s: %w", named, err)
 	}

@@ -53,7 +53,7 @@ func TestWhatIsUsualRaisesNoAlert(t *testing.T) {
 	}
 	// BuildKit makes a cache smaller once it is above its ceiling, and only just.
 	above := regexp.MustCompile(`disk_used_bytes / dockless_builder_disk_ceiling_bytes\) > ([0-9.]+)`).FindStringSubmatch(string(text))
-	if above == nil || above[1] != "1.05" { // cacheRoom in cmd/dockless
+	if above == nil || above[1] != "1.05" { // cacheRoom in cmd/dockless/internal/doctorcmd
 		t.Errorf("the alert for a cache's size is %q, want it to begin where doctor warns, at 1.05", above)
 	}
 	// Agents that exist only while there are jobs show nothing when there are none.
