@@ -171,8 +171,8 @@ func loaded(outputs []Entry) []Entry {
 	return append(slices.Clone(outputs), Entry{"type": "docker"})
 }
 
-// attestation is a value of --sbom or --provenance as an entry.
-func attestation(kind, value string) string {
+// AttestEntry is a value of --sbom or --provenance as an entry of the attribute attest.
+func AttestEntry(kind, value string) string {
 	if b, err := strconv.ParseBool(value); err == nil {
 		return fmt.Sprintf("type=%s,disabled=%t", kind, !b)
 	}

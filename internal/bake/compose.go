@@ -174,7 +174,7 @@ func composeEntries(t *Target, b *types.BuildConfig) error {
 		if a.value == "" {
 			continue
 		}
-		e, err := attestForm.parse(attestation(a.kind, a.value))
+		e, err := attestForm.parse(AttestEntry(a.kind, a.value))
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.kind, err)
 		}

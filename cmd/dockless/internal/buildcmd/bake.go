@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -170,13 +169,9 @@ func (f *bakeFlags) overrides(cmd *cobra.Command) []string {
 		}
 	}
 	for kind, value := range map[string]string{"sbom": f.sbom, "provenance": f.provenance} {
-		if value == "" {
-			continue
+		if value != "" {
+			sets = append(sets, "*.attest="+bake.AttestEntry(kind, value))
 		}
-		if wanted, err := strconv.ParseBool(value); err == nil {
-			value = fmt.Sprintf("disabled=%t", !wanted)
-		}
-		sets = append(sets, "*.attest=type="+kind+","+value)
 	}
 	return sets
 }

@@ -144,9 +144,10 @@ func printNodes(w io.Writer, builder string, views []nodeView, width int) {
 	}
 }
 
+// print shows a node. What its buildkitd says of itself is a peer's text.
 func (v nodeView) print(w io.Writer, width int) {
 	row := func(key, text string) {
-		console.Say(w, "  %-*s%s\n", nodeIndent-2, key, console.Wrap(text, nodeIndent, width))
+		console.Say(w, "  %-*s%s\n", nodeIndent-2, key, console.Wrap(console.OneLine(text), nodeIndent, width))
 	}
 	if v.Error != "" {
 		row("error", v.Error)
@@ -167,7 +168,7 @@ func (v nodeView) print(w io.Writer, width int) {
 	row("disk", v.disk())
 	row("cache", fmt.Sprintf("%s in %s, %s reclaimable", buildkitconf.Human(v.Bytes), console.Count(v.Records, "record"), buildkitconf.Human(v.Reclaimable)))
 	for _, t := range v.Types {
-		console.Say(w, "  %-*s%-20s %8s  %8s reclaimable  %s\n", nodeIndent-2, "", t.Type, buildkitconf.Human(t.Bytes), buildkitconf.Human(t.Reclaimable), console.Count(t.Records, "record"))
+		console.Say(w, "  %-*s%-20s %8s  %8s reclaimable  %s\n", nodeIndent-2, "", console.OneLine(t.Type), buildkitconf.Human(t.Bytes), buildkitconf.Human(t.Reclaimable), console.Count(t.Records, "record"))
 	}
 	if len(v.Policy) == 0 {
 		row("removed", "nothing, ever: garbage collection is off")
@@ -177,7 +178,7 @@ func (v nodeView) print(w io.Writer, width int) {
 		if i == 0 {
 			key = "removed"
 		}
-		console.Say(w, "  %-*s%d. %s\n", nodeIndent-2, key, i+1, console.Wrap(p.Words, nodeIndent+3, width))
+		console.Say(w, "  %-*s%d. %s\n", nodeIndent-2, key, i+1, console.Wrap(console.OneLine(p.Words), nodeIndent+3, width))
 	}
 	if len(v.biggest) > 0 {
 		console.Say(w, "  largest records\n")
@@ -207,7 +208,7 @@ func writeRecords(w io.Writer, records []*client.UsageInfo, width int) {
 		if r.InUse {
 			used = "in use"
 		}
-		head := fmt.Sprintf("    %8s  %-10s  %-19s  ", buildkitconf.Human(r.Size), used, r.RecordType)
+		head := fmt.Sprintf("    %8s  %-10s  %-19s  ", buildkitconf.Human(r.Size), used, console.OneLine(string(r.RecordType)))
 		text := r.Description
 		if text == "" {
 			text = r.ID

@@ -253,7 +253,7 @@ func (n *builderNode) cacheRoom(ctx context.Context) doctor.Result {
 		return failed(hint.With(err, "look into the log of its buildkitd"))
 	}
 	text := fmt.Sprintf("%s, %s reclaimable", buildkitconf.Human(usage.Bytes), buildkitconf.Human(usage.Reclaimable))
-	most, _ := buildkitconf.Ceiling(n.Workers[0].GC)
+	most, _ := n.Ceiling()
 	if most <= 0 {
 		return ok("%s", text)
 	}
@@ -278,7 +278,7 @@ func (n *builderNode) policy(ctx context.Context) []doctor.Result {
 		out = append(out, resultOf(f))
 	}
 	if allOK(out) {
-		most, free := buildkitconf.Ceiling(n.Workers[0].GC)
+		most, free := n.Ceiling()
 		text := "has a ceiling of " + buildkitconf.Human(most)
 		if most == 0 {
 			text = "has no ceiling but a free space to keep"
