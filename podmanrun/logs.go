@@ -106,7 +106,7 @@ func (c *Client) logsOf(ctx context.Context, source logSource, o LogsOptions, li
 			line(text)
 		})
 		if err != nil || !o.Follow {
-			return err
+			return ignoreGone(err) // it was removed since it was looked at
 		}
 		if run, err = c.startedAgain(ctx, source.id, run.State.StartedAt); err != nil || run == nil {
 			return err

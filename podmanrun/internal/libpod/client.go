@@ -42,6 +42,7 @@ func Connect(ctx context.Context, host string, log *slog.Logger) (*Client, error
 		// A stack of ten services asks ten questions at once.
 		t.MaxIdleConnsPerHost = 32
 	}
+	c.http = &http.Client{Transport: answers{c.http.Transport}}
 	log.DebugContext(ctx, "podman service reached", "host", host, "version", c.Version)
 	return c, nil
 }
@@ -88,7 +89,8 @@ func connectThrough(ctx context.Context, host string) (*Client, error) {
 // Close releases the connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Transport carries other requests to the service, whatever host they name.
+// Transport carries other requests to the service, whatever host they name. What has
+// gone while it was asked for is answered 404 there, too.
 func (c *Client) Transport() http.RoundTripper { return c.http.Transport }
 
 // Ping asks the service whether it answers.
