@@ -184,9 +184,7 @@ func wanted(f map[string][]string, e event) bool {
 			case "image":
 				return value == e.From
 			case "label":
-				key, want, hasValue := strings.Cut(value, "=")
-				got, ok := e.Actor.Attributes[key]
-				return ok && (!hasValue || got == want)
+				return labelled(e.Actor.Attributes, value)
 			}
 			return false
 		}

@@ -53,12 +53,19 @@ func (s *Server) onlyLabelled(query url.Values) error {
 	if err != nil {
 		return err
 	}
-	labels := s.owner.Labels()
-	for _, name := range slices.Sorted(maps.Keys(labels)) {
-		f["label"] = append(f["label"], name+"="+labels[name])
-	}
+	f["label"] = append(f["label"], s.ownerLabels()...)
 	setFilters(query, f)
 	return nil
+}
+
+// ownerLabels are the owner's labels as filters have them.
+func (s *Server) ownerLabels() []string {
+	labels := s.owner.Labels()
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		list = append(list, name+"="+labels[name])
+	}
+	return list
 }
 
 func (s *Server) listContainers(c *call) error {
@@ -132,11 +139,26 @@ func (s *Server) listNetworks(c *call) error {
 // listVolumes shows the job's volumes. Of the others nobody can tell which are
 // the operator's and which an anonymous one of another job.
 func (s *Server) listVolumes(c *call) error {
-	if c.libpod {
-		return s.forward(c, s.onlyOwn)
+	f, err := filters(c.query)
+	if err != nil {
+		return err
+	}
+	keep := s.owns
+	if len(f) > 0 {
+		things, err := s.ownThings(c.r.Context(), "volumes", f)
+		if err != nil {
+			return err
+		}
+		c.query.Del("filters")
+		keep = func(o object) bool {
+			return s.owns(o) && slices.ContainsFunc(things, func(t thing) bool { return t.Name == o.text("Name") })
+		}
 	}
 	return s.forward(c, func(resp *http.Response) error {
-		return changeMembers(resp, map[string]func(object) bool{"Volumes": s.owns})
+		if c.libpod {
+			return filterAnswer(resp, keep)
+		}
+		return changeMembers(resp, map[string]func(object) bool{"Volumes": keep})
 	})
 }
 
@@ -193,16 +215,47 @@ func (s *Server) diskUsage(c *call) error {
 	})
 }
 
-// ownThings lists what the job has of a kind, by libpod's API. More are filters
-// of Podman's.
+// ownThings lists what the job has of a kind, by libpod's API. More are filters of
+// Podman's; those for labels are not its own, see [labelFilters].
 func (s *Server) ownThings(ctx context.Context, kind string, more map[string][]string) ([]thing, error) {
+	labels, others := splitLabels(more)
+	var things []thing
+	for i, f := range s.asked(kind, others) {
+		list, err := s.list(ctx, kind, f)
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			things = list
+			continue
+		}
+		things = slices.DeleteFunc(things, func(t thing) bool {
+			return !slices.ContainsFunc(list, func(o thing) bool { return o.Name == t.Name })
+		})
+	}
+	return slices.DeleteFunc(things, func(t thing) bool { return !s.owner.Owns(t.Labels) || !labels.pass(t.Labels) }), nil
+}
+
+// asked are the filters of the lists that Podman is asked for: what all of them have
+// is meant. That is one list, narrowed to the owner's, but for volumes: theirs Podman
+// joins with "or", so each is asked for by itself.
+func (s *Server) asked(kind string, f map[string][]string) []map[string][]string {
+	if kind == "volumes" && len(f) > 0 {
+		var lists []map[string][]string
+		for _, name := range slices.Sorted(maps.Keys(f)) {
+			lists = append(lists, map[string][]string{name: f[name]})
+		}
+		return lists
+	}
+	narrowed := map[string][]string{"label": s.ownerLabels()}
+	maps.Copy(narrowed, f)
+	return []map[string][]string{narrowed}
+}
+
+// list asks libpod's API for what there is of a kind.
+func (s *Server) list(ctx context.Context, kind string, f map[string][]string) ([]thing, error) {
 	query := url.Values{}
-	if len(more) > 0 {
-		setFilters(query, more)
-	}
-	if err := s.onlyLabelled(query); err != nil {
-		return nil, err
-	}
+	setFilters(query, f)
 	if kind == "containers" {
 		query.Set("all", "true")
 	}
@@ -214,5 +267,5 @@ func (s *Server) ownThings(ctx context.Context, kind string, more map[string][]s
 	if status != http.StatusOK {
 		return nil, &refusal{http.StatusBadRequest, "Podman does not take the filters for " + kind}
 	}
-	return slices.DeleteFunc(list, func(t thing) bool { return !s.owner.Owns(t.Labels) }), nil
+	return list, nil
 }

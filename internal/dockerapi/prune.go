@@ -56,7 +56,7 @@ func (s *Server) pruneVolumes(c *call) error {
 	return nil
 }
 
-// prune removes what the job has of a kind and Podman lets go of.
+// prune removes what the job has of a kind, passes the filters and Podman lets go of.
 func (s *Server) prune(c *call, kind string, f map[string][]string, query url.Values) ([]string, error) {
 	things, err := s.ownThings(c.r.Context(), kind, f)
 	if err != nil {

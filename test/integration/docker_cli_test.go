@@ -119,7 +119,9 @@ docker compose exec -T db redis-cli set key value
 docker compose logs --no-color web
 docker compose run --rm web echo ran
 docker compose down`},
-		[2]string{"Prune", `docker run --name ended busybox true
+		[2]string{"Prune", `docker volume create --label x=1 pruned; docker volume create spared
+docker volume prune -f --filter label=x; docker volume ls -q --filter dangling=true --filter name=spared
+docker run --name ended busybox true
 docker system prune -f --volumes
 docker ps -a --format '{{.Names}}'; docker system df`},
 	)
@@ -130,7 +132,7 @@ docker ps -a --format '{{.Names}}'; docker system df`},
 		"Push":    {"Login Succeeded", "1: digest: sha256:", image},
 		"Health":  {"sick Up", "health_status: unhealthy", "health_status: healthy"},
 		"Compose": {"db healthy", "web ", "OK", "ran"},
-		"Prune":   {"Deleted Containers", "beside\n"},
+		"Prune":   {"Deleted Volumes:\npruned\n\nTotal reclaimed space: 0B\nspared\n", "Deleted Containers", "beside\n"},
 	} {
 		log := logOf(t, r, step)
 		for _, want := range wants {
