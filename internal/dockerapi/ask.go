@@ -36,17 +36,28 @@ func (s *Server) askDocker(ctx context.Context, method, path string, query url.V
 }
 
 func (s *Server) request(ctx context.Context, method, path string, query url.Values, body, result any) (status int, err error) {
+	status, answer, err := s.exchange(ctx, method, path, query, body)
+	if err == nil && status/100 == 2 && result != nil {
+		if err := json.Unmarshal(answer, result); err != nil {
+			return 0, fmt.Errorf("reading podman's answer: %w", err)
+		}
+	}
+	return status, err
+}
+
+// exchange sends a request and returns what is answered.
+func (s *Server) exchange(ctx context.Context, method, path string, query url.Values, body any) (status int, answer []byte, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, errAskTimeout)
 	defer cancel()
 	var data []byte
 	if body != nil {
 		if data, err = json.Marshal(body); err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://podman"+path, bytes.NewReader(data)) //nolint:gosec // it goes to the Podman service, with names escaped
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	req.URL.RawQuery = query.Encode()
 	req.Header.Set("Content-Type", "application/json")
@@ -55,19 +66,13 @@ func (s *Server) request(ctx context.Context, method, path string, query url.Val
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		return 0, fmt.Errorf("asking Podman: %w", err)
+		return 0, nil, fmt.Errorf("asking Podman: %w", err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // read only
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return 0, fmt.Errorf("asking Podman: %w", err)
+	if answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer)); err != nil {
+		return 0, nil, fmt.Errorf("asking Podman: %w", err)
 	}
-	if resp.StatusCode/100 == 2 && result != nil {
-		if err := json.Unmarshal(answer, result); err != nil {
-			return 0, fmt.Errorf("reading podman's answer: %w", err)
-		}
-	}
-	return resp.StatusCode, nil
+	return resp.StatusCode, answer, nil
 }
 
 // thing is what is known of a container, network, volume or pod.

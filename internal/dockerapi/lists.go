@@ -3,6 +3,7 @@ package dockerapi
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -259,13 +260,31 @@ func (s *Server) list(ctx context.Context, kind string, f map[string][]string) (
 	if kind == "containers" {
 		query.Set("all", "true")
 	}
-	var list []thing
-	status, err := s.ask(ctx, http.MethodGet, "/"+kind+"/json", query, nil, &list)
+	status, answer, err := s.exchange(ctx, http.MethodGet, libpod+"/"+kind+"/json", query, nil)
 	if err != nil {
 		return nil, err
 	}
 	if status != http.StatusOK {
-		return nil, &refusal{http.StatusBadRequest, "Podman does not take the filters for " + kind}
+		return nil, notListed(kind, status, answer)
+	}
+	var list []thing
+	if err := json.Unmarshal(answer, &list); err != nil {
+		return nil, fmt.Errorf("reading podman's answer: %w", err)
 	}
 	return list, nil
+}
+
+// notListed says why there is no list, with Podman's own status and words, as if the
+// client had asked Podman.
+func notListed(kind string, status int, answer []byte) error {
+	var says struct{ Message string }
+	_ = json.Unmarshal(answer, &says) // without words the status must do
+	text := fmt.Sprintf("podman answered %d when it was asked for %s", status, kind)
+	if status == http.StatusBadRequest {
+		text = "Podman does not take the filters for " + kind
+	}
+	if says.Message != "" {
+		text += ": " + says.Message
+	}
+	return &refusal{status, text}
 }

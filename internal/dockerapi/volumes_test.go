@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -107,10 +108,10 @@ func TestAVolumeIsPrunedOnlyWhenItPassesAllFilters(t *testing.T) {
 
 func TestAListOfVolumesHasThoseThatPassAllFilters(t *testing.T) {
 	for filter, want := range map[string][]string{
-		`{}`:                                        {"busy", "plain", "x1", "x2"},
-		`{"label":{"x=1":true}}`:                    {"busy", "x1"},
-		`{"dangling":["true"]}`:                     {"plain", "x1", "x2"},
-		`{"dangling":["true"],"label":["x"]}`:       {"x1", "x2"},
+		`{}`:                                  {"busy", "plain", "x1", "x2"},
+		`{"label":{"x=1":true}}`:              {"busy", "x1"},
+		`{"dangling":["true"]}`:               {"plain", "x1", "x2"},
+		`{"dangling":["true"],"label":["x"]}`: {"x1", "x2"},
 		`{"dangling":{"false":true},"name":["x1"]}`: {},
 		`{"name":["x"],"label":["y"]}`:              {"x2"},
 		`{"label!":["x"]}`:                          {"plain"},
@@ -152,5 +153,62 @@ func TestContainersAndNetworksArePrunedByTheirLabels(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"job", "front"}, removed); diff != "" {
 		t.Errorf("removed (-want +got):\n%s", diff)
+	}
+}
+
+// stumbling makes u answer lists of volumes, and the use of the disk, as Podman does
+// when others remove volumes: each first time it fails.
+func (u *upstream) stumbling() {
+	var failed sync.Map
+	answer := func(full func(w http.ResponseWriter)) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if _, again := failed.LoadOrStore(r.URL.RequestURI(), true); again {
+				full(w)
+				return
+			}
+			w.WriteHeader(http.StatusInternalServerError)
+			reply(w, map[string]any{"cause": "no such volume", "message": "no volume with name theirs found in database: no such volume", "response": 500})
+		}
+	}
+	list := []any{map[string]any{"Name": "data", "Labels": mine.Labels()}}
+	u.mux.HandleFunc("GET /v4.0.0/libpod/volumes/json", answer(func(w http.ResponseWriter) { reply(w, list) }))
+	u.mux.HandleFunc("GET /v5.0.0/libpod/volumes/json", answer(func(w http.ResponseWriter) { reply(w, list) }))
+	u.mux.HandleFunc("GET /v1.41/volumes", answer(func(w http.ResponseWriter) { reply(w, map[string]any{"Volumes": list}) }))
+	u.mux.HandleFunc("GET /v1.41/system/df", answer(func(w http.ResponseWriter) { reply(w, map[string]any{"Volumes": list}) }))
+	u.mux.HandleFunc("DELETE /v4.0.0/libpod/volumes/{name}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+}
+
+func TestAListThatAnotherJobsRemovalBrokeIsAskedForAgain(t *testing.T) {
+	for _, request := range [][2]string{
+		{http.MethodGet, "/v1.41/volumes"},
+		{http.MethodGet, "/v5.0.0/libpod/volumes/json"},
+		{http.MethodGet, "/v1.41/system/df"},
+		{http.MethodPost, "/v1.41/volumes/prune"},
+		{http.MethodGet, "/v1.41/volumes" + filtered(`{"dangling":["true"]}`)},
+	} {
+		u := newUpstream()
+		u.stumbling()
+		if code, answer := open(t, u).do(t, request[0], request[1], ""); code != http.StatusOK || !strings.Contains(answer, `"data"`) {
+			t.Errorf("%v is answered %d: %s, want the job's volume", request, code, answer)
+		}
+	}
+}
+
+func TestAListThatPodmanRefusesSaysWhy(t *testing.T) {
+	for code, want := range map[int]string{
+		http.StatusBadRequest:          "Podman does not take the filters for volumes: what it says",
+		http.StatusInternalServerError: "podman answered 500 when it was asked for volumes: what it says",
+	} {
+		u := newUpstream()
+		u.mux.HandleFunc("GET /v4.0.0/libpod/volumes/json", func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(code)
+			reply(w, map[string]any{"message": "what it says"})
+		})
+		got, answer := open(t, u).do(t, http.MethodPost, "/v1.41/volumes/prune", "")
+		var says struct{ Message string }
+		_ = json.Unmarshal([]byte(answer), &says) // the test fails by what it reads
+		if got != code || says.Message != want {
+			t.Errorf("a list refused with %d is answered %d, %q, want %q", code, got, says.Message, want)
+		}
 	}
 }

@@ -89,8 +89,8 @@ func connectThrough(ctx context.Context, host string) (*Client, error) {
 // Close releases the connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Transport carries other requests to the service, whatever host they name. What has
-// gone while it was asked for is answered 404 there, too.
+// Transport carries other requests to the service, whatever host they name. What
+// others remove meanwhile does not disturb it, as it does not disturb c: see [answers].
 func (c *Client) Transport() http.RoundTripper { return c.http.Transport }
 
 // Ping asks the service whether it answers.

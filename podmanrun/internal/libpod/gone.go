@@ -12,14 +12,18 @@ import (
 	"strings"
 )
 
-// answers carries requests to the service and puts one of its answers right. Something
-// that is being removed is still found, and whoever asks for it waits for its lock, which
-// the removal holds. Then Podman answers 500 with "no such container", in nearly every
-// request for one thing; a moment later it would be 404. Here it is 404 at once.
+// answers carries requests to the service and puts right what it answers while others
+// remove something. A list is asked for again. Something that is being removed is still
+// found, and whoever asks for it waits for its lock, which the removal holds. Then Podman
+// answers 500 with "no such container", in nearly every request for one thing; a moment
+// later it would be 404. Here it is 404 at once.
 type answers struct{ to http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper].
 func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	if isList(r) {
+		return a.listed(r)
+	}
 	resp, err := a.to.RoundTrip(r)
 	if err == nil && resp.StatusCode == http.StatusInternalServerError {
 		correct(r, resp)
@@ -82,17 +86,23 @@ type subject struct {
 
 var versionPart = regexp.MustCompile(`^v[0-9.]+$`)
 
-// subjectOf reads what a request is about from its path. A list and a creation are
-// about nothing that is there: what is missing then is something else.
-func subjectOf(r *http.Request) subject {
-	parts := strings.Split(strings.Trim(r.URL.EscapedPath(), "/"), "/")
+// partsOf takes the path of a request apart, after the version, and tells which API it
+// is of.
+func partsOf(r *http.Request) (parts []string, docker bool) {
+	parts = strings.Split(strings.Trim(r.URL.EscapedPath(), "/"), "/")
 	if versionPart.MatchString(parts[0]) {
 		parts = parts[1:]
 	}
-	docker := len(parts) == 0 || parts[0] != "libpod"
-	if !docker {
-		parts = parts[1:]
+	if len(parts) > 0 && parts[0] == "libpod" {
+		return parts[1:], false
 	}
+	return parts, true
+}
+
+// subjectOf reads what a request is about from its path. A list and a creation are
+// about nothing that is there: what is missing then is something else.
+func subjectOf(r *http.Request) subject {
+	parts, docker := partsOf(r)
 	if len(parts) < 2 {
 		return subject{}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,18 +17,60 @@ import (
 // lists of Podman 4.3.1, while four others made and removed volumes all the time. Each
 // attempt starts from new names, so that only a Podman which removes all the time
 // spends all ten, four seconds.
-var listAgain = retry.Policy{Attempts: 10, First: 20 * time.Millisecond, Max: 500 * time.Millisecond, Retryable: goneMeanwhile}
+var listAgain = retry.Policy{Attempts: 10, First: 20 * time.Millisecond, Max: 500 * time.Millisecond, Retryable: isBroken}
+
+// errBroken means that a list stumbled over something that was removed meanwhile.
+var errBroken = errors.New("the list is broken")
+
+func isBroken(err error) bool { return errors.Is(err, errBroken) }
 
 // list asks for the list at path and decodes it into result.
 func (c *Client) list(ctx context.Context, path string, query url.Values, what string, result any) error {
-	return retry.Do(ctx, listAgain, func(ctx context.Context) error {
-		return c.call(ctx, request{method: http.MethodGet, path: path, query: query, what: what}, result)
-	})
+	return c.call(ctx, request{method: http.MethodGet, path: path, query: query, what: what}, result)
 }
 
-// goneMeanwhile says whether err is a list's that stumbled over something removed
-// since it began, in Podman's words "no such volume", "no such container" and the like.
-func goneMeanwhile(err error) bool {
-	refused, ok := errors.AsType[*StatusError](err)
-	return ok && refused.Code == http.StatusInternalServerError && strings.Contains(refused.Message, "no such ")
+// listed sends a request for a list, and again while it is broken. The last answer
+// is the caller's.
+func (a answers) listed(r *http.Request) (resp *http.Response, err error) {
+	ended := retry.Do(r.Context(), listAgain, func(context.Context) error {
+		if resp != nil {
+			_ = resp.Body.Close() // what is wrong with it has been read
+		}
+		if resp, err = a.to.RoundTrip(r); err != nil || !broken(resp) { //nolint:bodyclose // the last one is the caller's, each before it is closed above
+			return nil
+		}
+		return errBroken
+	})
+	if ended != nil && r.Context().Err() != nil {
+		_ = resp.Body.Close() // likewise
+		return nil, context.Cause(r.Context())
+	}
+	return resp, err
+}
+
+// isList reports whether a request is for a list, or for the use of the disk, which
+// is made from lists, and can be sent again.
+func isList(r *http.Request) bool {
+	if r.Method != http.MethodGet || r.Body != nil && r.Body != http.NoBody {
+		return false
+	}
+	parts, docker := partsOf(r)
+	switch {
+	case docker && len(parts) == 1:
+		return parts[0] == "volumes" || parts[0] == "networks"
+	case len(parts) == 2:
+		return slices.Contains([]string{"containers/json", "images/json", "networks/json", "pods/json", "volumes/json", "system/df"}, strings.Join(parts, "/"))
+	}
+	return false
+}
+
+// broken reports whether an answer is a list's that stumbled over something removed
+// since it began, in Podman's words "no such volume", "volume has already been removed"
+// and the like.
+func broken(resp *http.Response) bool {
+	if resp.StatusCode != http.StatusInternalServerError {
+		return false
+	}
+	says, ok := peek(resp)
+	return ok && (strings.Contains(says.Message, "no such ") || strings.Contains(says.Message, "has already been removed"))
 }

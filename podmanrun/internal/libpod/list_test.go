@@ -1,13 +1,16 @@
 package libpod
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestAListThatAnothersRemovalBrokeIsAskedForAgain(t *testing.T) {
@@ -21,6 +24,7 @@ func TestAListThatAnothersRemovalBrokeIsAskedForAgain(t *testing.T) {
 	}{
 		"one goes":                {http.StatusInternalServerError, gone, 1, 2, false},
 		"three go":                {http.StatusInternalServerError, gone, 3, 4, false},
+		"one is not valid":        {http.StatusInternalServerError, "volume has already been removed", 1, 2, false},
 		"something else is wrong": {http.StatusInternalServerError, "database is locked", 1, 1, true},
 		"the request is wrong":    {http.StatusBadRequest, "no such filter", 1, 1, true},
 	} {
@@ -56,5 +60,29 @@ func TestAListThatAnothersRemovalBrokeIsAskedForAgain(t *testing.T) {
 				t.Errorf("the error %q does not say %q", err, c.says)
 			}
 		})
+	}
+}
+
+func TestNobodyWaitsForAListLongerThanAllowed(t *testing.T) {
+	client := refusingAll(t, http.StatusInternalServerError, "no such volume", "no volume with name other found in database: no such volume")
+	enough := errors.New("enough")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, enough)
+	defer cancel()
+	if _, err := client.ListVolumes(ctx, nil); !errors.Is(err, enough) {
+		t.Errorf("ListVolumes = %v, want the cause of its context", err)
+	}
+}
+
+func TestOnlyListsAreAskedForAgain(t *testing.T) {
+	for request, want := range map[string]bool{
+		"GET /v4.0.0/libpod/volumes/json": true, "GET /volumes": true, "GET /v1.41/volumes": true, "GET /v1.41/networks": true,
+		"GET /v1.41/containers/json": true, "GET /v1.41/system/df": true, "GET /libpod/pods/json": true,
+		"POST /v1.41/volumes/prune": false, "GET /v1.41/volumes/data": false, "GET /libpod/volumes/data/json": false,
+		"GET /v1.41/containers/web/json": false, "DELETE /v1.41/volumes": false, "GET /libpod/volumes": false, "GET /": false, "GET /v1.41": false,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		if got := isList(httptest.NewRequestWithContext(t.Context(), method, path, nil)); got != want {
+			t.Errorf("%s is a list: %t, want %t", request, got, want)
+		}
 	}
 }
