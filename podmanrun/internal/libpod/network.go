@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dockless-ci/dockless/internal/retry"
@@ -63,6 +64,10 @@ func (c *Client) Gateway(ctx context.Context, name string) (string, error) {
 	return answer.Subnets[0].Gateway, nil
 }
 
+// existsWords is how Podman refuses, with a 500, to make a volume that somebody else has
+// made since it was looked for.
+const existsWords = "volume already exists"
+
 // EnsureVolume makes a volume unless it exists, and reports whether it did.
 func (c *Client) EnsureVolume(ctx context.Context, r VolumeRequest) (made bool, err error) {
 	exists, err := c.Exists(ctx, "/volumes/"+url.PathEscape(r.Name)+"/exists", "looking for volume "+r.Name)
@@ -71,6 +76,9 @@ func (c *Client) EnsureVolume(ctx context.Context, r VolumeRequest) (made bool, 
 	}
 	r.Label = r.Labels
 	err = c.call(ctx, request{method: http.MethodPost, path: "/volumes/create", body: r, what: "creating volume " + r.Name}, nil)
+	if status, ok := errors.AsType[*StatusError](err); ok && strings.Contains(status.Message, existsWords) {
+		return false, nil // somebody was faster
+	}
 	return err == nil, err
 }
 

@@ -55,3 +55,32 @@ func TestANetworkWhoseSubnetWasTakenMeanwhileGetsAnother(t *testing.T) {
 		})
 	}
 }
+
+func TestWhoIsSlowerFindsTheVolume(t *testing.T) {
+	for message, fails := range map[string]bool{
+		"volume with name data already exists: volume already exists":         false,
+		"volume driver x not found: required plugin missing":                  true,
+		"creating volume directory: mkdir /var/lib/volumes/data: file exists": true,
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Libpod-API-Version", "4.3.1")
+			switch {
+			case strings.HasSuffix(r.URL.Path, "/exists"):
+				w.WriteHeader(http.StatusNotFound)
+			case strings.HasSuffix(r.URL.Path, "/volumes/create"):
+				w.WriteHeader(http.StatusInternalServerError)
+				_ = json.NewEncoder(w).Encode(map[string]string{"message": message}) // the test fails by what it reads
+			}
+		}))
+		client, err := Connect(t.Context(), "tcp://"+srv.Listener.Addr().String(), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := client.EnsureVolume(t.Context(), VolumeRequest{Name: "data"})
+		if made || (err != nil) != fails {
+			t.Errorf("EnsureVolume, refused with %q, = %t, %v, want failure %t", message, made, err, fails)
+		}
+		client.Close()
+		srv.Close()
+	}
+}
