@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
@@ -107,5 +108,39 @@ func TestAProjectOfAnotherOwnerIsNotReplaced(t *testing.T) {
 	}
 	if got := removed(); slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, "containers") }) {
 		t.Errorf("removed %q, want nobody else's", got)
+	}
+}
+
+func TestWhatAnotherStartUsesIsNotInTheWayOfUndoing(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind  string
+		code  int
+		says  string
+		fails bool
+	}{
+		"a network": {"networks", http.StatusInternalServerError, `"p_default" has associated containers with it. Use -f to forcibly delete containers and pods: network is being used`, false},
+		"a volume":  {"volumes", http.StatusConflict, "volume p_data is being used by the following container(s): 4e2b: volume is being used", false},
+		"a failure": {"networks", http.StatusInternalServerError, "netavark: IO error: Read-only file system", true},
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Libpod-API-Version", "5.8.3")
+			switch {
+			case r.Method == http.MethodDelete && path.Base(path.Dir(r.URL.Path)) == c.kind:
+				w.WriteHeader(c.code)
+				_ = json.NewEncoder(w).Encode(map[string]string{"message": c.says}) // the test fails by what it reads
+			case r.URL.Path != "/_ping" && r.Method == http.MethodGet:
+				_, _ = w.Write([]byte("[]")) // likewise
+			}
+		}))
+		client, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := &up{client: client, project: &types.Project{Name: "p"}, networks: []string{"p_default"}, volumes: []string{"p_data"}}
+		if err := u.undo(t.Context()); (err != nil) != c.fails {
+			t.Errorf("%s: undo = %v, want failure %t", name, err, c.fails)
+		}
+		_ = client.Close() // it holds connections only
+		srv.Close()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -101,11 +102,17 @@ func owned(name string, labels map[string]string) string {
 	return text
 }
 
+// isInUse reports whether something was not removed because containers use it. For a
+// volume that is status 409, for a network 500.
+func isInUse(err error) bool {
+	status, ok := errors.AsType[*libpod.StatusError](err)
+	return ok && (status.Code == http.StatusConflict || strings.Contains(status.Message, "being used") || strings.Contains(status.Message, "associated containers"))
+}
+
 // inUse says whose containers keep something from being removed; err stays as it is
 // when it was refused for another reason.
 func (c *Client) inUse(ctx context.Context, what string, err error, uses func(libpod.Listed) bool) error {
-	status, ok := errors.AsType[*libpod.StatusError](err)
-	if !ok || !strings.Contains(status.Message, "being used") && !strings.Contains(status.Message, "associated containers") {
+	if !isInUse(err) {
 		return err
 	}
 	list, lerr := c.api.ListContainers(ctx, nil)

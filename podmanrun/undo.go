@@ -3,7 +3,6 @@ package podmanrun
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"time"
 
@@ -31,14 +30,13 @@ func (u *up) unmake(ctx context.Context) error {
 		u.emit(Event{Service: l.Labels[LabelService], Replica: replicaIn(l, list), Kind: EventRemoved})
 	})}
 	// What another call uses by now stays, and goes with what that one has made.
-	used := func(err error) bool { return libpod.HasStatus(err, http.StatusConflict) }
 	for _, name := range u.networks {
-		if err := u.client.api.RemoveNetwork(ctx, name, false); !used(err) {
+		if err := u.client.api.RemoveNetwork(ctx, name, false); !isInUse(err) {
 			errs = append(errs, err)
 		}
 	}
 	for _, name := range u.volumes {
-		if err := u.client.api.RemoveVolume(ctx, name); !used(err) {
+		if err := u.client.api.RemoveVolume(ctx, name); !isInUse(err) {
 			errs = append(errs, err)
 		}
 	}
