@@ -1,6 +1,7 @@
 package dockerapi
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -68,16 +69,31 @@ func (s *Server) prune(c *call, kind string, f map[string][]string, query url.Va
 		if kind == "containers" {
 			name = t.ID
 		}
-		status, err := s.ask(c.r.Context(), http.MethodDelete, "/"+kind+"/"+url.PathEscape(name), query, nil, nil)
+		status, answer, err := s.exchange(c.r.Context(), http.MethodDelete, libpod+"/"+kind+"/"+url.PathEscape(name), query, nil)
 		if err != nil {
 			return deleted, err
 		}
-		if status/100 == 2 {
+		if status/100 == 2 && !stays(answer) {
 			deleted = append(deleted, name)
 		}
 	}
 	slices.Sort(deleted)
 	return deleted, nil
+}
+
+// stays reports whether Podman tells of an error in a removal that it answered with
+// success, as when its network backend has failed.
+func stays(answer []byte) bool {
+	var reports []struct{ Err json.RawMessage }
+	if json.Unmarshal(answer, &reports) != nil {
+		return false // others answer with something else, or nothing
+	}
+	for _, r := range reports {
+		if len(r.Err) > 0 && string(r.Err) != "null" {
+			return true
+		}
+	}
+	return false
 }
 
 // pruned is the answer to a prune: libpod's is a list of reports.

@@ -58,7 +58,7 @@ func (c *Client) Top(ctx context.Context, id, name string) (titles []string, pro
 // RemoveImage removes an image that no container uses. One that is gone already
 // is no error.
 func (c *Client) RemoveImage(ctx context.Context, image string) error {
-	return c.remove(ctx, "/images/"+url.PathEscape(image), "removing image "+image, false)
+	return c.remove(ctx, "/images/"+url.PathEscape(image), "removing image "+image, false, nil)
 }
 
 // wholeSeconds rounds up, because Podman takes no parts.

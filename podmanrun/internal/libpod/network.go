@@ -2,7 +2,9 @@ package libpod
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -115,18 +117,50 @@ func (c *Client) Exists(ctx context.Context, path, what string) (bool, error) {
 // RemoveNetwork removes a network; with force also the containers of others
 // that are still connected to it. One that is gone already is no error.
 func (c *Client) RemoveNetwork(ctx context.Context, name string, force bool) error {
-	return c.remove(ctx, "/networks/"+url.PathEscape(name), "removing network "+name, force)
+	what := "removing network " + name
+	var reports []networkReport
+	if err := c.remove(ctx, "/networks/"+url.PathEscape(name), what, force, &reports); err != nil {
+		return err
+	}
+	for _, r := range reports {
+		if err := r.failure(); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	return nil
+}
+
+// networkReport is what Podman tells of the removal of a network, with status 200
+// also when its network backend has failed.
+type networkReport struct {
+	Name string
+	Err  json.RawMessage // an error, of which JSON keeps nothing, or null
+}
+
+// errBackend is all that is known of the failure of a network backend.
+var errBackend = errors.New("podman's network backend failed; the log of the Podman service says why")
+
+// failure is why the network has not been removed; nil when it has.
+func (r networkReport) failure() error {
+	if len(r.Err) == 0 || string(r.Err) == "null" {
+		return nil
+	}
+	var words string
+	if json.Unmarshal(r.Err, &words) == nil {
+		return fmt.Errorf("%w (%s)", errBackend, words)
+	}
+	return errBackend
 }
 
 // RemoveVolume removes a volume. Never by force, because Podman would remove
 // the containers of others that use it, too.
 func (c *Client) RemoveVolume(ctx context.Context, name string) error {
-	return c.remove(ctx, "/volumes/"+url.PathEscape(name), "removing volume "+name, false)
+	return c.remove(ctx, "/volumes/"+url.PathEscape(name), "removing volume "+name, false, nil)
 }
 
-func (c *Client) remove(ctx context.Context, path, what string, force bool) error {
+func (c *Client) remove(ctx context.Context, path, what string, force bool, result any) error {
 	query := url.Values{"force": {strconv.FormatBool(force)}}
-	err := c.call(ctx, request{method: http.MethodDelete, path: path, query: query, what: what}, nil)
+	err := c.call(ctx, request{method: http.MethodDelete, path: path, query: query, what: what}, result)
 	if HasStatus(err, http.StatusNotFound) {
 		return nil
 	}
@@ -159,7 +193,7 @@ func (c *Client) RemovePods(ctx context.Context, labels map[string]string) (remo
 		if !Carries(p.Labels, labels) {
 			continue
 		}
-		if err := c.remove(ctx, "/pods/"+url.PathEscape(p.ID), "removing pod "+p.Name, true); err != nil {
+		if err := c.remove(ctx, "/pods/"+url.PathEscape(p.ID), "removing pod "+p.Name, true, nil); err != nil {
 			errs = append(errs, err)
 			continue
 		}

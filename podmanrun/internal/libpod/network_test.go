@@ -84,3 +84,29 @@ func TestWhoIsSlowerFindsTheVolume(t *testing.T) {
 		srv.Close()
 	}
 }
+
+func TestANetworkThatTheBackendKeepsIsNotRemoved(t *testing.T) {
+	for answer, want := range map[string]string{
+		`[{"Name":"n","Err":null}]`:                "",
+		`[{"Name":"n","Err":{}}]`:                  "removing network n: podman's network backend failed",
+		`[{"Name":"n","Err":"netavark: no room"}]`: "netavark: no room",
+		`[]`: "", ``: "",
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Libpod-API-Version", "4.3.1")
+			if r.Method == http.MethodDelete {
+				_, _ = w.Write([]byte(answer)) // the test fails by what it reads
+			}
+		}))
+		client, err := Connect(t.Context(), "tcp://"+srv.Listener.Addr().String(), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = client.RemoveNetwork(t.Context(), "n", false)
+		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("RemoveNetwork, answered %s, = %v, want %q", answer, err, want)
+		}
+		client.Close()
+		srv.Close()
+	}
+}

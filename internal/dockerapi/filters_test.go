@@ -212,3 +212,19 @@ func TestAListThatPodmanRefusesSaysWhy(t *testing.T) {
 		}
 	}
 }
+
+func TestANetworkThatPodmanKeepsIsNotReportedAsPruned(t *testing.T) {
+	u := newUpstream()
+	u.things["networks"] = map[string]map[string]string{"front": mine.Labels(), "stuck": mine.Labels()}
+	u.mux.HandleFunc("DELETE /v4.0.0/libpod/networks/{name}", func(w http.ResponseWriter, r *http.Request) {
+		report := map[string]any{"Name": r.PathValue("name"), "Err": nil}
+		if r.PathValue("name") == "stuck" {
+			report["Err"] = map[string]any{}
+		}
+		reply(w, []any{report})
+	})
+	code, answer := open(t, u).do(t, http.MethodPost, "/v1.41/networks/prune", "")
+	if code != http.StatusOK || strings.TrimSpace(answer) != `{"NetworksDeleted":["front"]}` {
+		t.Errorf("pruning networks = %d %s, want the one that is gone", code, answer)
+	}
+}
