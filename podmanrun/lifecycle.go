@@ -76,11 +76,7 @@ func (c *Client) Kill(ctx context.Context, project, signal string, o ServicesOpt
 		if l.State != "running" {
 			return "", nil
 		}
-		err := c.api.KillContainer(ctx, l.ID, l.Name(), signal)
-		if gone(err) { // it has ended since it was listed
-			return "", nil
-		}
-		return EventKilled, err
+		return unlessGone(EventKilled, c.api.KillContainer(ctx, l.ID, l.Name(), signal))
 	})
 }
 
@@ -90,7 +86,7 @@ func (c *Client) Pause(ctx context.Context, project string, o ServicesOptions) e
 		if l.State != "running" {
 			return "", nil
 		}
-		return EventPaused, c.api.PauseContainer(ctx, l.ID, l.Name())
+		return unlessGone(EventPaused, c.api.PauseContainer(ctx, l.ID, l.Name()))
 	})
 }
 
@@ -100,8 +96,17 @@ func (c *Client) Unpause(ctx context.Context, project string, o ServicesOptions)
 		if l.State != "paused" {
 			return "", nil
 		}
-		return EventUnpaused, c.api.UnpauseContainer(ctx, l.ID, l.Name())
+		return unlessGone(EventUnpaused, c.api.UnpauseContainer(ctx, l.ID, l.Name()))
 	})
+}
+
+// unlessGone is the outcome of what was done to a container: nothing, when it has ended
+// or was removed since it was listed.
+func unlessGone(kind EventKind, err error) (EventKind, error) {
+	if gone(err) {
+		return "", nil
+	}
+	return kind, err
 }
 
 func (o ServicesOptions) grace(l libpod.Listed) time.Duration {

@@ -1,6 +1,7 @@
 package podmanrun
 
 import (
+	"net/http"
 	"slices"
 	"testing"
 
@@ -117,4 +118,28 @@ func loadedShop(t *testing.T) *types.Project {
 	s.Environment = types.MappingWithEquals{"A": &one}
 	s.Networks = map[string]*types.ServiceNetworkConfig{"default": nil}
 	return &types.Project{Name: "shop", Services: types.Services{"web": s}, Networks: types.Networks{"default": {}}}
+}
+
+func TestWhatIsDoneToAContainerThatIsGoneIsDone(t *testing.T) {
+	hurry := make(chan struct{})
+	for name, c := range map[string]struct {
+		state string
+		do    func(*Client, ServicesOptions) error
+	}{
+		"stop":            {"running", func(c *Client, o ServicesOptions) error { return c.Stop(t.Context(), "p", o) }},
+		"stop in a hurry": {"running", func(c *Client, o ServicesOptions) error { o.Hurry = hurry; return c.Stop(t.Context(), "p", o) }},
+		"stop a paused":   {"paused", func(c *Client, o ServicesOptions) error { return c.Stop(t.Context(), "p", o) }},
+		"kill":            {"running", func(c *Client, o ServicesOptions) error { return c.Kill(t.Context(), "p", "HUP", o) }},
+		"pause":           {"running", func(c *Client, o ServicesOptions) error { return c.Pause(t.Context(), "p", o) }},
+		"unpause":         {"paused", func(c *Client, o ServicesOptions) error { return c.Unpause(t.Context(), "p", o) }},
+	} {
+		list := `[{"Id":"a","Names":["a"],"State":"` + c.state + `","Labels":{"` + LabelProject + `":"p","` + LabelService + `":"a"}}]`
+		var told []Event
+		err := c.do(passing(t, map[string][]moment{"json": {{http.StatusOK, list}}, "a": {itGoes}}), ServicesOptions{
+			Progress: func(e Event) { told = append(told, e) },
+		})
+		if err != nil || len(told) > 0 {
+			t.Errorf("%s = %v, told %v, want nothing of either: it was removed since it was listed", name, err, told)
+		}
+	}
 }

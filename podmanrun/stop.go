@@ -21,7 +21,7 @@ func (c *Client) Stop(ctx context.Context, project string, o ServicesOptions) er
 		}
 		if o.Hurry == nil {
 			c.preStop(ctx, l, wait)
-			return EventStopped, c.api.StopContainer(ctx, l.ID, l.Name(), wait)
+			return unlessGone(EventStopped, c.api.StopContainer(ctx, l.ID, l.Name(), wait))
 		}
 		patient, cancel := untilClosed(ctx, o.Hurry)
 		defer cancel()
@@ -29,7 +29,7 @@ func (c *Client) Stop(ctx context.Context, project string, o ServicesOptions) er
 		if err := c.askToStop(patient, l, wait); err != nil {
 			return "", err
 		}
-		return EventStopped, c.api.StopContainer(ctx, l.ID, l.Name(), 0)
+		return unlessGone(EventStopped, c.api.StopContainer(ctx, l.ID, l.Name(), 0))
 	})
 }
 
