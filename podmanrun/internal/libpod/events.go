@@ -17,8 +17,9 @@ type Death struct {
 }
 
 // Deaths tells each end of a container that carries all labels, until ctx ends,
-// which returns nil. It calls listening once Podman has taken the request: what
-// ends afterwards is told. A stream that breaks is an error.
+// which returns nil. It calls listening once Podman has answered. That it does while its
+// reader still opens the file of events, so an end right after may be missed: nobody may
+// rely on being told. A stream that breaks is an error.
 func (c *Client) Deaths(ctx context.Context, labels map[string]string, listening func(), told func(Death)) error {
 	const what = "listening to podman's events"
 	filter := map[string][]string{"type": {"container"}, "event": {"died"}}
