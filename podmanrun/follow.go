@@ -62,17 +62,17 @@ func (s *Stack) Follow(ctx context.Context, o FollowOptions) error {
 		return s.client.logs(ctx, sources, LogsOptions{Follow: true, Note: note}, o.Line)
 	})
 	s.tellEnded(changed)
-	err := s.watchAll(ctx, changed)
+	s.watchAll(ctx, changed)
 	select {
 	case <-delivered:
 	case <-time.After(drainTimeout):
 	case <-ctx.Done():
 	}
 	stop()
-	if lerr := logs.Wait(); err == nil && lerr != nil {
-		err = fmt.Errorf("following the logs of project %s: %w", s.project, lerr)
+	if err := logs.Wait(); err != nil {
+		return fmt.Errorf("following the logs of project %s: %w", s.project, err)
 	}
-	return err
+	return nil
 }
 
 // tellEnded tells of the containers that had ended before anybody looked.
@@ -82,62 +82,54 @@ func (s *Stack) tellEnded(changed func(Event)) {
 			if !libpod.Ended(c.State.Status) || s.kept[c.ID] || c.StartsAgain() {
 				continue
 			}
-			e := Event{Service: service, Kind: EventExited, Text: strconv.Itoa(c.State.ExitCode)}
-			if len(list) > 1 {
-				e.Replica = i + 1
-			}
-			changed(e)
+			s.teller(service, i, changed)(EventExited, strconv.Itoa(c.State.ExitCode))
 		}
 	}
 }
 
 // watchAll watches the stack until nothing of it runs or will.
-func (s *Stack) watchAll(ctx context.Context, changed func(Event)) error {
-	for {
-		if err := s.Watch(ctx, changed); err != nil || ctx.Err() != nil {
-			return err
-		}
-		again, err := s.refresh(ctx)
-		if err != nil || !again {
-			return err
-		}
+func (s *Stack) watchAll(ctx context.Context, changed func(Event)) {
+	for again := true; again; again = s.refresh(ctx, changed) {
+		s.Watch(ctx, changed)
 	}
 }
 
 // refresh looks at the containers again, and reports whether one runs. One that
 // its restart policy starts again is waited for.
-func (s *Stack) refresh(ctx context.Context) (running bool, err error) {
+func (s *Stack) refresh(ctx context.Context, changed func(Event)) (running bool) {
 	var mu sync.Mutex
-	g, gctx := errgroup.WithContext(ctx)
-	for _, list := range s.containers {
+	var all sync.WaitGroup
+	for service, list := range s.containers {
 		for i, c := range list {
-			g.Go(func() error {
-				for deadline := time.Now().Add(restartPatience); ; {
-					answer, err := s.client.api.InspectContainer(gctx, c.ID)
-					if gone(err) {
-						return nil
-					}
-					if err != nil {
-						return err
-					}
-					if answer.State.Running || !answer.StartsAgain() || time.Now().After(deadline) {
-						mu.Lock()
-						defer mu.Unlock()
-						list[i] = answer
-						running = running || answer.State.Running
-						return nil
-					}
-					if err := retry.Wait(gctx, restartPoll); err != nil {
-						return err
-					}
+			trouble := onTrouble(s.teller(service, i, changed))
+			all.Go(func() {
+				answer, err := insist(ctx, trouble, func(ctx context.Context) (*libpod.Container, error) { return s.client.resting(ctx, c.ID) })
+				if err != nil {
+					return // it is gone, or ctx has ended
 				}
+				mu.Lock()
+				defer mu.Unlock()
+				list[i] = answer
+				running = running || answer.State.Running
 			})
 		}
 	}
-	if err := g.Wait(); err != nil && ctx.Err() == nil {
-		return false, fmt.Errorf("watching project %s: %w", s.project, err)
+	all.Wait()
+	return running && ctx.Err() == nil
+}
+
+// resting returns a container once it runs, or has ended and its restart policy does not
+// start it again within [restartPatience].
+func (c *Client) resting(ctx context.Context, id string) (*libpod.Container, error) {
+	for deadline := time.Now().Add(restartPatience); ; {
+		answer, err := c.api.InspectContainer(ctx, id)
+		if err != nil || answer.State.Running || !answer.StartsAgain() || time.Now().After(deadline) {
+			return answer, err
+		}
+		if err := retry.Wait(ctx, restartPoll); err != nil {
+			return nil, err
+		}
 	}
-	return running && ctx.Err() == nil, nil
 }
 
 // ExitCode is the exit code of an event of kind [EventExited].

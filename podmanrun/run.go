@@ -299,5 +299,8 @@ func ownAddresses(networks map[string]*types.ServiceNetworkConfig, aliases bool)
 // gone reports whether a refusal says that a container does not run, or is not
 // there any more.
 func gone(err error) bool {
-	return libpod.HasStatus(err, http.StatusNotFound) || libpod.HasStatus(err, http.StatusConflict)
+	return libpod.HasStatus(err, http.StatusNotFound) || doesNotRun(err)
 }
+
+// doesNotRun reports whether a refusal says that a container does not run.
+func doesNotRun(err error) bool { return libpod.HasStatus(err, http.StatusConflict) }

@@ -2,9 +2,7 @@ package podmanrun
 
 import (
 	"context"
-	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -159,101 +157,4 @@ func envName(service string) string {
 		}
 		return '_'
 	}, service)
-}
-
-// Watch goes on checking the services at their own intervals, so that their
-// health stays true while the stack is used, and tells changed when one turns
-// healthy or unhealthy or ends. It returns nil when ctx ends, or earlier when
-// no service is left to watch. Calls of changed never overlap.
-func (s *Stack) Watch(ctx context.Context, changed func(Event)) error {
-	var mu sync.Mutex
-	tell := func(e Event) {
-		mu.Lock()
-		defer mu.Unlock()
-		changed(e)
-	}
-	watched := newExits(s.client.api)
-	listenCtx, stopListening := context.WithCancel(ctx)
-	var listener sync.WaitGroup
-	defer listener.Wait()
-	defer stopListening()
-	listener.Go(func() { watched.listen(listenCtx, map[string]string{LabelProject: s.project}) })
-	g, gctx := errgroup.WithContext(ctx)
-	for service, list := range s.containers {
-		for i, c := range list {
-			about := Event{Service: service}
-			if len(list) > 1 {
-				about.Replica = i + 1
-			}
-			if c.State.Running {
-				g.Go(func() error { return s.watch(gctx, watched, about, c, tell) })
-			}
-		}
-	}
-	err := g.Wait()
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
-}
-
-// lastEnd waits until a container has ended for good.
-func (s *Stack) lastEnd(ctx context.Context, watched *exits, id string) (*libpod.Container, error) {
-	for {
-		answer, err := watched.wait(ctx, id)
-		if err != nil || !answer.StartsAgain() {
-			return answer, err
-		}
-		again, err := s.client.startedSince(ctx, id, answer.State.StartedAt)
-		if err != nil || !again {
-			return answer, err
-		}
-	}
-}
-
-// watch follows one container until it ends or ctx does, and tells events about it.
-func (s *Stack) watch(ctx context.Context, watched *exits, about Event, c *libpod.Container, tell func(Event)) error {
-	happened := func(kind EventKind, text string) {
-		e := about
-		e.Kind, e.Text = kind, text
-		tell(e)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var g errgroup.Group
-	g.Go(func() error {
-		defer cancel()
-		answer, err := s.lastEnd(ctx, watched, c.ID)
-		if err != nil {
-			if ctx.Err() != nil || libpod.HasStatus(err, http.StatusNotFound) {
-				return nil
-			}
-			return fmt.Errorf("watching service %s: %w", about.Subject(), err)
-		}
-		happened(EventExited, strconv.Itoa(answer.State.ExitCode))
-		return nil
-	})
-	if h := checkFrom(c.Config.Labels); h != nil {
-		g.Go(func() error {
-			check := func(ctx context.Context) (bool, error) {
-				healthy, _, err := s.client.api.CheckContainer(ctx, c.ID, c.Name, h.Timeout)
-				if c.HostConfig.RestartPolicy.Name != "" && libpod.HasStatus(err, http.StatusConflict) {
-					return false, nil // it may be between two starts; its end is told by the other goroutine
-				}
-				return healthy, err
-			}
-			err := h.keepChecking(ctx, true, check, func(healthy bool) {
-				kind := EventUnhealthy
-				if healthy {
-					kind = EventHealthy
-				}
-				happened(kind, "")
-			})
-			if ctx.Err() != nil || libpod.HasStatus(err, http.StatusConflict) || libpod.HasStatus(err, http.StatusNotFound) {
-				return nil // the end of the container is told by the other goroutine
-			}
-			return fmt.Errorf("watching service %s: %w", about.Subject(), err)
-		})
-	}
-	return g.Wait()
 }

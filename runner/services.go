@@ -106,17 +106,16 @@ func (x *execution) watchServices(stack *podmanrun.Stack) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(x.hard))
 	var watch sync.WaitGroup
 	watch.Go(func() {
-		err := stack.Watch(ctx, func(e podmanrun.Event) {
+		stack.Watch(ctx, func(e podmanrun.Event) {
 			switch e.Kind {
+			case podmanrun.EventWarning:
+				x.node.warning(fmt.Sprintf("Service %s: %s", e.Subject(), e.Text))
 			case podmanrun.EventExited:
 				x.node.warning(fmt.Sprintf("Service %s ended with exit code %s while the steps ran.", e.Subject(), e.Text))
 			case podmanrun.EventUnhealthy:
 				x.node.warning(fmt.Sprintf("Service %s turned unhealthy while the steps ran.", e.Subject()))
 			}
 		})
-		if err != nil && ctx.Err() == nil {
-			x.node.warning(fmt.Sprintf("The services are no longer watched: %v", err))
-		}
 	})
 	x.stopWatching = func() {
 		cancel()

@@ -1,6 +1,7 @@
 package podmanrun
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -8,8 +9,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
@@ -79,13 +83,82 @@ func stackOf(c *Client, services ...string) *Stack {
 }
 
 func TestAStackGoesOnWhenAContainerIsRemovedFromIt(t *testing.T) {
-	c := passing(t, map[string][]moment{"a": {itRuns, itGoes}, "b": {itRuns, itRuns, itRuns, itEnded}})
+	t.Parallel()
+	c := passing(t, map[string][]moment{"a": {itGoes}, "b": {itRuns, itEnded}})
 	var told []Event
-	if err := stackOf(c, "a", "b").Watch(t.Context(), func(e Event) { told = append(told, e) }); err != nil {
-		t.Errorf("Watch = %v, want nil: one was removed and the other has ended", err)
-	}
+	stackOf(c, "a", "b").Watch(t.Context(), func(e Event) { told = append(told, e) })
 	if want := []Event{{Service: "b", Kind: EventExited, Text: "7"}}; !slices.Equal(told, want) {
 		t.Errorf("told %v, want %v", told, want)
+	}
+}
+
+func TestAContainerThatPodmanDoesNotAnswerForIsLookedAtAgain(t *testing.T) {
+	t.Parallel()
+	busy := moment{http.StatusInternalServerError, `{"cause":"database is locked","message":"database is locked","response":500}`}
+	c := passing(t, map[string][]moment{"a": {busy, busy, itEnded}, "b": {itRuns, itEnded}})
+	var told []Event
+	stackOf(c, "a", "b").Watch(t.Context(), func(e Event) { told = append(told, e) })
+	slices.SortStableFunc(told, func(a, b Event) int { return strings.Compare(a.Service, b.Service) })
+	want := []Event{
+		{Service: "a", Kind: EventWarning, Text: "it is looked at again and again until Podman answers: inspecting container a: podman answered 500: database is locked"},
+		{Service: "a", Kind: EventExited, Text: "7"},
+		{Service: "b", Kind: EventExited, Text: "7"},
+	}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+}
+
+func TestAFollowedStackOutlivesAPodmanThatIsRestarted(t *testing.T) {
+	t.Parallel()
+	away := moment{http.StatusServiceUnavailable, `{"message":"the service is about to start"}`}
+	c := passing(t, map[string][]moment{"a": {itRuns, away, itEnded, away, itEnded}})
+	var told []EventKind
+	err := stackOf(c, "a").Follow(t.Context(), FollowOptions{Quiet: []string{"a"}, Changed: func(e Event) { told = append(told, e.Kind) }})
+	if want := []EventKind{EventWarning, EventExited, EventWarning}; err != nil || !slices.Equal(told, want) {
+		t.Errorf("Follow = %v, told %v, want %v", err, told, want)
+	}
+}
+
+func TestTheHealthOfAContainerIsKeptTrackOfWhenACheckFails(t *testing.T) {
+	t.Parallel()
+	var checks atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Libpod-API-Version", "5.8.3")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/healthcheck"):
+			switch checks.Add(1) {
+			case 1, 3:
+				_, _ = fmt.Fprint(w, `{"Status":"unhealthy"}`) // the test fails by what it reads
+			case 2:
+				w.WriteHeader(http.StatusServiceUnavailable)
+			default:
+				_, _ = fmt.Fprint(w, `{"Status":"healthy"}`) // likewise
+			}
+		case strings.HasSuffix(r.URL.Path, "/events"):
+			w.WriteHeader(http.StatusServiceUnavailable)
+		default:
+			_, _ = fmt.Fprint(w, itRuns.body) // likewise
+		}
+	}))
+	defer srv.Close()
+	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }() // it holds connections only
+	s := stackOf(c, "a")
+	s.containers["a"][0].Config.Labels = map[string]string{labelCheck: `{"Test":["CMD","true"],"Interval":1000000,"Retries":2}`}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var told []EventKind
+	s.Watch(ctx, func(e Event) {
+		if told = append(told, e.Kind); e.Kind == EventHealthy {
+			cancel()
+		}
+	})
+	if want := []EventKind{EventWarning, EventUnhealthy, EventHealthy}; !slices.Equal(told, want) {
+		t.Errorf("told %v, want %v: the failures on both sides of the question that was not answered count", told, want)
 	}
 }
 
