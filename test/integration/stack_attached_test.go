@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/dockless-ci/dockless/podmanrun"
 )
 
 func TestAnAttachedUpShowsItsServicesAndStopsThem(t *testing.T) {
@@ -116,4 +118,37 @@ services:
 			s.down()
 		})
 	}
+}
+
+// Podman answers 500 for a container whose removal is under way.
+func TestAStackThatSomebodyElseTakesDownIsFollowedToItsEnd(t *testing.T) {
+	client := openStackClient(t)
+	for range 4 {
+		stack, err := engineUp(t, client, `
+name: watched
+services:
+  a: &one {image: busybox, init: true, command: sleep 1000, healthcheck: {test: "true", interval: 20ms}}
+  b: *one
+  c: *one
+`, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var warnings []string
+		ended := make(chan error, 1)
+		go func() {
+			ended <- stack.Follow(t.Context(), podmanrun.FollowOptions{Line: func(_, _ string) {}, Changed: func(e podmanrun.Event) {
+				if e.Kind == podmanrun.EventWarning {
+					warnings = append(warnings, e.Text)
+				}
+			}})
+		}()
+		if err := client.Down(t.Context(), "watched", podmanrun.DownOptions{}); err != nil {
+			t.Errorf("Down = %v", err)
+		}
+		if err := <-ended; err != nil || len(warnings) > 0 {
+			t.Errorf("Follow = %v with warnings %q, want neither: the stack has been taken down", err, warnings)
+		}
+	}
+	wantNoStackLeft(t, client)
 }
