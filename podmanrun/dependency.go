@@ -19,7 +19,7 @@ func (n *unit) relaunch(ctx context.Context) error {
 		return nil
 	}
 	err := n.inSlot(ctx, func(ctx context.Context) error {
-		return n.up.client.api.RestartContainer(ctx, n.id, n.request.Name, grace(n.service))
+		return n.up.client.restart(ctx, n.id, n.request.Name, n.request.Labels, grace(n.service))
 	})
 	if err != nil {
 		return err
@@ -44,26 +44,26 @@ func (n *unit) restartsFor() string {
 // refer fills in the containers of other services in whose namespaces this one
 // lives, and whose volumes it has.
 func (n *unit) refer(ctx context.Context) error {
-	find := func(ref string) (string, error) {
+	find := func(ref string) (id string, labels map[string]string, err error) {
 		name, _, _ := strings.Cut(strings.TrimPrefix(ref, ofService), ":")
 		others := n.up.units[name]
 		if len(others) == 0 {
-			if there := n.up.find(name); there != "" {
-				return there, nil
+			if id, labels = n.up.find(name); id != "" {
+				return id, labels, nil
 			}
-			return "", fmt.Errorf("it needs the container of service %s, which has none", name)
+			return "", nil, fmt.Errorf("it needs the container of service %s, which has none", name)
 		}
 		lost, err := others[0].reaches(ctx, others[0].created)
 		if lost {
 			err = because(errDependency, "it needs the container of service %s, which failed", name)
 		}
-		return others[0].id, err
+		return others[0].id, others[0].request.Labels, err
 	}
 	for _, space := range []*libpod.Namespace{n.request.NetNS, n.request.PidNS, n.request.IpcNS, n.request.UtsNS} {
 		if space == nil || !strings.HasPrefix(space.Value, ofService) {
 			continue
 		}
-		id, err := find(space.Value)
+		id, _, err := find(space.Value)
 		if err != nil {
 			return err
 		}
@@ -73,14 +73,16 @@ func (n *unit) refer(ctx context.Context) error {
 		if !strings.HasPrefix(from, ofService) {
 			continue
 		}
-		id, err := find(from)
+		id, labels, err := find(from)
 		if err != nil {
 			return err
 		}
-		if _, options, ok := strings.Cut(strings.TrimPrefix(from, ofService), ":"); ok {
+		_, options, ok := strings.Cut(strings.TrimPrefix(from, ofService), ":")
+		if ok {
 			id += ":" + options
 		}
 		n.request.VolumesFrom[i] = id
+		n.request.addParts(labels, options)
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (c *Client) Start(ctx context.Context, project string, o ServicesOptions) e
 		if l.State == "running" {
 			return "", c.arrives(ctx, l, list)
 		}
-		if err := c.api.StartContainer(ctx, l.ID, l.Name()); err != nil {
+		if err := c.start(ctx, l.ID, l.Name(), l.Labels); err != nil {
 			return "", err
 		}
 		if err := c.postStart(ctx, l); err != nil {
@@ -60,7 +60,7 @@ func (c *Client) Restart(ctx context.Context, project string, o ServicesOptions)
 			return "", err
 		}
 		c.preStop(ctx, l, wait)
-		if err := c.api.RestartContainer(ctx, l.ID, l.Name(), wait); err != nil {
+		if err := c.restart(ctx, l.ID, l.Name(), l.Labels, wait); err != nil {
 			return "", err
 		}
 		if err := c.postStart(ctx, l); err != nil {

@@ -82,6 +82,10 @@ func TestAnUnusableKeyIsAnErrorWithItsPosition(t *testing.T) {
 			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n  b: [\n"},
 			[]string{"%/compose.yml:4:6: "},
 		},
+		"a subpath that climbs": {
+			map[string]string{"compose.yml": "services:\n  a: {image: x, volumes: [{type: volume, source: v, target: /v, volume: {subpath: a/../../b}}]}\nvolumes: {v: {}}\n"},
+			[]string{"%/compose.yml:2:3: service a: ", `volume v: the subpath "a/../../b" leads out of the volume`},
+		},
 		"a mode of the network that nobody has": {
 			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    network_mode: slirp9\n"},
 			[]string{"%/compose.yml:2:3: ", `network_mode "slirp9" is not supported, only bridge, host, none, service:NAME, container:NAME`},

@@ -30,6 +30,7 @@ const (
 	labelWaits   = "io.dockless.completed"    // services that it waits to complete, comma-separated
 	labelFollows = "io.dockless.restart-with" // services whose restart restarts it, comma-separated
 	labelOneOff  = "io.dockless.one-off"      // "true" on what [Client.Run] made
+	labelParts   = "io.dockless.subpaths"     // parts of volumes in it, as JSON
 )
 
 // replicaIn returns the number of a container when its service has others in list,

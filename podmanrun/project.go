@@ -16,7 +16,8 @@ import (
 type Project struct {
 	compose  *types.Project
 	warnings []string
-	logins   map[string]Login // by service; of those that bring their own
+	logins   map[string]Login                   // by service; of those that bring their own
+	place    func(path string, err error) error // puts file and line of a key in front of err; nil without a file
 }
 
 // LoadOptions says what [Load] reads. Relative paths start at WorkingDir; Check is
@@ -35,7 +36,7 @@ func Load(ctx context.Context, o LoadOptions) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Project{compose: read.Compose, warnings: append(read.Warnings, remarks(read)...)}, nil
+	return &Project{compose: read.Compose, warnings: append(read.Warnings, remarks(read)...), place: read.At}, nil
 }
 
 // Name returns the project's name, which prefixes the names of what it makes.
@@ -46,7 +47,7 @@ func (p *Project) Warnings() []string { return slices.Clone(p.warnings) }
 
 // WithoutWarnings returns p for somebody who has told them.
 func (p *Project) WithoutWarnings() *Project {
-	return &Project{compose: p.compose, logins: p.logins}
+	return &Project{compose: p.compose, logins: p.logins, place: p.place}
 }
 
 // ServiceNames returns the names of the active services in alphabetical order.

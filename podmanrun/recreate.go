@@ -75,15 +75,15 @@ func (u *up) knows(service string) bool {
 	return known
 }
 
-// find returns a running container of a service that takes no part in this start;
-// empty when there is none.
-func (u *up) find(service string) string {
+// find returns a running container of a service that takes no part in this start, with
+// its labels; empty when there is none.
+func (u *up) find(service string) (id string, labels map[string]string) {
 	for _, l := range slices.Concat(u.before, u.aside) {
 		if l.Labels[LabelService] == service && l.State == "running" && !isOneOff(l) {
-			return l.ID
+			return l.ID, l.Labels
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // setAside takes out of the containers that are there what is none of this call's

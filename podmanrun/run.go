@@ -168,7 +168,7 @@ func (o *oneOff) launch(ctx context.Context, n *unit) (err error) {
 			return err
 		}
 	}
-	return n.up.client.api.StartContainer(ctx, n.id, n.request.Name)
+	return n.up.client.start(ctx, n.id, n.request.Name, n.request.Labels)
 }
 
 func (o *oneOff) close() error {
@@ -265,7 +265,7 @@ func (p *Project) withOneOff(o RunOptions) (*Project, string, error) {
 	for key, err := range checkProject(&types.Project{Name: c.Name, Services: types.Services{o.Service: s}, Configs: c.Configs, Secrets: c.Secrets, Networks: c.Networks}) {
 		return nil, "", fmt.Errorf("%s: %w", key, err)
 	}
-	return &Project{compose: &c, warnings: p.warnings, logins: p.logins}, s.ContainerName, nil
+	return &Project{compose: &c, warnings: p.warnings, logins: p.logins, place: p.place}, s.ContainerName, nil
 }
 
 func withoutReplicas(d *types.DeployConfig) *types.DeployConfig {

@@ -2,6 +2,7 @@ package podmanrun
 
 import (
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -23,7 +24,7 @@ func addVolumes(r *createRequest, p *types.Project, s types.ServiceConfig) error
 		var err error
 		switch v.Type {
 		case types.VolumeTypeVolume:
-			addVolume(r, p, v)
+			err = addVolume(r, p, v)
 		case types.VolumeTypeBind:
 			err = addBind(r, v)
 		case types.VolumeTypeTmpfs:
@@ -50,6 +51,7 @@ func addVolumes(r *createRequest, p *types.Project, s types.ServiceConfig) error
 		r.Mounts = append(r.Mounts, tmpfs(target, options))
 	}
 	r.VolumesFrom = volumesFrom(s)
+	r.noteParts()
 	return nil
 }
 
@@ -67,7 +69,7 @@ func volumesFrom(s types.ServiceConfig) []string {
 	return list
 }
 
-func addVolume(r *createRequest, p *types.Project, v types.ServiceVolumeConfig) {
+func addVolume(r *createRequest, p *types.Project, v types.ServiceVolumeConfig) error {
 	var options []string
 	if v.ReadOnly {
 		options = append(options, "ro")
@@ -77,13 +79,18 @@ func addVolume(r *createRequest, p *types.Project, v types.ServiceVolumeConfig) 
 		named.Name = volumeName(p, v.Source)
 	}
 	if v.Volume != nil {
-		if v.Volume.NoCopy {
+		named.SubPath = v.Volume.Subpath
+		// Podman copies what the image has there to the top of the volume.
+		if v.Volume.NoCopy || named.SubPath != "" {
 			options = append(options, "nocopy")
 		}
-		named.SubPath = v.Volume.Subpath
+	}
+	if named.SubPath != "" && !filepath.IsLocal(named.SubPath) {
+		return fmt.Errorf("volume %s: the subpath %q leads out of the volume", v.Source, named.SubPath)
 	}
 	named.Options = options
 	r.Volumes = append(r.Volumes, named)
+	return nil
 }
 
 func addBind(r *createRequest, v types.ServiceVolumeConfig) error {

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"time"
 
@@ -212,20 +210,14 @@ func (n *unit) start(ctx context.Context, image fetched, ground *future[struct{}
 		return err
 	}
 	close(n.grounded)
-	if slices.ContainsFunc(n.request.Volumes, func(v libpod.NamedVolume) bool { return v.SubPath != "" }) {
-		// The directory has to be there, and a dependency may be what makes it.
-		if err := n.dependencies(ctx); err != nil {
-			return err
-		}
-		if err := n.subpaths(ctx); err != nil {
-			return err
-		}
-	}
 	n.request.addHealth(n.health, its)
 	if err := n.hostAddress(ctx); err != nil {
 		return err
 	}
 	if err := n.refer(ctx); err != nil {
+		return err
+	}
+	if err := n.placeParts(ctx); err != nil {
 		return err
 	}
 	if err := n.warmUp(ctx, img); err != nil {
@@ -281,7 +273,7 @@ func (n *unit) launch(ctx context.Context) error {
 		if n.isOneOff() {
 			return n.up.options.oneOff.launch(ctx, n)
 		}
-		return n.up.client.api.StartContainer(ctx, n.id, n.request.Name)
+		return n.up.client.start(ctx, n.id, n.request.Name, n.request.Labels)
 	})
 	if err != nil {
 		return err
@@ -291,31 +283,6 @@ func (n *unit) launch(ctx context.Context) error {
 		close(n.launched)
 	}
 	return n.postStart(ctx)
-}
-
-// subpaths mounts directories of volumes by their place on Podman's machine, which
-// every release of Podman can.
-func (n *unit) subpaths(ctx context.Context) error {
-	var whole []libpod.NamedVolume
-	for _, v := range n.request.Volumes {
-		if v.SubPath == "" {
-			whole = append(whole, v)
-			continue
-		}
-		place, err := n.up.client.api.VolumePath(ctx, v.Name)
-		if err != nil {
-			return err
-		}
-		if !filepath.IsLocal(v.SubPath) {
-			return fmt.Errorf("volume %s: the subpath %q leads out of the volume", v.Name, v.SubPath)
-		}
-		options := slices.DeleteFunc(slices.Clone(v.Options), func(o string) bool { return o == "nocopy" })
-		n.request.Mounts = append(n.request.Mounts, libpod.Mount{
-			Type: "bind", Source: filepath.Join(place, v.SubPath), Destination: v.Dest, Options: append(options, "rbind"),
-		})
-	}
-	n.request.Volumes = whole
-	return nil
 }
 
 // postStart runs the hooks that follow a start.

@@ -82,7 +82,7 @@ func (o *UpOptions) logins() libpod.Credentials {
 // unhealthy ends Up with a [*ServiceError]. Then, and when ctx ends, everything
 // this call has made is removed before it returns.
 func (c *Client) Up(ctx context.Context, p *Project, o UpOptions) (*Stack, error) {
-	u := &up{client: c, project: p.compose, logins: p.logins, options: o, units: make(map[string][]*unit), slots: make(chan struct{}, parallel), pulls: make(chan struct{}, parallelPulls), exits: newExits(c.api)}
+	u := &up{client: c, project: p.compose, logins: p.logins, place: p.place, options: o, units: make(map[string][]*unit), slots: make(chan struct{}, parallel), pulls: make(chan struct{}, parallelPulls), exits: newExits(c.api)}
 	for _, warning := range p.warnings {
 		u.emit(Event{Kind: EventWarning, Text: warning})
 	}
@@ -104,6 +104,7 @@ type up struct {
 	client  *Client
 	project *types.Project
 	logins  map[string]Login
+	place   func(string, error) error // see [Project]
 	options UpOptions
 	units   map[string][]*unit // by service, in the order of their replicas
 	slots   chan struct{}      // bounds how many containers are created or started at once
@@ -117,6 +118,14 @@ type up struct {
 	mu       sync.Mutex
 	networks []string // made by this call
 	volumes  []string // made by this call
+}
+
+// at puts the place of a key in the project's file in front of err.
+func (u *up) at(path string, err error) error {
+	if u.place == nil {
+		return err
+	}
+	return u.place(path, err)
 }
 
 func (u *up) emit(e Event) {

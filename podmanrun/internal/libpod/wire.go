@@ -121,7 +121,7 @@ type NamedVolume struct {
 	Name    string   `json:"Name"` // empty makes an anonymous volume
 	Dest    string   `json:"Dest"`
 	Options []string `json:"Options,omitempty"`
-	// SubPath is a directory of the volume, known to Podman 4.9 and later.
+	// SubPath is a part of the volume, which Podman 4.5 and later keep within it.
 	SubPath string `json:"SubPath,omitempty"`
 }
 
@@ -268,6 +268,7 @@ type Container struct {
 	Restarts  int    `json:"RestartCount"` // by its restart policy
 	State     struct {
 		Status    string      `json:"Status"`
+		Pid       int         `json:"Pid"` // zero unless it has a process
 		Running   bool        `json:"Running"`
 		OOMKilled bool        `json:"OOMKilled"`
 		ExitCode  int         `json:"ExitCode"`
