@@ -18,8 +18,10 @@ func (n *unit) relaunch(ctx context.Context) error {
 		close(n.launched)
 		return nil
 	}
+	wait := n.up.grace(n.was)
+	n.up.client.preStop(ctx, n.was, wait)
 	err := n.inSlot(ctx, func(ctx context.Context) error {
-		return n.up.client.restart(ctx, n.id, n.request.Name, n.request.Labels, grace(n.service))
+		return n.up.client.restart(ctx, n.id, n.was.Name(), n.was.Labels, wait)
 	})
 	if err != nil {
 		return err

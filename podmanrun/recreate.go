@@ -1,9 +1,11 @@
 package podmanrun
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
@@ -40,6 +42,51 @@ func (n *unit) keeps(l libpod.Listed) bool {
 		return true
 	}
 	return l.Labels[labelHash] == n.request.Labels[labelHash]
+}
+
+// grace is how long a container has that was there before this call.
+func (u *up) grace(l libpod.Listed) time.Duration {
+	if u.options.Timeout != nil {
+		return *u.options.Timeout
+	}
+	return graceOf(l)
+}
+
+// replace removes a container for which another comes, with those that live in its
+// namespaces: Podman takes them along. The hooks of all of them run before.
+func (u *up) replace(ctx context.Context, l libpod.Listed) error {
+	grace := u.grace(l)
+	if grace > 0 && l.State == "running" {
+		for _, dependent := range u.livingIn(ctx, l.ID) {
+			u.client.preStop(ctx, dependent, u.grace(dependent))
+		}
+	}
+	u.client.preStop(ctx, l, grace)
+	return u.client.api.RemoveWithDependents(ctx, l.ID, l.Name(), grace)
+}
+
+// livingIn returns those with hooks for their stop of the containers that were there
+// and live in the namespaces of another, or of one that does.
+func (u *up) livingIn(ctx context.Context, id string) (found []libpod.Listed) {
+	in := []string{id}
+	rest := slices.DeleteFunc(slices.Concat(u.before, u.aside), func(l libpod.Listed) bool {
+		return l.ID == id || l.State != "running" || l.Labels[labelPreStop] == "" || isOneOff(l)
+	})
+	needs := make(map[string][]string, len(rest))
+	for _, l := range rest {
+		if answer, err := u.client.api.InspectContainer(ctx, l.ID); err == nil { // or it is gone
+			needs[l.ID] = answer.Dependencies
+		}
+	}
+	for i := 0; i < len(in); i++ {
+		for _, l := range rest {
+			if slices.Contains(needs[l.ID], in[i]) && !slices.Contains(in, l.ID) {
+				in, found = append(in, l.ID), append(found, l)
+			}
+		}
+	}
+	slices.Reverse(found) // the farthest first, as they are stopped
+	return found
 }
 
 // restartsWith are the dependencies of a service whose restart it follows.

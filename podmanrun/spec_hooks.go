@@ -102,7 +102,8 @@ func (c *Client) postStart(ctx context.Context, l libpod.Listed) error {
 }
 
 // preStop runs what a container wants to be done before it is stopped, within its
-// grace period. What goes wrong does not keep the container from being stopped.
+// grace period. What goes wrong does not keep the container from being stopped; one
+// that has ended or is gone has nothing to do.
 func (c *Client) preStop(ctx context.Context, l libpod.Listed, grace time.Duration) {
 	var hooks []hook
 	text := l.Labels[labelPreStop]
@@ -111,7 +112,7 @@ func (c *Client) preStop(ctx context.Context, l libpod.Listed, grace time.Durati
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, grace, fmt.Errorf("not done within the grace period of %s", grace))
 	defer cancel()
-	if err := runHooks(ctx, c.api, l.ID, l.Name(), hooks); err != nil {
+	if err := runHooks(ctx, c.api, l.ID, l.Name(), hooks); err != nil && !gone(err) {
 		c.log.WarnContext(ctx, "hook before the stop failed", "container", l.Name(), "error", err)
 	}
 }

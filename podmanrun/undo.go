@@ -64,7 +64,10 @@ func (u *up) stopAgain(ctx context.Context) error {
 	for n := range u.all() {
 		if n.again {
 			g.Go(func() error {
-				err := u.client.api.StopContainer(ctx, n.id, n.request.Name, grace(n.service)) // bounded by the grace period
+				l, wait := n.was, u.grace(n.was)
+				l.State = "running" // if this call has come so far
+				u.client.preStop(ctx, l, wait)
+				err := u.client.api.StopContainer(ctx, l.ID, l.Name(), wait) // bounded by the grace period
 				if gone(err) {
 					return nil
 				}

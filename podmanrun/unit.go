@@ -38,6 +38,7 @@ type unit struct {
 	id       string
 	// unanswered: its creation was asked for, and Podman has not said what became of it.
 	unanswered bool
+	was        libpod.Listed // what was there before and stays; zero when it is made
 	kept       bool          // it was there before, and ran
 	again      bool          // it was there before, and did not run
 	launched   chan struct{} // closed when Podman has started it, for the first time when it is started twice
@@ -273,6 +274,9 @@ func (n *unit) launch(ctx context.Context) error {
 		if n.isOneOff() {
 			return n.up.options.oneOff.launch(ctx, n)
 		}
+		if n.again {
+			return n.up.client.start(ctx, n.id, n.was.Name(), n.was.Labels)
+		}
 		return n.up.client.start(ctx, n.id, n.request.Name, n.request.Labels)
 	})
 	if err != nil {
@@ -313,10 +317,10 @@ func (n *unit) create(ctx context.Context) error {
 			continue
 		}
 		if n.id == "" && n.keeps(l) {
-			n.id, n.again = l.ID, l.State != "running"
+			n.was, n.id, n.again = l, l.ID, l.State != "running"
 			continue
 		}
-		if err := n.up.client.api.RemoveWithDependents(ctx, l.ID, l.Name(), graceOf(l)); err != nil {
+		if err := n.up.replace(ctx, l); err != nil {
 			return err
 		}
 		n.emit(EventRemoved, "")

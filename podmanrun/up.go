@@ -40,6 +40,10 @@ type UpOptions struct {
 	Warm          WarmScopes    // of services that ask for a warm start
 	Progress      func(Event)   // told what happens, one event at a time; may be nil
 
+	// Timeout is the time between SIGTERM and SIGKILL of containers that were there and
+	// are replaced or restarted, instead of each service's own; nil keeps those.
+	Timeout *time.Duration
+
 	// NoWait returns as soon as everything is started: conditions of dependencies
 	// are waited for, and nothing else.
 	NoWait bool
@@ -287,7 +291,7 @@ func (u *up) orphans(ctx context.Context) error {
 			u.emit(Event{Service: service, Kind: EventWarning, Text: "container " + l.Name() + " belongs to the project but its service is not part of it any more"})
 		}
 	}
-	return u.client.removeAll(ctx, surplus, nil, func(l libpod.Listed) {
+	return u.client.removeAll(ctx, surplus, u.options.Timeout, func(l libpod.Listed) {
 		u.emit(Event{Service: l.Labels[LabelService], Replica: replicaIn(l, u.before), Kind: EventRemoved})
 	})
 }

@@ -292,6 +292,7 @@ type Container struct {
 			Type string `json:"Type"` // the driver
 		} `json:"LogConfig"`
 	} `json:"HostConfig"`
+	Dependencies    []string `json:"Dependencies"` // containers in whose namespaces it lives, by ID
 	NetworkSettings struct {
 		Ports map[string][]struct {
 			HostIP   string `json:"HostIp"`

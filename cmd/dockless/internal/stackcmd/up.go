@@ -190,7 +190,7 @@ func (f *upFlags) run(cmd *cobra.Command, services []string) error {
 // options says how the stack is started.
 func (f *upFlags) options(c *podmanrun.Client, services []string) podmanrun.UpOptions {
 	o := upOptions(c)
-	o.WaitTimeout, o.RemoveOrphans, o.Rebuild = f.waitTimeout.value, f.removeOrphans, f.build
+	o.WaitTimeout, o.RemoveOrphans, o.Rebuild, o.Timeout = f.waitTimeout.value, f.removeOrphans, f.build, f.timeout.pointer()
 	// Who waits for the end of a service judges it, and nobody before.
 	o.NoWait = f.detach || f.session.aborts()
 	switch {
