@@ -86,6 +86,14 @@ func TestAnUnusableKeyIsAnErrorWithItsPosition(t *testing.T) {
 			map[string]string{"compose.yml": "services:\n  a: {image: x, volumes: [{type: volume, source: v, target: /v, volume: {subpath: a/../../b}}]}\nvolumes: {v: {}}\n"},
 			[]string{"%/compose.yml:2:3: service a: ", `volume v: the subpath "a/../../b" leads out of the volume`},
 		},
+		"a seccomp profile that is not there": {
+			map[string]string{"compose.yml": "services:\n  a: {image: x, security_opt: [\"seccomp:./profile.json\"]}\n"},
+			[]string{`%/compose.yml:2:3: service a: security_opt "seccomp:./profile.json": stat %/profile.json: no such file`},
+		},
+		"a seccomp profile that is none": {
+			map[string]string{"compose.yml": "services:\n  a: {image: x, security_opt: [seccomp=profile.json]}\n", "profile.json": "- yaml"},
+			[]string{"%/compose.yml:2:3: ", "%/profile.json is no JSON"},
+		},
 		"a mode of the network that nobody has": {
 			map[string]string{"compose.yml": "services:\n  a:\n    image: x\n    network_mode: slirp9\n"},
 			[]string{"%/compose.yml:2:3: ", `network_mode "slirp9" is not supported, only bridge, host, none, service:NAME, container:NAME`},

@@ -68,6 +68,12 @@ var refusals = []refusal{
 		hint: "make the directory before, or let create_host_path make it",
 	},
 	{
+		kind: FailureMountMissing,
+		says: regexp.MustCompile(`opening seccomp profile failed: open (\S+): no such file or directory`),
+		text: "the seccomp profile %1 does not exist on the machine that Podman runs on",
+		hint: "put the file where both machines see it under the same path",
+	},
+	{
 		kind: FailureDeviceMissing,
 		says: regexp.MustCompile(`unresolvable CDI devices? (.+)$`),
 		text: "Podman's machine has no CDI device %1",

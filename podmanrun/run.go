@@ -262,7 +262,7 @@ func (p *Project) withOneOff(o RunOptions) (*Project, string, error) {
 		s.DependsOn = nil
 	}
 	c.Services[o.Service] = s
-	for key, err := range checkProject(&types.Project{Name: c.Name, Services: types.Services{o.Service: s}, Configs: c.Configs, Secrets: c.Secrets, Networks: c.Networks}) {
+	for key, err := range checkProject(&types.Project{Name: c.Name, WorkingDir: c.WorkingDir, Services: types.Services{o.Service: s}, Configs: c.Configs, Secrets: c.Secrets, Networks: c.Networks}) {
 		return nil, "", fmt.Errorf("%s: %w", key, err)
 	}
 	return &Project{compose: &c, warnings: p.warnings, logins: p.logins, place: p.place}, s.ContainerName, nil

@@ -123,7 +123,7 @@ func containerRequest(p *types.Project, s types.ServiceConfig, replica int, owne
 	for _, set := range []func() error{
 		func() error { _, err := pullPolicy(s); return err },
 		func() error { return setStopSignal(r, s) },
-		func() error { return setSecurity(r, s) },
+		func() error { return setSecurity(r, p, s) },
 		func() error { return setRestart(r, s) },
 		func() error { return setLogging(r, s) },
 		func() error { return setHooks(r, s) },
@@ -200,34 +200,6 @@ func setStopSignal(r *createRequest, s types.ServiceConfig) error {
 	}
 	if r.StopSignal = int(unix.SignalNum(name)); r.StopSignal == 0 {
 		return fmt.Errorf("stop_signal %q is no signal", s.StopSignal)
-	}
-	return nil
-}
-
-func setSecurity(r *createRequest, s types.ServiceConfig) error {
-	for _, opt := range s.SecurityOpt {
-		key, value, _ := strings.Cut(strings.Replace(opt, ":", "=", 1), "=")
-		switch key {
-		case "no-new-privileges":
-			r.NoNewPrivileges = value != "false"
-		case "label":
-			r.SelinuxOpts = append(r.SelinuxOpts, value)
-		case "apparmor":
-			r.ApparmorProfile = value
-		case "seccomp":
-			r.SeccompProfile = value
-		case "mask":
-			r.Mask = append(r.Mask, strings.Split(value, ":")...)
-		case "unmask":
-			r.Unmask = append(r.Unmask, strings.Split(value, ":")...)
-		case "systempaths":
-			if value != "unconfined" {
-				return fmt.Errorf("security_opt %q is not supported", opt)
-			}
-			r.Unmask = append(r.Unmask, "ALL")
-		default:
-			return fmt.Errorf("security_opt %q is not supported", opt)
-		}
 	}
 	return nil
 }

@@ -184,6 +184,9 @@ func (u *up) supported(ctx context.Context) error {
 			// No release's pkg/specgen/generate looks at the field.
 			err = &libpod.UnsupportedError{Feature: "runtime: " + runtime, Has: u.client.Version()}
 		}
+		if err == nil {
+			err = unit.profileThere()
+		}
 		if err != nil {
 			return unit.fail(err)
 		}
