@@ -31,6 +31,8 @@ services:
     volumes: ["data:/data", /scratch]
     ports: ["127.0.0.1::8080"]
     healthcheck: {test: "wget -qO- http://127.0.0.1:8080/file", interval: 2s, retries: 30}
+    post_start: [{command: ["touch", "/data/started"]}]
+    pre_stop: [{command: ["touch", "/data/stopped"]}]
   web:
     image: busybox
     init: true
@@ -77,6 +79,13 @@ func TestTenJobsWithTheSameFileShareAPodmanAndLeaveNothing(t *testing.T) {
 				stack, err := client.Up(ctx, project, podmanrun.UpOptions{Owner: owner, WaitTimeout: 2 * time.Minute})
 				if err != nil {
 					return err
+				}
+				code, err := client.Exec(ctx, name, podmanrun.ExecOptions{Service: "db", Owner: owner, Command: []string{"test", "-f", "/data/started"}})
+				if err != nil {
+					return err
+				}
+				if code != 0 {
+					return fmt.Errorf("what the hook of %s made is not there", name)
 				}
 				port := stack.Environment()["DOCKLESS_DB_PORT_8080"]
 				mu.Lock()
@@ -201,7 +210,8 @@ func wantNothingLeft(t *testing.T, engine *rig.Podman) {
 	if err != nil || strings.TrimSpace(string(out)) != "podman" {
 		t.Errorf("podman network ls = %q, %v, want Podman's own", out, err)
 	}
-	deadline := time.Now().Add(20 * time.Second) // conmon and the DNS server end by themselves
+	// conmon and the DNS server end by themselves, the conmons of commands 15 s after these.
+	deadline := time.Now().Add(40 * time.Second)
 	for {
 		left, err := engine.Leftovers()
 		if err != nil {

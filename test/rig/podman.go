@@ -20,7 +20,7 @@ import (
 // The files of the test host's container configuration, as hack/setup.sh
 // writes them to .build/containers. They describe a Podman whose state lies in
 // .build/podman, whose containers live in 10.160.0.0/16 and whose mirror is at
-// 127.0.0.1:5000; each rig gets a copy with its own three values.
+// 127.0.0.1:5000; each rig gets a copy with its own values.
 const (
 	containersConf = "containers.conf"
 	storageConf    = "storage.conf"
@@ -28,6 +28,12 @@ const (
 
 	hostSubnet = "10.160."
 	hostMirror = "127.0.0.1:5000"
+
+	// Podman keeps a conmon or two of every command that ran in a container for five
+	// minutes, also when the container is gone. The number is deploy/base's, with its
+	// reason there.
+	engineTable = "[engine]\n"
+	execDelay   = "exit_command_delay = 15\n"
 )
 
 // PodmanOptions say how a Podman service differs from a plain one. The zero
@@ -147,6 +153,7 @@ func (p *Podman) configure(opts PodmanOptions) error {
 	values := strings.NewReplacer(
 		filepath.Join(root, ".build", "podman"), p.dir.path,
 		hostSubnet, p.subnet.prefix,
+		engineTable, engineTable+execDelay,
 	)
 	for _, name := range []string{containersConf, storageConf} {
 		text, err := os.ReadFile(filepath.Join(root, ".build", "containers", name))

@@ -36,7 +36,8 @@ type execStart struct {
 }
 
 // execEndTimeout bounds the wait for an exit code once the output has ended. A
-// process may close its output and go on; nobody is told what it does then.
+// process may close its output and go on; nobody is told what it does then. Podman's
+// exit_command_delay, after which it forgets the code, has to be longer: deploy/ says so.
 const execEndTimeout = 10 * time.Second
 
 // Exec runs a command in a container, tells its output line by line, and returns
