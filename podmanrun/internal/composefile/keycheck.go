@@ -31,7 +31,8 @@ func (e *KeyError) Error() string {
 // finding is a key that is not simply supported.
 type finding struct {
 	KeyError
-	service string // the service the key belongs to; empty for everything else
+	path    []string // Key, in its parts
+	service string   // the service the key belongs to; empty for everything else
 	verdict verdict
 }
 
@@ -72,6 +73,14 @@ func (k *keyCheck) addFile(name string, content []byte) error {
 		}
 	}
 	return nil
+}
+
+// forget drops what was found at path, and below it, in the files before file, whose
+// values there do not count. That no such key exists stays true.
+func (k *keyCheck) forget(path []string, file string) {
+	k.findings = slices.DeleteFunc(k.findings, func(f finding) bool {
+		return f.File != file && f.verdict != unknown && len(f.path) >= len(path) && slices.Equal(f.path[:len(path)], path)
+	})
 }
 
 // fileLink is a file that another one includes or extends.

@@ -85,6 +85,13 @@ func (w *keyWalk) pair(pair *ast.MappingValueNode, path []string, t *keyTable) {
 	}
 	here := append(append([]string(nil), path...), key)
 	w.remember(here, pair.Key)
+	switch tag(pair.Value) {
+	case "!reset": // the key and all below it are as if nobody had written them
+		w.check.forget(here, w.file)
+		return
+	case "!override":
+		w.check.forget(here, w.file)
+	}
 	if t.open {
 		if t.each != nil {
 			w.object(pair.Value, here, t.each)
@@ -107,11 +114,11 @@ func (w *keyWalk) remember(path []string, key ast.Node) {
 
 // judge records a finding about the key at path unless it is supported.
 func (w *keyWalk) judge(path []string, pair *ast.MappingValueNode, v verdict) {
-	if v == supported || isEmpty(pair.Value) && v != unknown {
+	if v == supported || isEmpty(w.resolve(pair.Value)) && v != unknown {
 		return
 	}
 	pos := pair.Key.GetToken().Position
-	f := finding{verdict: v, KeyError: KeyError{File: w.file, Line: pos.Line, Column: pos.Column, Key: strings.Join(path, ".")}}
+	f := finding{verdict: v, path: path, KeyError: KeyError{File: w.file, Line: pos.Line, Column: pos.Column, Key: strings.Join(path, ".")}}
 	if len(path) > 2 && path[0] == "services" {
 		f.service = path[1]
 	}
@@ -133,7 +140,18 @@ func (w *keyWalk) judge(path []string, pair *ast.MappingValueNode, v verdict) {
 	w.check.findings = append(w.check.findings, f)
 }
 
-// isEmpty reports whether a key was written without a value.
+// tag returns that of a value, with its exclamation marks; empty without one.
+func tag(node ast.Node) string {
+	if anchor, ok := node.(*ast.AnchorNode); ok {
+		node = anchor.Value
+	}
+	if n, ok := node.(*ast.TagNode); ok {
+		return n.Start.Value
+	}
+	return ""
+}
+
+// isEmpty reports whether a key was written without a value, which is resolved.
 func isEmpty(node ast.Node) bool {
 	switch n := node.(type) {
 	case nil, *ast.NullNode:
