@@ -13,6 +13,8 @@ import (
 type fetched struct {
 	own    *future[*libpod.Image]
 	mounts []*future[*libpod.Image] // of its volumes that are images
+	// again fetches the service's own image when it is not there any more.
+	again func(context.Context) (*libpod.Image, error)
 }
 
 // images are those of all services, by name.
@@ -43,6 +45,17 @@ func (u *up) pullAll(ctx context.Context, g *errgroup.Group) images {
 	builds := u.buildAll(ctx, g)
 	byRequest := make(map[libpod.Pull]*future[*libpod.Image])
 	who := u.options.logins()
+	ensure := func(ctx context.Context, name string, pull libpod.Pull) (*libpod.Image, error) {
+		select {
+		case u.pulls <- struct{}{}:
+			defer func() { <-u.pulls }()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		return u.client.api.EnsureImage(ctx, pull, who, func(text string) {
+			u.emit(Event{Service: name, Kind: EventPulling, Text: text})
+		})
+	}
 	fetch := func(name string, pull libpod.Pull) *future[*libpod.Image] {
 		build := builds[pull.Image]
 		pull.Built = build != nil
@@ -60,28 +73,26 @@ func (u *up) pullAll(ctx context.Context, g *errgroup.Group) images {
 					pull.Policy = "" // no registry has a better one
 				}
 			}
-			select {
-			case u.pulls <- struct{}{}:
-				defer func() { <-u.pulls }()
-			case <-ctx.Done():
-				return nil, context.Cause(ctx)
-			}
-			return u.client.api.EnsureImage(ctx, pull, who, func(text string) {
-				u.emit(Event{Service: name, Kind: EventPulling, Text: text})
-			})
+			return ensure(ctx, name, pull)
 		})
 		return byRequest[pull]
 	}
 	all := make(images, len(u.units))
 	for name, service := range u.project.Services {
 		policy, _ := pullPolicy(service) // checked when the project was read
-		f := fetched{own: fetch(name, libpod.Pull{
-			Image: imageName(u.project, service), Platform: service.Platform, Policy: policy, Login: u.logins[name],
-		})}
+		own := libpod.Pull{Image: imageName(u.project, service), Platform: service.Platform, Policy: policy, Login: u.logins[name]}
+		f := fetched{own: fetch(name, own)}
 		for _, v := range service.Volumes {
 			if v.Type == types.VolumeTypeImage {
 				f.mounts = append(f.mounts, fetch(name, libpod.Pull{Image: v.Source}))
 			}
+		}
+		f.again = func(ctx context.Context) (*libpod.Image, error) {
+			pull := own // replicas may ask at the same time
+			if pull.Built = builds[pull.Image] != nil; pull.Built {
+				pull.Policy = ""
+			}
+			return ensure(ctx, name, pull)
 		}
 		all[name] = f
 	}

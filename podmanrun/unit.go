@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -226,7 +227,7 @@ func (n *unit) start(ctx context.Context, image fetched, ground *future[struct{}
 	}
 	defer n.warm.close()
 	n.request.seal(img.ID)
-	if err := n.create(ctx); err != nil {
+	if err := n.create(ctx, image); err != nil {
 		return err
 	}
 	close(n.created)
@@ -311,7 +312,7 @@ func (n *unit) postStart(ctx context.Context) error {
 
 // create keeps the running container that is what it should be, or replaces
 // what is there by a new one.
-func (n *unit) create(ctx context.Context) error {
+func (n *unit) create(ctx context.Context, image fetched) error {
 	for _, l := range n.up.before {
 		if !n.is(l) {
 			continue
@@ -338,7 +339,27 @@ func (n *unit) create(ctx context.Context) error {
 			return err
 		}
 	}
+	err := n.make(ctx)
+	if !imageGone(err) {
+		return err
+	}
+	// Another job has removed it, which nothing kept it from until now.
+	img, err := image.again(ctx)
+	if err != nil {
+		return err
+	}
+	if n.service.Platform != "" {
+		n.request.Image = img.ID
+	}
+	n.request.seal(img.ID)
 	return n.make(ctx)
+}
+
+// imageGone reports whether a container could not be made for want of its image, or
+// of a part of it. Podman 4 has no code for that, and no release one of its own.
+func imageGone(err error) bool {
+	status, ok := errors.AsType[*libpod.StatusError](err)
+	return ok && (strings.Contains(status.Message, "image not known") || strings.Contains(status.Message, "layer not known"))
 }
 
 // make makes the container.
