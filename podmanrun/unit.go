@@ -5,11 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"runtime"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"golang.org/x/sync/errgroup"
@@ -118,80 +115,6 @@ func (n *unit) live(ctx context.Context, image fetched, ground *future[struct{}]
 	g.Go(func() error { return n.watchEnd(gctx, reachedGoal) })
 	g.Go(func() error { return n.watchHealth(gctx, reachedGoal) })
 	return g.Wait()
-}
-
-// watchEnd waits for the container's end, which is the goal of one that completes.
-func (n *unit) watchEnd(ctx context.Context, reachedGoal func()) error {
-	answer, err := n.lastEnd(ctx)
-	switch {
-	case err == nil:
-		if err := n.ended(answer.State.ExitCode); err != nil {
-			return err
-		}
-		reachedGoal()
-		return nil
-	case ctx.Err() != nil:
-		return nil
-	}
-	return n.fail(err)
-}
-
-// watchHealth runs the check until it passes, which is the goal of every other container.
-func (n *unit) watchHealth(ctx context.Context, reachedGoal func()) error {
-	err := n.becomeHealthy(ctx)
-	switch {
-	case err == nil:
-		if !n.completes {
-			reachedGoal()
-		}
-		return nil
-	case errors.Is(err, errUnhealthy):
-		n.emit(EventUnhealthy, err.Error())
-		if n.completes && !n.vital {
-			return nil // how it ends is what counts
-		}
-	case ctx.Err() != nil, libpod.HasStatus(err, http.StatusNotFound):
-		return nil
-	case libpod.HasStatus(err, http.StatusConflict):
-		return n.uncheckable(ctx, reachedGoal)
-	}
-	return n.fail(err)
-}
-
-// uncheckable tells a container that has ended, which watchEnd tells, from one that
-// was kept and was made without the healthcheck that its service has now.
-func (n *unit) uncheckable(ctx context.Context, reachedGoal func()) error {
-	answer, err := n.up.client.api.InspectContainer(ctx, n.id)
-	if err != nil || !answer.State.Running || answer.Config.Labels[labelCheck] != "" {
-		return nil // that it is gone is told, too
-	}
-	n.emit(EventWarning, "it was kept and has no healthcheck; let it be made anew to have the one of its service")
-	close(n.healthy)
-	if !n.completes {
-		reachedGoal()
-	}
-	return nil
-}
-
-// ended judges the end of the container while the stack comes up.
-func (n *unit) ended(code int) error {
-	n.emit(EventExited, strconv.Itoa(code))
-	if code == 0 && (n.completes || n.health == nil) {
-		close(n.completed)
-		return nil
-	}
-	err := errors.New(endText(code))
-	if !passed(n.healthy) && n.health != nil {
-		err = fmt.Errorf("%w before it was healthy", err)
-	}
-	return n.endedWith(code, err)
-}
-
-// endedWith is the failure of a container that has ended.
-func (n *unit) endedWith(code int, err error) error {
-	return &ServiceError{
-		Project: n.up.project.Name, Service: n.name, Replica: n.number(), Kind: FailureExited, Err: err, Exited: true, Code: code,
-	}
 }
 
 // start creates the container while its dependencies are still on their way,
@@ -306,118 +229,6 @@ func (n *unit) postStart(ctx context.Context) error {
 	if answer, ierr := n.up.client.api.InspectContainer(ctx, n.id); ierr == nil && libpod.Ended(answer.State.Status) && !n.startsAgain(answer) {
 		n.emit(EventExited, strconv.Itoa(answer.State.ExitCode))
 		return n.endedWith(answer.State.ExitCode, errors.New(endText(answer.State.ExitCode)+" before its hooks had run"))
-	}
-	return err
-}
-
-// create keeps the running container that is what it should be, or replaces
-// what is there by a new one.
-func (n *unit) create(ctx context.Context, image fetched) error {
-	for _, l := range n.up.before {
-		if !n.is(l) {
-			continue
-		}
-		if n.id == "" && n.keeps(l) {
-			n.was, n.id, n.again = l, l.ID, l.State != "running"
-			continue
-		}
-		if err := n.up.replace(ctx, l); err != nil {
-			return err
-		}
-		n.emit(EventRemoved, "")
-	}
-	if n.again {
-		return nil
-	}
-	if n.id != "" {
-		n.kept = true
-		n.emit(EventKept, "")
-		return nil
-	}
-	if n.warm != nil {
-		if err := n.warm.furnish(context.WithoutCancel(ctx)); err != nil {
-			return err
-		}
-	}
-	err := n.make(ctx)
-	if !imageGone(err) {
-		return err
-	}
-	// Another job has removed it, which nothing kept it from until now.
-	img, err := image.again(ctx)
-	if err != nil {
-		return err
-	}
-	if n.service.Platform != "" {
-		n.request.Image = img.ID
-	}
-	n.request.seal(img.ID)
-	return n.make(ctx)
-}
-
-// imageGone reports whether a container could not be made for want of its image, or
-// of a part of it. Podman 4 has no code for that, and no release one of its own.
-func imageGone(err error) bool {
-	status, ok := errors.AsType[*libpod.StatusError](err)
-	return ok && (strings.Contains(status.Message, "image not known") || strings.Contains(status.Message, "layer not known"))
-}
-
-// make makes the container.
-func (n *unit) make(ctx context.Context) error {
-	err := n.inSlot(ctx, func(ctx context.Context) (err error) {
-		n.unanswered = true
-		n.id, err = n.up.client.api.CreateContainer(ctx, &n.request.CreateRequest)
-		if _, answered := errors.AsType[*libpod.StatusError](err); err == nil || answered {
-			n.unanswered = false
-		}
-		if err != nil || len(n.request.files) == 0 {
-			return err
-		}
-		return n.up.client.api.CopyFiles(ctx, n.id, n.request.Name, n.request.files)
-	})
-	if err == nil {
-		n.emit(EventCreated, "")
-	}
-	return err
-}
-
-// inSlot runs op, one of few at a time. Op gets a context that does not end
-// halfway, because half a creation could not be undone.
-func (n *unit) inSlot(ctx context.Context, op func(context.Context) error) error {
-	select {
-	case n.up.slots <- struct{}{}:
-		defer func() { <-n.up.slots }()
-		return op(context.WithoutCancel(ctx))
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// becomeHealthy returns when the check has passed; at once without a check.
-func (n *unit) becomeHealthy(ctx context.Context) error {
-	if n.health == nil || passed(n.healthy) {
-		return nil
-	}
-	err := n.checked(ctx)
-	if err == nil {
-		n.emit(EventHealthy, "")
-		close(n.healthy)
-	}
-	return err
-}
-
-// checked returns when the check has passed.
-func (n *unit) checked(ctx context.Context) error {
-	var slow bool
-	err := n.health.untilHealthy(ctx, time.Now(), func(ctx context.Context) (healthy bool, err error) {
-		healthy, slow, err = n.up.client.api.CheckContainer(ctx, n.id, n.request.Name, n.health.Timeout)
-		if n.request.RestartPolicy != "" && libpod.HasStatus(err, http.StatusConflict) {
-			return false, nil // it has ended, and Podman starts it again
-		}
-		return healthy, err
-	})
-	if errors.Is(err, errUnhealthy) && slow {
-		return fmt.Errorf("%w, the last time by taking longer than its timeout of %s", err, n.health.Timeout)
 	}
 	return err
 }
