@@ -46,7 +46,7 @@ func settingsSections() []settingsSection {
 		{"BuildKit", "Read by every command that builds.", &buildxsetup.Config{}},
 		{"Podman", "Read by every command that starts containers.", &podmanrun.Config{}},
 		{"Builds and health", "Read by `dockless agent`, `replay` and `build`.", &settings.Job{}},
-		{"Traces", "Read by `dockless agent`, `replay` and `build`, under OpenTelemetry's own names. All its other variables, such as `OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_…` and `OTEL_EXPORTER_OTLP_CERTIFICATE`, have their usual meaning (see [traces.md](traces.md)).", &telemetry.Config{}},
+		{"Traces", "Read by `dockless agent`, `replay` and `build`, under OpenTelemetry's own names. All its other variables, such as `OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_BSP_…`, have their usual meaning (see [traces.md](traces.md)).", &telemetry.Config{}},
 		{"Metrics", "Read by `dockless agent`; [metrics.md](metrics.md) lists them.", &metrics.Config{}},
 		{"systemd", "Read by `dockless agent`; systemd sets them, nobody else needs to (see `deploy/systemd`).", &sdnotify.Config{}},
 		{"Status page", "Read by `dockless agent`; [status-page.md](status-page.md) shows it.", &statuspage.Config{}},

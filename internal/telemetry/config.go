@@ -24,9 +24,20 @@ type Config struct {
 	TracesProtocol string      `envconfig:"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL" desc:"http/protobuf or grpc for spans, instead of OTEL_EXPORTER_OTLP_PROTOCOL"`
 	Headers        mask.Secret `envconfig:"OTEL_EXPORTER_OTLP_HEADERS" desc:"headers for the collector, name=value,name=value, with values written as in a URL; no step sees them"`
 	TracesHeaders  mask.Secret `envconfig:"OTEL_EXPORTER_OTLP_TRACES_HEADERS" desc:"further headers for spans, which win over OTEL_EXPORTER_OTLP_HEADERS"`
-	ServiceName    string      `envconfig:"OTEL_SERVICE_NAME" default:"dockless" desc:"name of the service that the spans are of"`
-	Exporter       string      `envconfig:"OTEL_TRACES_EXPORTER" default:"otlp" desc:"otlp, or none to send no spans"`
-	Disabled       string      `envconfig:"OTEL_SDK_DISABLED" desc:"true sends no spans, whatever else is set"`
+
+	// gRPC's exporter reads these itself, HTTP's does not with a client of ours.
+	Certificate             string `envconfig:"OTEL_EXPORTER_OTLP_CERTIFICATE" desc:"file of the certificate authorities that the collector's certificate is checked with, PEM; empty is the system's"`
+	TracesCertificate       string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE" desc:"the same for spans, instead of OTEL_EXPORTER_OTLP_CERTIFICATE"`
+	ClientCertificate       string `envconfig:"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE" desc:"file of the certificate that the collector is shown, PEM"`
+	TracesClientCertificate string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE" desc:"the same for spans, instead of OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"`
+	ClientKey               string `envconfig:"OTEL_EXPORTER_OTLP_CLIENT_KEY" desc:"file of that certificate's key, PEM"`
+	TracesClientKey         string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY" desc:"the same for spans, instead of OTEL_EXPORTER_OTLP_CLIENT_KEY"`
+	Timeout                 string `envconfig:"OTEL_EXPORTER_OTLP_TIMEOUT" desc:"longest time for one request to the collector, in milliseconds; empty is 10000"`
+	TracesTimeout           string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT" desc:"the same for spans, instead of OTEL_EXPORTER_OTLP_TIMEOUT"`
+
+	ServiceName string `envconfig:"OTEL_SERVICE_NAME" default:"dockless" desc:"name of the service that the spans are of"`
+	Exporter    string `envconfig:"OTEL_TRACES_EXPORTER" default:"otlp" desc:"otlp, or none to send no spans"`
+	Disabled    string `envconfig:"OTEL_SDK_DISABLED" desc:"true sends no spans, whatever else is set"`
 
 	// Version is that of the program.
 	Version string `ignored:"true"`

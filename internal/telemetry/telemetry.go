@@ -79,7 +79,11 @@ func newExporter(ctx context.Context, c Config) (sdktrace.SpanExporter, error) {
 		return otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(c.endpoint()), otlptracegrpc.WithHeaders(headers),
 			otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{Enabled: true, InitialInterval: firstPause, MaxInterval: longestPause, MaxElapsedTime: longestTry}))
 	}
-	return otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(c.endpoint()), otlptracehttp.WithHeaders(headers), otlptracehttp.WithProxy(proxyUnlessRedirected),
+	client, err := c.httpClient()
+	if err != nil {
+		return nil, err
+	}
+	return otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(c.endpoint()), otlptracehttp.WithHeaders(headers), otlptracehttp.WithHTTPClient(client),
 		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: firstPause, MaxInterval: longestPause, MaxElapsedTime: longestTry}))
 }
 

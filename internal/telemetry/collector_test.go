@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -44,15 +46,34 @@ func TestSpansAndTheirHeadersDoNotFollowARedirect(t *testing.T) {
 	var elsewhere atomic.Int32
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
 	t.Cleanup(other.Close)
-	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
-		t.Run(http.StatusText(status), func(t *testing.T) {
+	of, authority, _ := pair(t)
+	for _, c := range []struct {
+		status int
+		to     string // empty: its own host
+		http2  bool
+	}{
+		{http.StatusMovedPermanently, other.URL, false}, {http.StatusFound, other.URL, false}, {http.StatusSeeOther, other.URL, false},
+		{http.StatusTemporaryRedirect, other.URL, false}, {http.StatusPermanentRedirect, other.URL, false},
+		{http.StatusFound, "", false}, {http.StatusFound, "", true}, {http.StatusTemporaryRedirect, other.URL, true},
+	} {
+		t.Run(fmt.Sprintf("%d to %q, HTTP/2 %t", c.status, c.to, c.http2), func(t *testing.T) {
 			var asked atomic.Int32
-			collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				asked.Add(1)
-				http.Redirect(w, r, other.URL+"/hunter2", status)
+			collector := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if asked.Add(1); (r.ProtoMajor == 2) != c.http2 {
+					t.Errorf("the request is of %s", r.Proto)
+				}
+				http.Redirect(w, r, c.to+"/hunter2", c.status)
 			}))
+			to := telemetry.Config{Headers: mask.NewSecret("x-api-key=hunter2")}
+			if c.http2 {
+				collector.EnableHTTP2, collector.TLS, to.Certificate = true, &tls.Config{Certificates: []tls.Certificate{of}}, authority
+				collector.StartTLS()
+			} else {
+				collector.Start()
+			}
 			t.Cleanup(collector.Close)
-			told := sendOne(t, telemetry.Config{Endpoint: collector.URL, Headers: mask.NewSecret("x-api-key=hunter2")})
+			to.Endpoint = collector.URL
+			told := sendOne(t, to)
 			if n := elsewhere.Load(); n != 0 {
 				t.Errorf("%d requests to where the collector sends on, want none", n)
 			}
@@ -63,6 +84,36 @@ func TestSpansAndTheirHeadersDoNotFollowARedirect(t *testing.T) {
 				t.Errorf("the log says %q, want the redirect without where to", told)
 			}
 		})
+	}
+}
+
+func TestFilesAndTimesOfTheCollectorThatAreNoneAreNamed(t *testing.T) {
+	_, certificate, key := pair(t)
+	_, _, otherKey := pair(t)
+	for name, test := range map[string]struct {
+		c    telemetry.Config
+		says []string
+	}{
+		"no file":                   {telemetry.Config{TracesCertificate: "/not/there"}, []string{"OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/not/there"}},
+		"no certificate":            {telemetry.Config{Certificate: key}, []string{"OTEL_EXPORTER_OTLP_CERTIFICATE", "holds no certificate"}},
+		"a certificate, and no key": {telemetry.Config{ClientCertificate: certificate}, []string{"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE is set, and no key"}},
+		"a key, and no certificate": {telemetry.Config{TracesClientKey: key}, []string{"OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY is set, and no certificate"}},
+		"another's key":             {telemetry.Config{ClientCertificate: certificate, ClientKey: otherKey}, []string{"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "_CLIENT_KEY"}},
+		"no time":                   {telemetry.Config{Timeout: "10s"}, []string{`OTEL_EXPORTER_OTLP_TIMEOUT is "10s", not a number of milliseconds`}},
+		"a time before now":         {telemetry.Config{TracesTimeout: "-1"}, []string{`OTEL_EXPORTER_OTLP_TRACES_TIMEOUT is "-1"`}},
+	} {
+		test.c.Endpoint = "https://collector.example.com:4318"
+		on, err := telemetry.Start(t.Context(), test.c, slog.New(slog.DiscardHandler))
+		if err == nil {
+			on.Stop(t.Context())
+			t.Errorf("%s: no error", name)
+			continue
+		}
+		for _, want := range test.says {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: the error %q lacks %q", name, err, want)
+			}
+		}
 	}
 }
 
@@ -120,23 +171,33 @@ func TestTheVariablesOfOpenTelemetryForCertificatesAndTimeHold(t *testing.T) {
 	t.Cleanup(func() { close(hang) })
 	for _, form := range []string{"", "TRACES_"} {
 		t.Run("OTEL_EXPORTER_OTLP_"+form, func(t *testing.T) {
-			set := func(name, value string) { t.Setenv("OTEL_EXPORTER_OTLP_"+form+name, value) }
+			c := telemetry.Config{Endpoint: collector.URL}
+			set := func(name, value string) {
+				for field, of := range reflect.ValueOf(&c).Elem().Fields() {
+					if field.Tag.Get("envconfig") == "OTEL_EXPORTER_OTLP_"+form+name {
+						of.SetString(value)
+						return
+					}
+				}
+				t.Fatalf("no setting is called OTEL_EXPORTER_OTLP_%s%s", form, name)
+			}
 			taken.Store(0)
-			if told := sendOne(t, telemetry.Config{Endpoint: collector.URL}); taken.Load() != 0 || !strings.Contains(told, "certificate") {
+			if told := sendOne(t, c); taken.Load() != 0 || !strings.Contains(told, "certificate") {
 				t.Errorf("without an authority %d batches are taken, and the log says %q", taken.Load(), told)
 			}
 			set("CERTIFICATE", authority)
-			if told := sendOne(t, telemetry.Config{Endpoint: collector.URL}); taken.Load() != 0 || !strings.Contains(told, "certificate") {
+			if told := sendOne(t, c); taken.Load() != 0 || !strings.Contains(told, "certificate") {
 				t.Errorf("without a certificate of its own %d batches are taken, and the log says %q", taken.Load(), told)
 			}
 			set("CLIENT_CERTIFICATE", certificate)
 			set("CLIENT_KEY", key)
-			if told := sendOne(t, telemetry.Config{Endpoint: collector.URL}); taken.Load() != 1 || told != "" {
+			if told := sendOne(t, c); taken.Load() != 1 || told != "" {
 				t.Errorf("with both %d batches are taken, want one; the log says %q", taken.Load(), told)
 			}
 			set("TIMEOUT", "50") // ms
 			slow.Store(0)
-			if told := sendOne(t, telemetry.Config{Endpoint: collector.URL + "/slow"}); slow.Load() != 2 || told != "" {
+			c.Endpoint += "/slow"
+			if told := sendOne(t, c); slow.Load() != 2 || told != "" {
 				t.Errorf("after 50ms without an answer %d requests were sent, want a second; the log says %q", slow.Load(), told)
 			}
 		})
