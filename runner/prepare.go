@@ -30,10 +30,18 @@ func (x *execution) within(ctx context.Context, most time.Duration, what string,
 	defer x.watch(part, what)()
 	err := do(part)
 	if err != nil && errors.Is(context.Cause(part), late) && !errors.Is(err, late) {
-		return fmt.Errorf("%w: %w", late, err)
+		return &lateError{late: late, err: err}
 	}
 	return err
 }
+
+// lateError is what a part of the preparation ended with after its time was over: one
+// error, of which two would tell half each.
+type lateError struct{ late, err error }
+
+func (e *lateError) Error() string        { return e.late.Error() + ": " + e.err.Error() }
+func (e *lateError) Unwrap() error        { return e.err }
+func (e *lateError) Is(target error) bool { return target == e.late }
 
 // prepare makes directories and variables, fetches tasks, checks all steps
 // before the first one runs, and lists the entries of the job.

@@ -231,6 +231,9 @@ func TestAPartOfThePreparationThatTakesTooLongIsNamed(t *testing.T) {
 				if err == nil || strings.Count(err.Error(), "asking somebody took longer than 2m0s") != 1 {
 					t.Errorf("within() = %v, want what took too long, once", err)
 				}
+				if all := flatten(err); len(all) != 1 {
+					t.Errorf("the job gets %q, want one error", all)
+				}
 				if len(x.watched) != 0 {
 					t.Errorf("%d parts are watched that have ended", len(x.watched))
 				}

@@ -21,8 +21,9 @@ import (
 // displays stay far below what one build of a large context takes.
 const MaxParallel = 8
 
-// imagesPattern names directories for temporary files with images between targets.
-const imagesPattern = "dockless-bake-*"
+// imagesPattern names directories for temporary files with images between targets. Before
+// they had locks they were called dockless-bake-*, and a bake of then may still run.
+const imagesPattern = "dockless-images-*"
 
 // BuildFunc builds one target.
 type BuildFunc func(ctx context.Context, target string, r imagebuild.Request) (*imagebuild.Result, error)
@@ -43,7 +44,7 @@ func Run(ctx context.Context, builds []Build, build BuildFunc) (_ map[string]*im
 		}
 	}
 	if len(r.wanted) > 0 {
-		dir, makeErr := scratchdir.Make("", imagesPattern)
+		dir, makeErr := scratchdir.Make(ctx, "", imagesPattern)
 		if makeErr != nil {
 			return nil, fmt.Errorf("keeping images between targets: %w", makeErr)
 		}

@@ -104,7 +104,7 @@ func TestATargetIsBuiltAfterItsBasesAndFromTheirImages(t *testing.T) {
 func TestTheImagesOfAKilledBakeAreRemovedByTheNext(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
-	left := filepath.Join(dir, "dockless-bake-123")
+	left := filepath.Join(dir, "dockless-images-123")
 	if err := os.MkdirAll(filepath.Join(left, "base", "blobs"), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -180,7 +180,7 @@ func (w *work) key() string { return cmp.Or(w.r.cache().Name, w.r.Context) }
 // build builds all parts side by side, puts them together, and exports the cache.
 func (w *work) build(ctx context.Context) (_ *Result, err error) {
 	start := time.Now()
-	if w.merger, err = newMerger(w, len(w.shares)); err != nil {
+	if w.merger, err = newMerger(ctx, w, len(w.shares)); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, w.merger.close()) }()

@@ -43,7 +43,7 @@ type merger struct {
 
 // newMerger returns the merger of a build with so many parts, and nil when its one
 // part is all there is to it.
-func newMerger(w *work, parts int) (*merger, error) {
+func newMerger(ctx context.Context, w *work, parts int) (*merger, error) {
 	several := len(w.wanted) > 1 || len(w.r.Attestations) > 0
 	docker := w.r.Load != nil || slices.ContainsFunc(w.r.Outputs, func(o Output) bool { return o.Type == client.ExporterDocker && !o.IsStore() })
 	if parts < 2 && (!several || !docker) { // an archive of Docker's own has one image: BuildKit leaves the choice to us
@@ -68,7 +68,7 @@ func newMerger(w *work, parts int) (*merger, error) {
 		}
 	}
 	var err error
-	if m.parts, err = scratchdir.Make(store, partsPattern); err != nil {
+	if m.parts, err = scratchdir.Make(ctx, store, partsPattern); err != nil {
 		return nil, fmt.Errorf("keeping the parts of the image: %w", err)
 	}
 	m.dir = m.parts.Path

@@ -10,10 +10,10 @@ import (
 
 func TestWhatSeveralNodesMirrorIsRefused(t *testing.T) {
 	w := &work{r: &Request{Outputs: []Output{{Type: "local", Dest: t.TempDir(), Attrs: map[string]string{"mode": "delete"}}}}}
-	if _, err := newMerger(w, 2); err == nil || len(hint.All(err)) == 0 {
+	if _, err := newMerger(t.Context(), w, 2); err == nil || len(hint.All(err)) == 0 {
 		t.Errorf("newMerger() of two parts = %v, want an error with a hint", err)
 	}
-	if _, err := newMerger(w, 1); err != nil {
+	if _, err := newMerger(t.Context(), w, 1); err != nil {
 		t.Errorf("newMerger() of one part = %v", err)
 	}
 }

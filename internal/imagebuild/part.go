@@ -211,7 +211,7 @@ func (w *work) attempt(ctx context.Context, part, attempt int, share share) (*so
 	}
 	if err == nil && s.merger != nil && s.response[exptypes.ExporterImageDigestKey] != "" {
 		// Now: until the last part is done this node may be gone.
-		s.manifests, err = s.readManifests(watched)
+		s.manifests, err = s.readManifests(ctx)
 	}
 	return s, err
 }

@@ -2,6 +2,8 @@ package scratchdir
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,7 +23,7 @@ const pattern = ".dockless-test-*"
 
 func TestMain(m *testing.M) {
 	if in := os.Getenv(childVariable); in != "" {
-		d, err := Make(in, pattern)
+		d, err := Make(context.Background(), in, pattern)
 		if err == nil {
 			err = os.MkdirAll(filepath.Join(d.Path, "0", "layout"), 0o700)
 		}
@@ -47,7 +49,7 @@ func age(t *testing.T, dir string) {
 // open makes a directory that is removed with the test.
 func open(t *testing.T, in string) *Dir {
 	t.Helper()
-	d, err := Make(in, pattern)
+	d, err := Make(t.Context(), in, pattern)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +101,46 @@ func TestWhatAKilledProcessLeftIsRemovedByTheNext(t *testing.T) {
 	}
 }
 
+func TestWhoeverIsCanceledRemovesNothingAndMakesNothing(t *testing.T) {
+	in := t.TempDir()
+	left := filepath.Join(in, ".dockless-test-left")
+	if err := os.MkdirAll(filepath.Join(left, "0"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(left, "0", "blob"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	age(t, left)
+	cause := errors.New("the job was canceled")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	if d, err := Make(ctx, in, pattern); !errors.Is(err, cause) || d != nil {
+		t.Errorf("Make() = %v, %v, want the cause", d, err)
+	}
+	if found, err := os.ReadDir(in); err != nil || len(found) != 1 || !exists(filepath.Join(left, "0", "blob")) {
+		t.Errorf("the directory has %v, %v, want what was left and nothing else", found, err)
+	}
+}
+
+func TestWhatIsAnotherUsersStays(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a directory away")
+	}
+	in := t.TempDir()
+	foreign := filepath.Join(in, ".dockless-test-foreign")
+	if err := os.Mkdir(foreign, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(foreign, 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	age(t, foreign)
+	open(t, in)
+	if !exists(foreign) {
+		t.Error("the directory of another user was removed")
+	}
+}
+
 func TestOnlyWhatIsOldAndFreeIsRemoved(t *testing.T) {
 	in, elsewhere := t.TempDir(), t.TempDir()
 	name := func(end string) string { return filepath.Join(in, ".dockless-test-"+end) }
@@ -127,7 +169,7 @@ func TestOnlyWhatIsOldAndFreeIsRemoved(t *testing.T) {
 }
 
 func TestADirectoryWhoseParentIsMissingIsNotMade(t *testing.T) {
-	if _, err := Make(filepath.Join(t.TempDir(), "missing"), pattern); !os.IsNotExist(err) {
+	if _, err := Make(t.Context(), filepath.Join(t.TempDir(), "missing"), pattern); !os.IsNotExist(err) {
 		t.Errorf("Make() = %v, want that the directory is not there", err)
 	}
 }

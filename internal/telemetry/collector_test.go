@@ -52,9 +52,14 @@ func TestSpansAndTheirHeadersDoNotFollowARedirect(t *testing.T) {
 		to     string // empty: its own host
 		http2  bool
 	}{
-		{http.StatusMovedPermanently, other.URL, false}, {http.StatusFound, other.URL, false}, {http.StatusSeeOther, other.URL, false},
-		{http.StatusTemporaryRedirect, other.URL, false}, {http.StatusPermanentRedirect, other.URL, false},
-		{http.StatusFound, "", false}, {http.StatusFound, "", true}, {http.StatusTemporaryRedirect, other.URL, true},
+		{http.StatusMovedPermanently, other.URL, false},
+		{http.StatusFound, other.URL, false},
+		{http.StatusSeeOther, other.URL, false},
+		{http.StatusTemporaryRedirect, other.URL, false},
+		{http.StatusPermanentRedirect, other.URL, false},
+		{http.StatusFound, "", false},
+		{http.StatusFound, "", true},
+		{http.StatusTemporaryRedirect, other.URL, true},
 	} {
 		t.Run(fmt.Sprintf("%d to %q, HTTP/2 %t", c.status, c.to, c.http2), func(t *testing.T) {
 			var asked atomic.Int32

@@ -37,12 +37,8 @@ type link struct {
 func findRemains(ctx context.Context) (l remains, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, remainsTimeout, errRemains)
 	defer cancel()
-	links, err := exec.CommandContext(ctx, "ip", "-json", "link", "show").Output()
-	if err == nil {
-		err = json.Unmarshal(links, &l.links)
-	}
-	if err != nil && !errors.Is(err, exec.ErrNotFound) {
-		return l, fmt.Errorf("listing links: %w", err)
+	if l.links, err = findLinks(ctx); err != nil && !errors.Is(err, exec.ErrNotFound) {
+		return l, err
 	}
 	rules, err := exec.CommandContext(ctx, "iptables-save").Output()
 	if err != nil && !errors.Is(err, exec.ErrNotFound) {
@@ -50,6 +46,17 @@ func findRemains(ctx context.Context) (l remains, err error) {
 	}
 	l.rules = string(rules)
 	return l, nil
+}
+
+func findLinks(ctx context.Context) (links []link, err error) {
+	out, err := exec.CommandContext(ctx, "ip", "-json", "link", "show").Output()
+	if err == nil {
+		err = json.Unmarshal(out, &links)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing links: %w", err)
+	}
+	return links, nil
 }
 
 // of reports whether a link belongs to a subnet.

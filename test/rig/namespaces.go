@@ -55,15 +55,21 @@ func removeNamespaces(paths []string) error {
 	return errors.Join(errs...)
 }
 
-// namespaces are those that the links of a subnet lead into.
-func (l remains) namespaces(ctx context.Context, octet int) (paths []string, err error) {
+// idsOf are the numbers of the namespaces that the links of a subnet lead into.
+func idsOf(links []link, octet int) map[int]bool {
 	ids := make(map[int]bool)
-	for _, k := range l.links {
+	for _, k := range links {
 		if k.of(octet) && k.Namespace != nil {
 			ids[*k.Namespace] = true
 		}
 	}
-	if len(ids) == 0 {
+	return ids
+}
+
+// namespaces are those that the links of a subnet lead into.
+func (l remains) namespaces(ctx context.Context, octet int) (paths []string, err error) {
+	before := idsOf(l.links, octet)
+	if len(before) == 0 {
 		return nil, nil
 	}
 	var named []struct {
@@ -77,8 +83,14 @@ func (l remains) namespaces(ctx context.Context, octet int) (paths []string, err
 	if err != nil {
 		return nil, fmt.Errorf("listing network namespaces: %w", err)
 	}
+	// A number that got free meanwhile is the next namespace's, which may be a living rig's.
+	links, err := findLinks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	after := idsOf(links, octet)
 	for _, n := range named {
-		if ids[n.ID] && n.Name != "" {
+		if before[n.ID] && after[n.ID] && n.Name != "" {
 			paths = append(paths, filepath.Join("/run/netns", n.Name))
 		}
 	}

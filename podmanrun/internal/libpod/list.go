@@ -54,6 +54,9 @@ func isList(r *http.Request) bool {
 	if r.Method != http.MethodGet || r.Body != nil && r.Body != http.NoBody {
 		return false
 	}
+	if filters := r.URL.Query().Get("filters"); strings.Contains(filters, `"since"`) || strings.Contains(filters, `"before"`) {
+		return false // a container that they name and that is not there is the asker's mistake, in the same words
+	}
 	parts, docker := partsOf(r)
 	switch {
 	case docker && len(parts) == 1:

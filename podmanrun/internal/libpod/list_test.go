@@ -78,7 +78,9 @@ func TestOnlyListsAreAskedForAgain(t *testing.T) {
 		"GET /v4.0.0/libpod/volumes/json": true, "GET /volumes": true, "GET /v1.41/volumes": true, "GET /v1.41/networks": true,
 		"GET /v1.41/containers/json": true, "GET /v1.41/system/df": true, "GET /libpod/pods/json": true,
 		"POST /v1.41/volumes/prune": false, "GET /v1.41/volumes/data": false, "GET /libpod/volumes/data/json": false,
-		"GET /v1.41/containers/web/json": false, "DELETE /v1.41/volumes": false, "GET /libpod/volumes": false, "GET /": false, "GET /v1.41": false,
+		"GET /v1.41/containers/web/json": false, "DELETE /v1.41/volumes": false, "GET /libpod/volumes": false, "GET /": false,
+		"GET /v1.41/containers/json?filters=%7B%22label%22%3A%5B%22a%22%5D%7D": true, "GET /v1.41/containers/json?filters=%7B%22since%22%3A%5B%22a%22%5D%7D": false,
+		"GET /libpod/containers/json?filters=%7B%22before%22%3A%7B%22a%22%3Atrue%7D%7D": false, "GET /v1.41": false,
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		if got := isList(httptest.NewRequestWithContext(t.Context(), method, path, nil)); got != want {
