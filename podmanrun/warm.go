@@ -107,7 +107,7 @@ func (e notWarmError) Error() string { return string(e) }
 // warmVolumes finds the volumes of a service whose content is kept. What would make the state of one start
 // wrong for the next is an [notWarmError].
 func (n *unit) warmVolumes(wish warmWish, img *libpod.Image) ([]warmVolume, error) {
-	if err := n.warmable(); err != nil {
+	if err := n.warmable(wish); err != nil {
 		return nil, err
 	}
 	mounted := make(map[string]bool)
@@ -149,8 +149,9 @@ func (n *unit) warmVolumes(wish warmWish, img *libpod.Image) ([]warmVolume, erro
 	return list, nil
 }
 
-// warmable tells what about a service, beside its volumes, keeps it from starting warm.
-func (n *unit) warmable() error {
+// warmable tells what about a service, beside its whole volumes, keeps it from
+// starting warm.
+func (n *unit) warmable(wish warmWish) error {
 	s := n.service
 	switch {
 	case n.health == nil:
@@ -165,6 +166,12 @@ func (n *unit) warmable() error {
 		return notWarmError("it has a secret of Podman's, whose content cannot be compared")
 	case len(n.request.VolumesFrom)+len(n.request.ImageVolumes) > 0:
 		return notWarmError("it has volumes of another container or image")
+	}
+	// Their mounts tell only some releases of Podman that they are parts.
+	for _, p := range partsIn(n.request.Labels) {
+		if target := path.Clean(p.Target); wish.wants(warmVolume{key: n.volumeKey(p.Volume), target: target}) {
+			return notWarmError("only a part of volume " + target + " is mounted")
+		}
 	}
 	for name, other := range n.up.project.AllServices() { // whichever part of it is started
 		refers := slices.ContainsFunc(other.VolumesFrom, func(from string) bool {
@@ -184,8 +191,6 @@ func (n *unit) warmable() error {
 // keepable tells what about a volume keeps it from being kept.
 func (n *unit) keepable(v libpod.NamedVolume, w warmVolume) error {
 	switch {
-	case v.SubPath != "":
-		return notWarmError("only a part of volume " + w.target + " is mounted")
 	case slices.Contains(v.Options, "ro"):
 		return notWarmError("volume " + w.target + " is read-only, and what fills it cannot be compared")
 	case v.Name == "":
@@ -233,8 +238,10 @@ func (n *unit) warmKey(ctx context.Context, volumes []warmVolume, img *libpod.Im
 	for _, f := range r.files {
 		k.Add("file", []any{f.Path, f.Mode, f.UID, f.GID, f.Content})
 	}
+	parts := partsIn(r.Labels)
 	for _, m := range r.Mounts {
-		if m.Type != types.VolumeTypeBind {
+		// A part that nobody wishes to keep is no more compared than a whole volume.
+		if m.Type != types.VolumeTypeBind || slices.ContainsFunc(parts, func(p part) bool { return p.Target == m.Destination }) {
 			continue
 		}
 		if !n.up.client.local() {

@@ -301,7 +301,7 @@ func (w *warmth) keep(ctx context.Context, cold time.Duration) error {
 	if ctx.Err() != nil {
 		return errors.Join(context.Cause(ctx), writing.Abort())
 	}
-	if serr := n.up.client.api.StartContainer(ctx, n.id, n.request.Name); serr != nil {
+	if serr := n.up.client.start(ctx, n.id, n.request.Name, n.request.Labels); serr != nil {
 		return errors.Join(serr, writing.Abort())
 	}
 	if err == nil {
