@@ -112,6 +112,20 @@ func (n *unit) placeParts(ctx context.Context) error {
 	return nil
 }
 
+// StartsHereOnly reports whether a container must be started by this package, which
+// compares what Podman has mounted in it with what is in its volumes, and by nobody
+// who asks Podman alone. One that is not there may be started by anybody.
+func (c *Client) StartsHereOnly(ctx context.Context, id string) (bool, error) {
+	if !c.api.Before(joinsParts) {
+		return false, nil
+	}
+	answer, err := c.api.InspectContainer(ctx, id)
+	if err != nil {
+		return false, ignoreGone(err)
+	}
+	return len(partsIn(answer.Config.Labels)) > 0, nil
+}
+
 // prepareStart is to be called before a container that does not run is started. Where Podman
 // finds the parts of volumes by their paths, another container may have put a link
 // there since anybody looked; so Podman mounts everything first, and what it has

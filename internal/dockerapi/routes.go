@@ -76,11 +76,17 @@ func (s *Server) containers(c *call) error {
 	case len(c.parts) < 2, len(c.parts) == 2 && c.r.Method != http.MethodDelete:
 		return s.unknown(c)
 	}
-	id, err := s.ownID(c.r.Context(), "containers", c.parts[1])
+	name := c.parts[1]
+	id, err := s.ownID(c.r.Context(), "containers", name)
 	if err != nil {
 		return err
 	}
 	c.parts[1] = id
+	if c.r.Method == http.MethodPost && len(c.parts) == 3 && slices.Contains(starts, c.parts[2]) {
+		if err := s.startable(c.r.Context(), id, name); err != nil {
+			return err
+		}
+	}
 	switch {
 	case c.is(http.MethodDelete, "containers", "*") && len(c.parts) == 2:
 		// An anonymous volume has no label and would stay for ever. One that another
@@ -101,6 +107,20 @@ func (s *Server) containers(c *call) error {
 		}
 	}
 	return s.forward(c, nil)
+}
+
+// starts are what makes Podman mount the volumes of a container.
+var starts = []string{"init", "restart", "restore", "start"}
+
+// startable refuses a container of a stack whose mounts nobody would compare with its
+// volumes if Podman started it as it is asked here.
+func (s *Server) startable(ctx context.Context, id, name string) error {
+	only, err := s.podman.StartsHereOnly(ctx, id)
+	if err != nil || !only {
+		return err
+	}
+	return &refusal{http.StatusForbidden, fmt.Sprintf("container %s has a subpath of a volume, and Podman %s would follow links out of the volume: "+
+		"start it with \"dockless stack start\" or \"dockless stack restart\", which look what is mounted", name, s.podman.Version())}
 }
 
 // started follows the health of a container that has been started.

@@ -35,7 +35,8 @@ var (
 // upstream is a Podman service as far as the proxy looks at it: things with
 // labels, and whatever else a test handles.
 type upstream struct {
-	mux *http.ServeMux
+	mux     *http.ServeMux
+	version string // of Podman
 
 	mu     sync.Mutex
 	things map[string]map[string]map[string]string // kind → name → labels
@@ -49,7 +50,7 @@ func id(name string) string {
 }
 
 func newUpstream() *upstream {
-	u := &upstream{mux: http.NewServeMux(), bodies: make(map[string]string), things: map[string]map[string]map[string]string{
+	u := &upstream{mux: http.NewServeMux(), version: "5.8.3", bodies: make(map[string]string), things: map[string]map[string]map[string]string{
 		"containers": {"web": mine.Labels(), "other": theirs.Labels(), "operators": {}},
 		"networks":   {"front": mine.Labels(), "back": theirs.Labels(), "podman": {}},
 		"volumes":    {"data": mine.Labels(), "precious": theirs.Labels(), "cache": {}},
@@ -98,7 +99,7 @@ func (u *upstream) list(w http.ResponseWriter, r *http.Request) {
 }
 
 func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Libpod-API-Version", "5.8.3")
+	w.Header().Set("Libpod-API-Version", u.version)
 	own := strings.HasPrefix(r.URL.Path, "/v4.0.0/") // the proxy's own questions
 	if !own {
 		u.mu.Lock()
