@@ -112,7 +112,7 @@ func (n *unit) arrives(ctx context.Context, condition string) error {
 	case ServiceCompleted:
 		milestone = n.completed
 	case ServiceHealthy:
-		if lost, err := n.reaches(ctx, n.resolved); err != nil || lost {
+		if lost, err := n.reaches(ctx, n.created); err != nil || lost {
 			return err
 		}
 		if n.health == nil {

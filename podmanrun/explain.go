@@ -63,7 +63,7 @@ func (u *up) detail(ctx context.Context, failed *ServiceError) {
 		return
 	}
 	n := units[min(max(failed.Replica, 1), len(units))-1]
-	if failed.Kind == FailurePlatform && passed(n.resolved) {
+	if failed.Kind == FailurePlatform && n.image != nil {
 		failed.Err = n.wrongPlatform(ctx, failed.Err)
 	}
 	if !passed(n.created) {

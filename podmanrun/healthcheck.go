@@ -88,6 +88,8 @@ func (h healthConfig) withDefaults() *healthConfig {
 // period that covers every tolerated failure, because Podman counts each of our
 // frequent checks as one of its own. The real timing is kept in a label.
 func (r *createRequest) addHealth(h, image *healthConfig) {
+	r.HealthConfig = nil
+	delete(r.Labels, labelCheck) // of another image's check
 	if h == nil {
 		if image != nil {
 			r.HealthConfig = &libpod.HealthConfig{Test: []string{"NONE"}}

@@ -28,11 +28,10 @@ type unit struct {
 	awaited   bool    // another service waits for more than its start
 	vital     bool    // another service waits for its health
 
-	resolved chan struct{} // closed when image and health are known
-	image    *libpod.Image
+	image    *libpod.Image // nil until it is there
 	health   *healthConfig // nil is no healthcheck
 	grounded chan struct{} // closed when its networks and volumes are there
-	created  chan struct{} // closed when id and kept are known
+	created  chan struct{} // closed when image and health stay, and id and kept are known
 	id       string
 	// unanswered: its creation was asked for, and Podman has not said what became of it.
 	unanswered bool
@@ -49,7 +48,7 @@ type unit struct {
 func newUnit(u *up, service types.ServiceConfig, replica int, request *createRequest) *unit {
 	return &unit{
 		up: u, name: service.Name, replica: replica, service: service, request: request,
-		resolved: make(chan struct{}), grounded: make(chan struct{}), created: make(chan struct{}), launched: make(chan struct{}),
+		grounded: make(chan struct{}), created: make(chan struct{}), launched: make(chan struct{}),
 		running: make(chan struct{}), healthy: make(chan struct{}), completed: make(chan struct{}), lost: make(chan struct{}),
 	}
 }
@@ -124,10 +123,7 @@ func (n *unit) start(ctx context.Context, image fetched, ground *future[struct{}
 	if err != nil {
 		return err
 	}
-	its := (*healthConfig)(img.Healthcheck)
-	n.image, n.health = img, healthOf(n.service, its)
-	close(n.resolved)
-	if err := n.fits(ctx); err != nil {
+	if err := n.has(ctx, img); err != nil {
 		return err
 	}
 	n.emit(EventPulled, "")
@@ -135,7 +131,6 @@ func (n *unit) start(ctx context.Context, image fetched, ground *future[struct{}
 		return err
 	}
 	close(n.grounded)
-	n.request.addHealth(n.health, its)
 	if err := n.hostAddress(ctx); err != nil {
 		return err
 	}
@@ -172,6 +167,14 @@ func (n *unit) start(ctx context.Context, image fetched, ground *future[struct{}
 	return nil
 }
 
+// has makes img the image of the container.
+func (n *unit) has(ctx context.Context, img *libpod.Image) error {
+	its := (*healthConfig)(img.Healthcheck)
+	n.image, n.health = img, healthOf(n.service, its)
+	n.request.addHealth(n.health, its)
+	return n.fits(ctx)
+}
+
 // fits holds the image against the platform that is asked for, and warns of one that
 // only an emulator runs here.
 func (n *unit) fits(ctx context.Context) error {
@@ -181,7 +184,7 @@ func (n *unit) fits(ctx context.Context) error {
 	}
 	if n.service.Platform != "" {
 		// Another service may pull another platform under the same name meanwhile.
-		n.request.RawImageName, n.request.Image = n.request.Image, n.image.ID
+		n.request.RawImageName, n.request.Image = imageName(n.up.project, n.service), n.image.ID
 	}
 	if n.image.Runs(runtime.GOOS + "/" + runtime.GOARCH) {
 		return nil // which spares a question in nearly every case; a failure asks it

@@ -46,10 +46,14 @@ func (n *unit) create(ctx context.Context, image fetched) error {
 	if err != nil {
 		return err
 	}
-	if n.service.Platform != "" {
-		n.request.Image = img.ID
+	if img.ID != n.image.ID {
+		// Its tag has moved: what is known of the former one is wrong.
+		n.warm.giveUp("its image was removed meanwhile, and what is fetched now is another one")
+		if err := n.has(ctx, img); err != nil {
+			return err
+		}
+		n.request.seal(img.ID)
 	}
-	n.request.seal(img.ID)
 	return n.make(ctx)
 }
 

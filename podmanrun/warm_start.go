@@ -87,6 +87,17 @@ func (w *warmth) close() {
 	}
 }
 
+// giveUp makes the start one like any other; nil is one already.
+func (w *warmth) giveUp(reason string) {
+	if w == nil || !w.fresh {
+		return
+	}
+	w.close()
+	w.found, w.fresh = nil, false
+	w.unit.nocopy(w.volumes, false)
+	w.unit.emit(EventWarning, "it does not start warm: "+reason)
+}
+
 // furnish makes the volumes that are the container's own, and finds the state to
 // put into all of them. It runs when the former container is gone.
 func (w *warmth) furnish(ctx context.Context) error {
