@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/podmanrun/internal/warm"
 )
 
@@ -126,5 +129,69 @@ func TestAServiceWhoseDataIsKeptStartsAgainOnlyWithWhatIsInItsVolume(t *testing.
 	}
 	if asked := podman.requests(); slices.Contains(asked, "start") || !slices.Contains(asked, "init") {
 		t.Errorf("Podman was asked to %q, want no start before the mounts are compared", asked)
+	}
+}
+
+func TestAPartIsReachedOnlyWithinItsVolume(t *testing.T) {
+	client := newOldPodman(t, "").client
+	outside, place := t.TempDir(), t.TempDir()
+	if err := os.MkdirAll(filepath.Join(place, "real", "ssl"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	for name, to := range map[string]string{"inner": "real", "back": "real/../real/ssl", "out": outside, "climbs": "../" + filepath.Base(outside), "absolute": filepath.Join(place, "real"), "self": "/proc/self/root"} {
+		if err := os.Symlink(to, filepath.Join(place, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(place, "unreadable"), nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(filepath.Join(place, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	socket, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(place, "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = socket.Close() }() // nobody connects
+	const leads = "a link leads out of it"
+	for name, want := range map[string]string{
+		"real/ssl": "", "inner/ssl": "", "back": "", "unreadable": "", "pipe": "", "socket": "",
+		"out": leads, "climbs": leads, "absolute": leads, "self": leads, "../" + filepath.Base(outside): leads, "missing": "it is not there",
+	} {
+		file, err := client.within(place, part{Volume: "data", Path: name})
+		if err == nil {
+			err = file.Close()
+		}
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("part %s = %v, want %q", name, err, want)
+		}
+	}
+	if _, err := client.within(filepath.Join(place, "missing"), part{Path: "a"}); len(hint.All(err)) != 1 {
+		t.Errorf("a part of a volume that nobody sees = %v, want an error with a hint", err)
+	}
+}
+
+func TestATargetBelowAnAbsoluteLinkOfTheImageIsFound(t *testing.T) {
+	// What this process has at /proc is certainly mounted there.
+	mounted, err := os.Open("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = mounted.Close() }() // only looked at
+	dir := t.TempDir()
+	for name, to := range map[string]string{"run": "/", "far": "../../../../../../../../../../.."} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for target, want := range map[string]string{
+		"/proc": "", dir + "/run/proc": "", dir + "/far/proc/": "",
+		dir + "/run": "it is another file", "/proc/self/root/proc": "too many levels",
+	} {
+		err := mountedIs(mounted, os.Getpid(), target)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("mountedIs(%s) = %v, want %q", target, err, want)
+		}
 	}
 }

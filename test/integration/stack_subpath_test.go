@@ -135,3 +135,26 @@ volumes: {data: {}}
 		t.Error(err)
 	}
 }
+
+func TestAPartOfAVolumeIsMountedBelowALinkOfTheImage(t *testing.T) {
+	client := openStackClient(t)
+	defer wantNoStackLeft(t, client)
+	// Debian's /var/run is a link to /run.
+	compose := strings.ReplaceAll(stackOfParts, "%", "mkdir -p /data/inner/ssl; echo inside > /data/inner/ssl/file")
+	compose = strings.Replace(compose, "  heir:", `  linked:
+    image: debian
+    init: true
+    depends_on: {prepare: {condition: service_completed_successfully}}
+    volumes: [{type: volume, source: data, target: /var/run/part, volume: {subpath: inner/ssl}}]
+    command: sleep 1000
+  heir:`, 1)
+	if _, err := engineUp(t, client, compose, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := stackExec(t, client, "parts", "linked", "cat /run/part/file"); got != "inside" {
+		t.Errorf("the part has %q, want what is in the volume", got)
+	}
+	if err := client.Down(t.Context(), "parts", podmanrun.DownOptions{Volumes: true, Timeout: new(time.Duration)}); err != nil {
+		t.Error(err)
+	}
+}
