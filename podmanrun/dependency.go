@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -44,7 +45,8 @@ func (n *unit) restartsFor() string {
 }
 
 // refer fills in the containers of other services in whose namespaces this one
-// lives, and whose volumes it has.
+// lives, and whose volumes it has, and those parts of volumes that they and
+// containers beside the project have.
 func (n *unit) refer(ctx context.Context) error {
 	find := func(ref string) (id string, labels map[string]string, err error) {
 		name, _, _ := strings.Cut(strings.TrimPrefix(ref, ofService), ":")
@@ -72,18 +74,26 @@ func (n *unit) refer(ctx context.Context) error {
 		space.Value = id
 	}
 	for i, from := range n.request.VolumesFrom {
-		if !strings.HasPrefix(from, ofService) {
+		name, ours := strings.CutPrefix(from, ofService)
+		name, options, _ := strings.Cut(name, ":")
+		if !ours {
+			answer, err := n.up.client.api.InspectContainer(ctx, name)
+			if libpod.HasStatus(err, http.StatusNotFound) {
+				continue // which Podman says if the container is to be made
+			}
+			if err != nil {
+				return err
+			}
+			n.request.addParts(answer.Config.Labels, options)
 			continue
 		}
 		id, labels, err := find(from)
 		if err != nil {
 			return err
 		}
-		_, options, ok := strings.Cut(strings.TrimPrefix(from, ofService), ":")
-		if ok {
-			id += ":" + options
+		if n.request.VolumesFrom[i] = id; options != "" {
+			n.request.VolumesFrom[i] += ":" + options
 		}
-		n.request.VolumesFrom[i] = id
 		n.request.addParts(labels, options)
 	}
 	return nil

@@ -82,6 +82,15 @@ func TestALinkThatStaysWithinAVolumeLeadsToAPartOfIt(t *testing.T) {
 			t.Errorf("service %s can write = %s, want %t", service, got, writes)
 		}
 	}
+	beside := "name: beside\nservices:\n  heir: {image: busybox, init: true, volumes_from: ['container:parts-part-1:ro'], command: sleep 1000}\n"
+	if _, err := engineUp(t, client, beside, nil); err != nil {
+		t.Errorf("starting what has the volumes of a container beside its project: %v", err)
+	} else if got := stackExec(t, client, "beside", "heir", "cat /part/file; touch /part/x 2>/dev/null || echo no"); got != "inside\nno" {
+		t.Errorf("another project's container has %q, want the part to read only", got)
+	}
+	if err := client.Down(t.Context(), "beside", podmanrun.DownOptions{Timeout: new(time.Duration)}); err != nil {
+		t.Error(err)
+	}
 	if err := client.Restart(t.Context(), "parts", podmanrun.ServicesOptions{Services: []string{"part"}, Timeout: new(time.Duration)}); err != nil {
 		t.Errorf("restarting the service with the part: %v", err)
 	}
