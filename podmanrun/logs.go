@@ -3,6 +3,7 @@ package podmanrun
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -27,7 +28,7 @@ type LogsOptions struct {
 // Logs delivers the output of a project's services line by line, without line
 // ends; of one with several containers as service-1, service-2 and so on. Calls of
 // line never overlap; lines of one service come in order. With Follow it goes on
-// over restarts, and returns nil when ctx ends. A container whose output cannot be
+// over restarts, of Podman too, and returns nil when ctx ends. A container whose output cannot be
 // read keeps nobody from that of the others.
 func (c *Client) Logs(ctx context.Context, project string, o LogsOptions, line func(service, line string)) error {
 	list, err := c.listed(ctx, o.Owner, project, o.Services)
@@ -80,11 +81,22 @@ func (c *Client) logs(ctx context.Context, sources []logSource, o LogsOptions, l
 	return errors.Join(errs...)
 }
 
-// logsOf reads the output of one container, and goes on when it was started again.
+// logsOf reads the output of one container, and goes on when it was started again. With
+// Follow it also goes on after a stream that broke, as that of a Podman that is
+// restarted does; a note tells so once.
 func (c *Client) logsOf(ctx context.Context, source logSource, o LogsOptions, line, note func(string)) error {
+	var once sync.Once
+	trouble := func(err error) {
+		once.Do(func() { note(fmt.Sprintf("its output is asked for again and again until Podman answers: %v", err)) })
+	}
+	look := func(ctx context.Context) (*libpod.Container, error) { return c.api.InspectContainer(ctx, source.id) }
+	if o.Follow {
+		asked := look
+		look = func(ctx context.Context) (*libpod.Container, error) { return insist(ctx, trouble, asked) }
+	}
 	// Looked at before the stream is opened: what is started after that is missed by
 	// nobody.
-	run, err := c.api.InspectContainer(ctx, source.id)
+	run, err := look(ctx)
 	if err != nil {
 		return ignoreGone(err)
 	}
@@ -94,9 +106,9 @@ func (c *Client) logsOf(ctx context.Context, source logSource, o LogsOptions, li
 	}
 	position := logPosition{since: source.since}
 	options := libpod.LogsOptions{Follow: o.Follow, Tail: o.Tail}
-	for {
+	for over := false; ; { // once it has ended for good
 		options.Since = position.since
-		err := c.api.StampedLogs(ctx, source.id, source.name, options, func(stamp, text string) {
+		broken := c.api.StampedLogs(ctx, source.id, source.name, options, func(stamp, text string) {
 			if !position.isNew(stamp) {
 				return
 			}
@@ -105,13 +117,27 @@ func (c *Client) logsOf(ctx context.Context, source logSource, o LogsOptions, li
 			}
 			line(text)
 		})
-		if err != nil || !o.Follow {
-			return ignoreGone(err) // it was removed since it was looked at
+		if !o.Follow || over || gone(broken) || ctx.Err() != nil {
+			return ignoreGone(broken) // it was removed since it was looked at
 		}
-		if run, err = c.startedAgain(ctx, source.id, run.State.StartedAt); err != nil || run == nil {
+		if broken != nil {
+			trouble(broken)
+			if err := retry.Wait(ctx, watchAgain); err != nil {
+				return err
+			}
+		}
+		next, err := insist(ctx, trouble, func(ctx context.Context) (*libpod.Container, error) {
+			return c.writesOn(ctx, source.id, run.State.StartedAt)
+		})
+		if err != nil || next == nil && broken == nil {
 			return err
 		}
-		options.Tail = 0
+		if over = next == nil; !over { // else the rest of its output is read
+			run = next
+		}
+		if position.last != "" {
+			options.Tail = 0
+		}
 		position.again()
 	}
 }
@@ -149,10 +175,11 @@ func (p *logPosition) again() {
 	}
 }
 
-// startedAgain waits until a container whose output has ended was started anew since
-// before, and returns it; nil when it is not.
-func (c *Client) startedAgain(ctx context.Context, id string, before time.Time) (*libpod.Container, error) {
-	for deadline := time.Now().Add(restartPatience); ; {
+// writesOn waits until a container whose output is not read any more was started anew
+// since before, or turns out to run on, and returns it; nil when it does neither. A stream
+// may be over a moment before Podman knows that its container is.
+func (c *Client) writesOn(ctx context.Context, id string, before time.Time) (*libpod.Container, error) {
+	for begun := time.Now(); ; {
 		answer, err := c.api.InspectContainer(ctx, id)
 		if gone(err) {
 			return nil, nil //nolint:nilnil // it was removed
@@ -160,10 +187,11 @@ func (c *Client) startedAgain(ctx context.Context, id string, before time.Time) 
 		if err != nil {
 			return nil, err
 		}
-		if answer.State.StartedAt.After(before) {
+		waited, status := time.Since(begun), answer.State.Status
+		if answer.State.StartedAt.After(before) || waited >= watchAgain && (status == "running" || status == "paused") {
 			return answer, nil
 		}
-		if libpod.Ended(answer.State.Status) && !answer.StartsAgain() || time.Now().After(deadline) {
+		if libpod.Ended(status) && !answer.StartsAgain() || waited >= restartPatience {
 			return nil, nil //nolint:nilnil // it has ended for good
 		}
 		if err := retry.Wait(ctx, restartPoll); err != nil {

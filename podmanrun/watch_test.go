@@ -3,9 +3,11 @@ package podmanrun
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -33,7 +35,7 @@ var (
 
 // passing plays a Podman service without events. What is asked of a container passes
 // through its moments, of which the last one lasts; what is done to it is refused when it
-// is. The list has the name "json".
+// is. The list has the name "json", and what has moments of its own one as "a/logs".
 func passing(t *testing.T, containers map[string][]moment) *Client {
 	t.Helper()
 	var mu sync.Mutex
@@ -48,6 +50,9 @@ func passing(t *testing.T, containers map[string][]moment) *Client {
 		}
 		mu.Lock()
 		defer mu.Unlock()
+		if containers[name+"/"+what] != nil {
+			name += "/" + what
+		}
 		list := containers[name]
 		if len(list) == 0 {
 			return
@@ -109,14 +114,98 @@ func TestAContainerThatPodmanDoesNotAnswerForIsLookedAtAgain(t *testing.T) {
 	}
 }
 
+// restarting plays a Podman service without events and with one container, a. It is
+// restarted before that writes its second line, and again when it has ended. Streams
+// of lines are cut off then, or end.
+func restarting(t *testing.T, cut bool) *Client {
+	t.Helper()
+	var (
+		mu            sync.Mutex
+		refuse        int // the next looks
+		streams, ends int
+	)
+	frame := func(w io.Writer, text string) {
+		_, _ = fmt.Fprintf(w, "\x01\x00\x00\x00\x00\x00\x00%c%s\n", len(text)+1, text) // the test fails by what it reads
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Libpod-API-Version", "5.8.3")
+		mu.Lock()
+		defer mu.Unlock()
+		switch path.Base(r.URL.Path) {
+		case "events":
+			w.WriteHeader(http.StatusInternalServerError)
+		case "logs":
+			streams++
+			frame(w, "2026-01-02T15:04:05Z one")
+			if streams == 1 {
+				refuse = 2
+				if !cut {
+					return
+				}
+				_ = http.NewResponseController(w).Flush() // likewise
+				panic(http.ErrAbortHandler)
+			}
+			frame(w, "2026-01-02T15:04:05Z two")
+		case "json":
+			switch {
+			case refuse > 0:
+				refuse--
+				http.Error(w, `{"message":"the service is about to start"}`, http.StatusServiceUnavailable)
+			case streams < 2:
+				_, _ = fmt.Fprint(w, itRuns.body) // likewise
+			default:
+				if ends++; ends == 1 {
+					refuse = 1
+				}
+				_, _ = fmt.Fprint(w, itEnded.body) // likewise
+			}
+		}
+	}))
+	t.Cleanup(srv.Close)
+	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() }) // it holds connections only
+	return c
+}
+
 func TestAFollowedStackOutlivesAPodmanThatIsRestarted(t *testing.T) {
-	t.Parallel()
-	away := moment{http.StatusServiceUnavailable, `{"message":"the service is about to start"}`}
-	c := passing(t, map[string][]moment{"a": {itRuns, away, itEnded, away, itEnded}})
-	var told []EventKind
-	err := stackOf(c, "a").Follow(t.Context(), FollowOptions{Quiet: []string{"a"}, Changed: func(e Event) { told = append(told, e.Kind) }})
-	if want := []EventKind{EventWarning, EventExited, EventWarning}; err != nil || !slices.Equal(told, want) {
-		t.Errorf("Follow = %v, told %v, want %v", err, told, want)
+	for name, cut := range map[string]bool{"and cuts off what it sends": true, "and ends what it sends": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			followOverRestarts(t, restarting(t, cut))
+		})
+	}
+}
+
+func followOverRestarts(t *testing.T, c *Client) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var lines, ended, ofOutput []string
+	err := stackOf(c, "a").Follow(ctx, FollowOptions{
+		Line: func(_, line string) { lines = append(lines, line) },
+		Changed: func(e Event) {
+			switch {
+			case e.Kind == EventExited:
+				ended = append(ended, e.Text)
+			case strings.Contains(e.Text, "output"):
+				ofOutput = append(ofOutput, e.Text)
+			}
+		},
+	})
+	if err != nil || ctx.Err() != nil {
+		t.Errorf("Follow = %v, and its context says %v, want neither: the container has ended", err, ctx.Err())
+	}
+	if diff := cmp.Diff([]string{"one", "two"}, lines); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+	if !slices.Equal(ended, []string{"7"}) {
+		t.Errorf("ended with %q, want 7 once", ended)
+	}
+	if len(ofOutput) != 1 || !strings.Contains(ofOutput[0], "until Podman answers") {
+		t.Errorf("notes of its output = %q, want one", ofOutput)
 	}
 }
 
@@ -169,5 +258,31 @@ func TestAContainerThatIsRemovedWhileItsLogsAreAskedForHasNone(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: logs = %v, want nil", name, err)
 		}
+	}
+}
+
+func TestTheOutputOfAContainerThatHasEndedIsAskedForOnceMore(t *testing.T) {
+	busy, there := moment{http.StatusInternalServerError, `{"message":"database is locked"}`}, moment{code: http.StatusOK}
+	for name, tc := range map[string]struct {
+		logs []moment
+		want string // the error; empty is none
+	}{
+		"and is read":        {[]moment{busy, there}, ""},
+		"and cannot be read": {[]moment{busy}, "database is locked"},
+		"and goes meanwhile": {[]moment{busy, itGoes}, ""},
+		"unless it was read": {[]moment{there, busy}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := passing(t, map[string][]moment{"a": {itEnded}, "a/logs": tc.logs})
+			notes := 0
+			err := c.logs(t.Context(), []logSource{{id: "a", name: "a", subject: "a"}}, LogsOptions{Follow: true, Note: func(_, _ string) { notes++ }}, func(_, _ string) {})
+			if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("logs = %v, want %q", err, tc.want)
+			}
+			if told := notes == 1; notes > 1 || told != (tc.logs[0] == busy) {
+				t.Errorf("%d notes, want one when it could not be read at first", notes)
+			}
+		})
 	}
 }
