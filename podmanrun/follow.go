@@ -27,12 +27,17 @@ type FollowOptions struct {
 
 // Follow tells what the containers of the stack write, of those that were there
 // before from now on, and what becomes of them. Meanwhile their health is kept
-// up to date. It returns nil when all have ended for good, or ctx has.
+// up to date. It returns nil when all have ended for good, or ctx has, and an error
+// when Podman has not answered for five minutes.
 func (s *Stack) Follow(ctx context.Context, o FollowOptions) error {
 	now := time.Now()
-	var sources []logSource
+	var (
+		ids     []string
+		sources []logSource
+	)
 	for service, list := range s.containers {
 		for i, c := range list {
+			ids = append(ids, c.ID)
 			if slices.Contains(o.Quiet, service) {
 				continue
 			}
@@ -46,6 +51,15 @@ func (s *Stack) Follow(ctx context.Context, o FollowOptions) error {
 			sources = append(sources, source)
 		}
 	}
+	err := s.client.whileAnswered(ctx, ids, func(ctx context.Context) error { return s.follow(ctx, sources, o) })
+	if err != nil {
+		return fmt.Errorf("following project %s: %w", s.project, err)
+	}
+	return nil
+}
+
+// follow is Follow for as long as Podman answers.
+func (s *Stack) follow(ctx context.Context, sources []logSource, o FollowOptions) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var mu sync.Mutex
@@ -69,10 +83,7 @@ func (s *Stack) Follow(ctx context.Context, o FollowOptions) error {
 	case <-ctx.Done():
 	}
 	stop()
-	if err := logs.Wait(); err != nil {
-		return fmt.Errorf("following the logs of project %s: %w", s.project, err)
-	}
-	return nil
+	return logs.Wait()
 }
 
 // tellEnded tells of the containers that had ended before anybody looked.

@@ -28,8 +28,9 @@ type LogsOptions struct {
 // Logs delivers the output of a project's services line by line, without line
 // ends; of one with several containers as service-1, service-2 and so on. Calls of
 // line never overlap; lines of one service come in order. With Follow it goes on
-// over restarts, of Podman too, and returns nil when ctx ends. A container whose output cannot be
-// read keeps nobody from that of the others.
+// over restarts, of Podman too; it returns nil when ctx ends, and an error when Podman
+// has not answered for five minutes. A container whose output cannot be read keeps
+// nobody from that of the others.
 func (c *Client) Logs(ctx context.Context, project string, o LogsOptions, line func(service, line string)) error {
 	list, err := c.listed(ctx, o.Owner, project, o.Services)
 	if err != nil {
@@ -46,7 +47,18 @@ func (c *Client) Logs(ctx context.Context, project string, o LogsOptions, line f
 		}
 		o.Names(names)
 	}
-	return c.logs(ctx, sources, o, line)
+	if !o.Follow {
+		return c.logs(ctx, sources, o, line)
+	}
+	ids := make([]string, len(list))
+	for i, l := range list {
+		ids[i] = l.ID
+	}
+	err = c.whileAnswered(ctx, ids, func(ctx context.Context) error { return c.logs(ctx, sources, o, line) })
+	if err != nil {
+		return fmt.Errorf("following the logs of project %s: %w", project, err)
+	}
+	return nil
 }
 
 // logSource is a container whose output is read.
