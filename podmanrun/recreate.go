@@ -68,25 +68,49 @@ func (u *up) replace(ctx context.Context, l libpod.Listed) error {
 // livingIn returns those with hooks for their stop of the containers that were there
 // and live in the namespaces of another, or of one that does.
 func (u *up) livingIn(ctx context.Context, id string) (found []libpod.Listed) {
-	in := []string{id}
 	rest := slices.DeleteFunc(slices.Concat(u.before, u.aside), func(l libpod.Listed) bool {
-		return l.ID == id || l.State != "running" || l.Labels[labelPreStop] == "" || isOneOff(l)
+		return l.ID == id || l.State != "running" || isOneOff(l)
 	})
-	needs := make(map[string][]string, len(rest))
-	for _, l := range rest {
-		if answer, err := u.client.api.InspectContainer(ctx, l.ID); err == nil { // or it is gone
-			needs[l.ID] = answer.Dependencies
-		}
-	}
+	needs := u.needs(ctx, rest)
+	in := []string{id}
 	for i := 0; i < len(in); i++ {
 		for _, l := range rest {
-			if slices.Contains(needs[l.ID], in[i]) && !slices.Contains(in, l.ID) {
-				in, found = append(in, l.ID), append(found, l)
+			if !slices.Contains(needs[l.ID], in[i]) || slices.Contains(in, l.ID) {
+				continue
+			}
+			in = append(in, l.ID)
+			if l.Labels[labelPreStop] != "" {
+				found = append(found, l)
 			}
 		}
 	}
 	slices.Reverse(found) // the farthest first, as they are stopped
 	return found
+}
+
+// needs tells in whose namespaces those of a list with hooks for their stop live, and in
+// whose these do. A stack may have a hundred containers without: nobody asks for them.
+func (u *up) needs(ctx context.Context, list []libpod.Listed) map[string][]string {
+	var ask []string
+	for _, l := range list {
+		if l.Labels[labelPreStop] != "" {
+			ask = append(ask, l.ID)
+		}
+	}
+	needs := make(map[string][]string, len(ask))
+	for i := 0; i < len(ask); i++ {
+		answer, err := u.client.api.InspectContainer(ctx, ask[i])
+		if err != nil {
+			continue // it is gone
+		}
+		needs[ask[i]] = answer.Dependencies
+		for _, other := range answer.Dependencies {
+			if !slices.Contains(ask, other) {
+				ask = append(ask, other)
+			}
+		}
+	}
+	return needs
 }
 
 // restartsWith are the dependencies of a service whose restart it follows.

@@ -33,6 +33,15 @@ services:
     stop_grace_period: 1s
     pid: service:guest
     pre_stop: [{command: ["sh", "-c", "echo guest-of-guest >> /said/hooks"]}]
+  silent:
+    <<: *all
+    network_mode: service:base
+  behind:
+    <<: *all
+    init: false
+    stop_grace_period: 1s
+    pid: service:silent
+    pre_stop: [{command: ["sh", "-c", "echo behind >> /said/hooks"]}]
   follower:
     <<: *all
     depends_on: {base: {condition: service_started, restart: true}}
@@ -49,7 +58,7 @@ func TestAStackThatReplacesContainersRunsTheirHooksBefore(t *testing.T) {
 		}
 	}
 	got := strings.Fields(stackExec(t, client, "farewell", "base", "sort /said/hooks"))
-	if diff := cmp.Diff([]string{"base", "follower", "guest", "guest-of-guest"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"base", "behind", "follower", "guest", "guest-of-guest"}, got); diff != "" {
 		t.Errorf("hooks that ran before services were replaced and restarted (-want +got):\n%s", diff)
 	}
 	if err := client.Down(t.Context(), "farewell", podmanrun.DownOptions{Volumes: true, Timeout: new(time.Duration)}); err != nil {
