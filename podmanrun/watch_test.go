@@ -174,12 +174,14 @@ func TestAFollowedStackOutlivesAPodmanThatIsRestarted(t *testing.T) {
 	for name, cut := range map[string]bool{"and cuts off what it sends": true, "and ends what it sends": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			followOverRestarts(t, restarting(t, cut))
+			followOverRestarts(t, restarting(t, cut), cut)
 		})
 	}
 }
 
-func followOverRestarts(t *testing.T, c *Client) {
+// followOverRestarts follows the container of [restarting]. One whose stream was cut off
+// has a note; the watch may be the only one that a restart refuses, otherwise.
+func followOverRestarts(t *testing.T, c *Client, cut bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -204,8 +206,8 @@ func followOverRestarts(t *testing.T, c *Client) {
 	if !slices.Equal(ended, []string{"7"}) {
 		t.Errorf("ended with %q, want 7 once", ended)
 	}
-	if len(ofOutput) != 1 || !strings.Contains(ofOutput[0], "until Podman answers") {
-		t.Errorf("notes of its output = %q, want one", ofOutput)
+	if len(ofOutput) > 1 || cut && len(ofOutput) == 0 {
+		t.Errorf("notes of its output = %q, want one when it was cut off, and at most one", ofOutput)
 	}
 }
 
