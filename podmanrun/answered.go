@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/dockless-ci/dockless/internal/hint"
 	"github.com/dockless-ci/dockless/internal/retry"
 )
 
@@ -56,7 +57,8 @@ func untilLost(ctx context.Context, ids []string, look func(ctx context.Context,
 		case err == nil || gone(err):
 			answered = time.Now()
 		case time.Since(answered) >= lostAfter:
-			return fmt.Errorf("podman has answered no look at a container for %s: %w", lostAfter, err)
+			return hint.With(fmt.Errorf("podman has answered no look at a container for %s: %w", lostAfter, err),
+				"run dockless doctor --only podman, and look into the log of the Podman service")
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -62,12 +61,7 @@ func leaving(t *testing.T) (c *Client, leave func()) {
 			_, _ = fmt.Fprintf(w, `[{"Id":"a","Names":["a"],"Labels":{%q:"p",%q:"a"}}]`, LabelProject, LabelService) // the test fails by what it reads
 		}
 	}))
-	t.Cleanup(srv.Close)
-	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() }) // it holds connections only
+	c = clientOf(t, srv)
 	return c, srv.Close
 }
 

@@ -2,6 +2,7 @@ package podmanrun
 
 import (
 	"log/slog"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -59,4 +60,16 @@ func TestUnusableSettingsAreReportedTogether(t *testing.T) {
 	if err := (Config{Host: "tcp://podman:8888", ConnectTimeout: time.Second}).Validate(); err != nil {
 		t.Errorf("Validate = %v, want nil", err)
 	}
+}
+
+// clientOf opens a client of a server that plays a Podman service. Both end with the test.
+func clientOf(t *testing.T, srv *httptest.Server) *Client {
+	t.Helper()
+	t.Cleanup(srv.Close)
+	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() }) // it holds connections only
+	return c
 }

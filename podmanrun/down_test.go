@@ -42,12 +42,7 @@ func sharedService(t *testing.T, owners ...Owner) (c *Client, removed func() []s
 		}
 		_ = json.NewEncoder(w).Encode(list) // the test fails by what it reads
 	}))
-	t.Cleanup(srv.Close)
-	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() }) // it holds connections only
+	c = clientOf(t, srv)
 	return c, func() []string {
 		mu.Lock()
 		defer mu.Unlock()

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -46,12 +45,7 @@ func healthService(t *testing.T, config map[string]any, script string) *Client {
 			_, _ = io.WriteString(w, err.Error()) // the test fails by what it reads
 		}
 	}))
-	t.Cleanup(srv.Close)
-	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() }) // it holds connections only
+	c := clientOf(t, srv)
 	return c
 }
 

@@ -3,7 +3,6 @@ package podmanrun
 import (
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path"
@@ -79,12 +78,7 @@ func logService(t *testing.T, logs map[string]func(http.ResponseWriter)) *Client
 			logs[id](w)
 		}
 	}))
-	t.Cleanup(srv.Close)
-	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() }) // it holds connections only
+	c := clientOf(t, srv)
 	return c
 }
 

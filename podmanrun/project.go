@@ -47,7 +47,16 @@ func (p *Project) Warnings() []string { return slices.Clone(p.warnings) }
 
 // WithoutWarnings returns p for somebody who has told them.
 func (p *Project) WithoutWarnings() *Project {
-	return &Project{compose: p.compose, logins: p.logins, place: p.place}
+	out := *p
+	out.warnings = nil
+	return &out
+}
+
+// with returns p with other services, of the same files.
+func (p *Project) with(compose *types.Project) *Project {
+	out := *p
+	out.compose = compose
+	return &out
 }
 
 // ServiceNames returns the names of the active services in alphabetical order.

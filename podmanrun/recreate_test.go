@@ -2,14 +2,12 @@ package podmanrun
 
 import (
 	"encoding/json"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path"
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -35,12 +33,7 @@ func living(t *testing.T, in map[string][]string) (c *Client, asked func() []str
 		all = append(all, id)
 		_ = json.NewEncoder(w).Encode(map[string]any{"Id": id, "Dependencies": in[id]}) // the test fails by what it reads
 	}))
-	t.Cleanup(srv.Close)
-	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() }) // it holds connections only
+	c = clientOf(t, srv)
 	return c, func() []string {
 		mu.Lock()
 		defer mu.Unlock()

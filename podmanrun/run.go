@@ -265,7 +265,7 @@ func (p *Project) withOneOff(o RunOptions) (*Project, string, error) {
 	for key, err := range checkProject(&types.Project{Name: c.Name, WorkingDir: c.WorkingDir, Services: types.Services{o.Service: s}, Configs: c.Configs, Secrets: c.Secrets, Networks: c.Networks}) {
 		return nil, "", fmt.Errorf("%s: %w", key, err)
 	}
-	return &Project{compose: &c, warnings: p.warnings, logins: p.logins, place: p.place}, s.ContainerName, nil
+	return p.with(&c), s.ContainerName, nil
 }
 
 func withoutReplicas(d *types.DeployConfig) *types.DeployConfig {

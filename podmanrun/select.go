@@ -56,7 +56,7 @@ func (p *Project) Only(services []string, dependencies bool) (*Project, error) {
 	}
 	c.Volumes = maps.Clone(c.Volumes)
 	maps.DeleteFunc(c.Volumes, func(name string, _ types.VolumeConfig) bool { return !usesVolume(chosen, name) })
-	return &Project{compose: &c, warnings: p.warnings, logins: p.logins, place: p.place}, nil
+	return p.with(&c), nil
 }
 
 func usesVolume(services types.Services, volume string) bool {
@@ -108,7 +108,7 @@ func (p *Project) Scaled(scale map[string]int) (*Project, error) {
 	for key, err := range checkProject(&c) {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	return &Project{compose: &c, warnings: p.warnings, logins: p.logins, place: p.place}, nil
+	return p.with(&c), nil
 }
 
 // WithPullPolicy returns p with the pull_policy of every service that is not
@@ -122,5 +122,5 @@ func (p *Project) WithPullPolicy(policy string) *Project {
 			c.Services[name] = s
 		}
 	}
-	return &Project{compose: &c, warnings: p.warnings, logins: p.logins, place: p.place}
+	return p.with(&c)
 }

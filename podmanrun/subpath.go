@@ -41,6 +41,15 @@ func partsIn(labels map[string]string) []part {
 	return parts
 }
 
+// looseParts are the parts of volumes in a container that its Podman does not keep
+// within them.
+func (c *Client) looseParts(labels map[string]string) []part {
+	if !c.api.Before(joinsParts) {
+		return nil
+	}
+	return partsIn(labels)
+}
+
 // addParts gives the container those parts of other containers whose volumes it has,
 // unless it has something else there: Podman would hand it the whole volumes.
 func (r *createRequest) addParts(of map[string]string, options string) {
@@ -74,7 +83,7 @@ func (r *createRequest) noteParts() {
 // placeParts mounts parts of volumes by their place on Podman's machine where Podman
 // itself does not know them, or follows links out of the volume.
 func (n *unit) placeParts(ctx context.Context) error {
-	if !n.up.client.api.Before(joinsParts) || len(partsIn(n.request.Labels)) == 0 {
+	if len(n.up.client.looseParts(n.request.Labels)) == 0 {
 		return nil
 	}
 	// What is mounted there has to be there, and a dependency may be what makes it.
@@ -117,13 +126,13 @@ func (n *unit) placeParts(ctx context.Context) error {
 // who asks Podman alone. One that is not there may be started by anybody.
 func (c *Client) StartsHereOnly(ctx context.Context, id string) (bool, error) {
 	if !c.api.Before(joinsParts) {
-		return false, nil
+		return false, nil // which spares the question
 	}
 	answer, err := c.api.InspectContainer(ctx, id)
 	if err != nil {
 		return false, ignoreGone(err)
 	}
-	return len(partsIn(answer.Config.Labels)) > 0, nil
+	return len(c.looseParts(answer.Config.Labels)) > 0, nil
 }
 
 // prepareStart is to be called before a container that does not run is started. Where Podman
@@ -131,8 +140,8 @@ func (c *Client) StartsHereOnly(ctx context.Context, id string) (bool, error) {
 // there since anybody looked; so Podman mounts everything first, and what it has
 // mounted is compared with what is in the volume before the program runs.
 func (c *Client) prepareStart(ctx context.Context, id, name string, labels map[string]string) error {
-	parts := partsIn(labels)
-	if len(parts) == 0 || !c.api.Before(joinsParts) {
+	parts := c.looseParts(labels)
+	if len(parts) == 0 {
 		return nil
 	}
 	if err := c.api.InitContainer(ctx, id, name); err != nil {
@@ -169,7 +178,7 @@ func (c *Client) checkParts(ctx context.Context, id string, parts []part) error 
 
 // restart stops a container and starts it again.
 func (c *Client) restart(ctx context.Context, id, name string, labels map[string]string, grace time.Duration) error {
-	if len(partsIn(labels)) == 0 || !c.api.Before(joinsParts) {
+	if len(c.looseParts(labels)) == 0 {
 		return c.api.RestartContainer(ctx, id, name, grace)
 	}
 	if err := c.api.StopContainer(ctx, id, name, grace); err != nil {

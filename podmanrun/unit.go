@@ -123,7 +123,7 @@ func (n *unit) start(ctx context.Context, image fetched, ground *future[struct{}
 	if err != nil {
 		return err
 	}
-	if err := n.has(ctx, img); err != nil {
+	if err := n.setImage(ctx, img); err != nil {
 		return err
 	}
 	n.emit(EventPulled, "")
@@ -167,8 +167,8 @@ func (n *unit) start(ctx context.Context, image fetched, ground *future[struct{}
 	return nil
 }
 
-// has makes img the image of the container.
-func (n *unit) has(ctx context.Context, img *libpod.Image) error {
+// setImage makes img the image of the container, with its healthcheck.
+func (n *unit) setImage(ctx context.Context, img *libpod.Image) error {
 	its := (*healthConfig)(img.Healthcheck)
 	n.image, n.health = img, healthOf(n.service, its)
 	n.request.addHealth(n.health, its)

@@ -49,7 +49,7 @@ func (n *unit) create(ctx context.Context, image fetched) error {
 	if img.ID != n.image.ID {
 		// Its tag has moved: what is known of the former one is wrong.
 		n.warm.giveUp("its image was removed meanwhile, and what is fetched now is another one")
-		if err := n.has(ctx, img); err != nil {
+		if err := n.setImage(ctx, img); err != nil {
 			return err
 		}
 		n.request.seal(img.ID)

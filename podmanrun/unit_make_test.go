@@ -92,7 +92,7 @@ func TestAnImageThatComesInPlaceOfALostOneBringsWhatItsContainerIs(t *testing.T)
 						warnings = append(warnings, e.Text)
 					}
 				}}
-				if err := n.has(t.Context(), old); err != nil {
+				if err := n.setImage(t.Context(), old); err != nil {
 					t.Fatal(err)
 				}
 				if err := n.warmUp(t.Context(), old); err != nil || n.warm == nil {

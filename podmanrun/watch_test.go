@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path"
@@ -67,12 +66,7 @@ func passing(t *testing.T, containers map[string][]moment) *Client {
 		w.WriteHeader(now.code)
 		_, _ = fmt.Fprint(w, now.body) // the test fails by what it reads
 	}))
-	t.Cleanup(srv.Close)
-	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() }) // it holds connections only
+	c := clientOf(t, srv)
 	return c
 }
 
@@ -161,12 +155,7 @@ func restarting(t *testing.T, cut bool) *Client {
 			}
 		}
 	}))
-	t.Cleanup(srv.Close)
-	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() }) // it holds connections only
+	c := clientOf(t, srv)
 	return c
 }
 
@@ -232,13 +221,7 @@ func TestTheHealthOfAContainerIsKeptTrackOfWhenACheckFails(t *testing.T) {
 			_, _ = fmt.Fprint(w, itRuns.body) // likewise
 		}
 	}))
-	defer srv.Close()
-	c, err := Open(t.Context(), Config{Host: "tcp://" + srv.Listener.Addr().String(), ConnectTimeout: time.Minute}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }() // it holds connections only
-	s := stackOf(c, "a")
+	s := stackOf(clientOf(t, srv), "a")
 	s.containers["a"][0].Config.Labels = map[string]string{labelCheck: `{"Test":["CMD","true"],"Interval":1000000,"Retries":2}`}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -151,7 +151,7 @@ func (b *Builder) newWork(ctx context.Context, r *Request) (*work, error) {
 		c.DockerfileText = strings.NewReader(w.text)
 		w.r = &c
 	}
-	w.shares, err = b.assignTo(ctx, b.known(), w.wanted, w.key())
+	w.shares, err = b.assignTo(ctx, b.current(), w.wanted, w.key())
 	return w, err
 }
 

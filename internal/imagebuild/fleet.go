@@ -80,9 +80,9 @@ func (f *fleet) meet(n buildxsetup.Node) {
 	delete(f.down, n.Name)
 }
 
-// known returns the nodes of the builder, each as it answered last. One that was
+// current returns the nodes of the builder, each as it answered last. One that was
 // silent when the builder was made is of unknown platforms until then.
-func (b *Builder) known() []buildxsetup.Node {
+func (b *Builder) current() []buildxsetup.Node {
 	b.fleet.mu.Lock()
 	defer b.fleet.mu.Unlock()
 	nodes := slices.Clone(b.nodes)
@@ -106,11 +106,11 @@ func (b *Builder) assignTo(ctx context.Context, nodes []buildxsetup.Node, wanted
 	alive, reported := nodes, make(map[string]int)
 	if len(b.nodes) > 1 {
 		var err error
-		if alive, reported, err = b.muster(ctx, nodes, asked(b.known(), wanted)); err != nil {
+		if alive, reported, err = b.muster(ctx, nodes, asked(b.current(), wanted)); err != nil {
 			return nil, err
 		}
 	}
-	all := b.known() // after the muster, in which one may have answered for the first time
+	all := b.current() // after the muster, in which one may have answered for the first time
 	// From looking at the counts to changing them nobody else may, or a hundred
 	// builds that start together all find the same node idle.
 	b.fleet.mu.Lock()

@@ -34,18 +34,18 @@ func route(builder string, all, alive []buildxsetup.Node, wanted []ocispecs.Plat
 	if len(all) == 0 || len(alive) == 0 {
 		return nil, hint.With(fmt.Errorf("builder %s has no nodes", builder), "set BUILDKIT_HOST to the address of a running buildkitd")
 	}
-	platformsOf := asked(all, wanted)
-	if len(platformsOf) == 0 {
-		platformsOf = asked(alive, nil) // nobody knows yet what the first node is
+	needed := asked(all, wanted)
+	if len(needed) == 0 {
+		needed = asked(alive, nil) // nobody knows yet what the first node is
 	}
-	if len(platformsOf) == 0 {
+	if len(needed) == 0 {
 		return []share{{node: choose(alive, key, load)}}, nil
 	}
 	var (
 		shares []share
 		none   []string
 	)
-	for _, p := range platformsOf {
+	for _, p := range needed {
 		able := nodesThat(alive, func(n buildxsetup.Node) bool { return n.Native(p) })
 		native := len(able) > 0
 		if !native {
@@ -69,7 +69,7 @@ func route(builder string, all, alive []buildxsetup.Node, wanted []ocispecs.Plat
 	if len(none) > 0 {
 		return nil, noNode(builder, all, alive, none)
 	}
-	if len(wanted) == 0 && shares[0].runsItself(platformsOf[0]) {
+	if len(wanted) == 0 && shares[0].runsItself(needed[0]) {
 		shares[0].wanted = nil // what BuildKit builds without being told
 	}
 	return shares, nil

@@ -124,12 +124,12 @@ func TestBuildsSpreadWhileTheFirstNodeHasNeverAnswered(t *testing.T) {
 
 func TestANodeIsKnownFromItsLastAnswer(t *testing.T) {
 	b := &Builder{nodes: []buildxsetup.Node{{Name: "n0", Endpoint: "tcp://n0:1234"}, node(t, "n1", "linux/arm64")}}
-	if got := asked(b.known(), nil); len(got) != 0 {
+	if got := asked(b.current(), nil); len(got) != 0 {
 		t.Errorf("before its answer the first node is for %v, want nothing known", got)
 	}
 	b.fleet.leaveOut("n0")
 	b.fleet.meet(node(t, "n0", "linux/amd64"))
-	nodes := b.known()
+	nodes := b.current()
 	if got := asked(nodes, nil); len(got) != 1 || platforms.FormatAll(got[0]) != "linux/amd64" {
 		t.Errorf("after its answer the first node is for %v, want linux/amd64", got)
 	}

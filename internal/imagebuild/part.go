@@ -140,7 +140,7 @@ func (w *work) gate(ctx context.Context, node buildxsetup.Node) error {
 // admit returns the share on a node that has room for it: its own, else another one
 // that offers the same. When none has, the error is that of the first.
 func (w *work) admit(ctx context.Context, a assigned) (assigned, error) {
-	left := w.b.known()
+	left := w.b.current()
 	var first error
 	for {
 		err := w.gate(ctx, a.node)

@@ -195,7 +195,7 @@ func (q *inquiry) nodeIDs(result *Result) []string {
 		names = append(names, p.Node)
 	}
 	var out []string
-	for _, n := range q.b.known() {
+	for _, n := range q.b.current() {
 		if !slices.Contains(names, n.Name) {
 			continue
 		}

@@ -54,7 +54,7 @@ func isTransport(err error) bool {
 // offers all its platforms, else the same one when it answers again.
 func (w *work) elsewhere(ctx context.Context, s share, cause error) (assigned, error) {
 	w.b.fleet.leaveOut(s.node.Name)
-	others := nodesThat(w.b.known(), func(n buildxsetup.Node) bool {
+	others := nodesThat(w.b.current(), func(n buildxsetup.Node) bool {
 		if n.Name == s.node.Name {
 			return false
 		}

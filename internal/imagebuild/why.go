@@ -219,7 +219,7 @@ func (q *inquiry) describe(ctx context.Context, text []byte) (*explain.Draft, er
 	if err != nil {
 		return nil, err
 	}
-	native := q.b.known()[0].Platforms
+	native := q.b.current()[0].Platforms
 	if len(wanted) == 0 {
 		wanted = native[:min(1, len(native))]
 	}

@@ -51,7 +51,7 @@ func (c Config) timeout() (time.Duration, error) {
 	return time.Duration(ms) * time.Millisecond, nil
 }
 
-// tls is whom c trusts, and the certificate that it shows; nil is what everybody does.
+// tls is whom c trusts, and the certificate that it shows.
 func (c Config) tls() (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	if name, file := c.either("CERTIFICATE", c.TracesCertificate, c.Certificate); file != "" {

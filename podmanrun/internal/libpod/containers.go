@@ -104,7 +104,7 @@ func (c *Client) ListContainers(ctx context.Context, labels map[string]string) (
 	query := filters(labels)
 	query.Set("all", "true")
 	var list []Listed
-	err := c.list(ctx, "/containers/json", query, "listing containers", &list)
+	err := c.call(ctx, request{method: http.MethodGet, path: "/containers/json", query: query, what: "listing containers"}, &list)
 	list = slices.DeleteFunc(list, func(l Listed) bool { return !Carries(l.Labels, labels) })
 	return list, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -23,11 +22,6 @@ var listAgain = retry.Policy{Attempts: 10, First: 20 * time.Millisecond, Max: 50
 var errBroken = errors.New("the list is broken")
 
 func isBroken(err error) bool { return errors.Is(err, errBroken) }
-
-// list asks for the list at path and decodes it into result.
-func (c *Client) list(ctx context.Context, path string, query url.Values, what string, result any) error {
-	return c.call(ctx, request{method: http.MethodGet, path: path, query: query, what: what}, result)
-}
 
 // listed sends a request for a list, and again while it is broken. The last answer
 // is the caller's.

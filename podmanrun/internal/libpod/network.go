@@ -170,7 +170,7 @@ func (c *Client) remove(ctx context.Context, path, what string, force bool, resu
 // ListNetworks returns the networks that carry all labels.
 func (c *Client) ListNetworks(ctx context.Context, labels map[string]string) ([]Network, error) {
 	var list []Network
-	err := c.list(ctx, "/networks/json", filters(labels), "listing networks", &list)
+	err := c.call(ctx, request{method: http.MethodGet, path: "/networks/json", query: filters(labels), what: "listing networks"}, &list)
 	list = slices.DeleteFunc(list, func(n Network) bool { return !Carries(n.Labels, labels) })
 	return list, err
 }
@@ -178,7 +178,7 @@ func (c *Client) ListNetworks(ctx context.Context, labels map[string]string) ([]
 // ListVolumes returns the volumes that carry all labels.
 func (c *Client) ListVolumes(ctx context.Context, labels map[string]string) ([]Volume, error) {
 	var list []Volume
-	err := c.list(ctx, "/volumes/json", filters(labels), "listing volumes", &list)
+	err := c.call(ctx, request{method: http.MethodGet, path: "/volumes/json", query: filters(labels), what: "listing volumes"}, &list)
 	list = slices.DeleteFunc(list, func(v Volume) bool { return !Carries(v.Labels, labels) })
 	return list, err
 }
@@ -187,7 +187,7 @@ func (c *Client) ListVolumes(ctx context.Context, labels map[string]string) ([]V
 // returns their names.
 func (c *Client) RemovePods(ctx context.Context, labels map[string]string) (removed []string, err error) {
 	var list []Pod
-	err = c.list(ctx, "/pods/json", filters(labels), "listing pods", &list)
+	err = c.call(ctx, request{method: http.MethodGet, path: "/pods/json", query: filters(labels), what: "listing pods"}, &list)
 	errs := []error{err}
 	for _, p := range list {
 		if !Carries(p.Labels, labels) {
