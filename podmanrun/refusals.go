@@ -24,11 +24,14 @@ type refusal struct {
 	more func(ctx context.Context, u *up, found []string) (text string)
 }
 
+// portTaken has the protocol, the address and the port.
+var portTaken = regexp.MustCompile(`listen (tcp|udp)[46]? ?(\S*):(\d+): bind: address already in use`)
+
 // refusals are tried in order.
 var refusals = []refusal{
 	{
 		kind: FailurePortTaken,
-		says: regexp.MustCompile(`listen (tcp|udp)[46]? ?(\S*):(\d+): bind: address already in use`),
+		says: portTaken,
 		text: "port %3/%1 of %2 is taken",
 		hint: "stop what listens there, publish another port, or leave the host's port out and let Podman choose a free one",
 		more: func(ctx context.Context, u *up, f []string) string {

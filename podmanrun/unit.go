@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"golang.org/x/sync/errgroup"
@@ -67,6 +69,24 @@ func (n *unit) number() int {
 		return 0
 	}
 	return n.replica
+}
+
+// guest names a service that has the volumes of n or lives in its namespaces, whichever
+// part of the project is started; empty when there is none.
+func (n *unit) guest() string {
+	for name, other := range n.up.project.AllServices() {
+		refers := slices.ContainsFunc(other.VolumesFrom, func(from string) bool {
+			service, _, _ := strings.Cut(from, ":")
+			return service == n.name
+		})
+		for _, mode := range []string{other.NetworkMode, other.Pid, other.Ipc, other.Uts} {
+			refers = refers || mode == ofService+n.name
+		}
+		if refers {
+			return name
+		}
+	}
+	return ""
 }
 
 func (n *unit) emit(kind EventKind, text string) {
@@ -197,7 +217,7 @@ func (n *unit) fits(ctx context.Context) error {
 
 // launch starts the container.
 func (n *unit) launch(ctx context.Context) error {
-	err := n.inSlot(ctx, func(ctx context.Context) error {
+	err := n.onFreePorts(ctx, func(ctx context.Context) error {
 		if n.isOneOff() {
 			return n.up.options.oneOff.launch(ctx, n)
 		}

@@ -173,17 +173,8 @@ func (n *unit) warmable(wish warmWish) error {
 			return notWarmError("only a part of volume " + target + " is mounted")
 		}
 	}
-	for name, other := range n.up.project.AllServices() { // whichever part of it is started
-		refers := slices.ContainsFunc(other.VolumesFrom, func(from string) bool {
-			service, _, _ := strings.Cut(from, ":")
-			return service == n.name
-		})
-		for _, mode := range []string{other.NetworkMode, other.Pid, other.Ipc, other.Uts} {
-			refers = refers || mode == ofService+n.name
-		}
-		if refers {
-			return notWarmError("service " + name + " lives in its container")
-		}
+	if name := n.guest(); name != "" {
+		return notWarmError("service " + name + " lives in its container")
 	}
 	return nil
 }
