@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dockless-ci/dockless/internal/retry"
 	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
@@ -97,117 +96,35 @@ func (c *Client) logs(ctx context.Context, sources []logSource, o LogsOptions, l
 // Follow it also goes on after a stream that broke, as that of a Podman that is
 // restarted does; a note tells so once.
 func (c *Client) logsOf(ctx context.Context, source logSource, o LogsOptions, line, note func(string)) error {
+	out := output{client: c, logSource: source, line: func(l libpod.Line) {
+		if o.Timestamps {
+			l.Text = l.Stamp + " " + l.Text
+		}
+		line(l.Text)
+	}}
+	if !o.Follow {
+		run, err := c.api.InspectContainer(ctx, source.id)
+		if err != nil || silent(run, note) {
+			return ignoreGone(err)
+		}
+		return ignoreGone(out.read(ctx, libpod.LogsOptions{Tail: o.Tail}, true))
+	}
 	var once sync.Once
-	trouble := func(err error) {
+	out.trouble = func(err error) {
 		once.Do(func() { note(fmt.Sprintf("its output is asked for again and again until Podman answers: %v", err)) })
 	}
-	look := func(ctx context.Context) (*libpod.Container, error) { return c.api.InspectContainer(ctx, source.id) }
-	if o.Follow {
-		asked := look
-		look = func(ctx context.Context) (*libpod.Container, error) { return insist(ctx, trouble, asked) }
-	}
-	// Looked at before the stream is opened: what is started after that is missed by
-	// nobody.
-	run, err := look(ctx)
-	if err != nil {
+	run, err := insist(ctx, out.trouble, func(ctx context.Context) (*libpod.Container, error) { return c.api.InspectContainer(ctx, source.id) })
+	if err != nil || silent(run, note) {
 		return ignoreGone(err)
 	}
-	if run.HostConfig.LogConfig.Type == "none" {
-		note("its logging driver is none, so nobody keeps what it writes")
-		return nil
-	}
-	position := logPosition{since: source.since}
-	options := libpod.LogsOptions{Follow: o.Follow, Tail: o.Tail}
-	for over := false; ; { // once it has ended for good
-		options.Since = position.since
-		broken := c.api.StampedLogs(ctx, source.id, source.name, options, func(stamp, text string) {
-			if !position.isNew(stamp) {
-				return
-			}
-			if o.Timestamps {
-				text = stamp + " " + text
-			}
-			line(text)
-		})
-		if !o.Follow || over || gone(broken) || ctx.Err() != nil {
-			return ignoreGone(broken) // it was removed since it was looked at
-		}
-		if broken != nil {
-			trouble(broken)
-			if err := retry.Wait(ctx, watchAgain); err != nil {
-				return err
-			}
-		}
-		next, err := insist(ctx, trouble, func(ctx context.Context) (*libpod.Container, error) {
-			return c.writesOn(ctx, source.id, run.State.StartedAt)
-		})
-		if err != nil || next == nil && broken == nil {
-			return err
-		}
-		if over = next == nil; !over { // else the rest of its output is read
-			run = next
-		}
-		if position.last != "" {
-			options.Tail = 0
-		}
-		position.again()
-	}
+	return ignoreGone(out.follow(ctx, run, o.Tail))
 }
 
-// logPosition is how far the output of a container has been read. A stream ends a
-// moment after its container and may have had the beginning of what the next run
-// writes, so the next stream begins with lines that are known: those with the
-// time of the last one.
-type logPosition struct {
-	since time.Time // where the next stream begins
-	last  string    // the time of the last line, as Podman writes it; empty is none
-	lines int       // how many had it
-	known int       // how many of them the stream still has to repeat
-}
-
-// isNew takes note of a line, and reports whether it is one that no former stream had.
-func (p *logPosition) isNew(stamp string) bool {
-	if p.known > 0 && stamp == p.last {
-		p.known--
+// silent reports whether nobody keeps what a container writes, and notes it.
+func silent(run *libpod.Container, note func(string)) bool {
+	if run.HostConfig.LogConfig.Type != "none" {
 		return false
 	}
-	p.known = 0
-	if stamp != p.last {
-		p.last, p.lines = stamp, 0
-	}
-	p.lines++
+	note("its logging driver is none, so nobody keeps what it writes")
 	return true
-}
-
-// again moves to where the stream after this one begins.
-func (p *logPosition) again() {
-	p.known = 0
-	if at, err := time.Parse(time.RFC3339Nano, p.last); err == nil {
-		p.since, p.known = at.Add(-1), p.lines // Podman leaves out lines of the very time
-	}
-}
-
-// writesOn waits until a container whose output is not read any more was started anew
-// since before, or turns out to run on, and returns it; nil when it does neither. A stream
-// may be over a moment before Podman knows that its container is.
-func (c *Client) writesOn(ctx context.Context, id string, before time.Time) (*libpod.Container, error) {
-	for begun := time.Now(); ; {
-		answer, err := c.api.InspectContainer(ctx, id)
-		if gone(err) {
-			return nil, nil //nolint:nilnil // it was removed
-		}
-		if err != nil {
-			return nil, err
-		}
-		waited, status := time.Since(begun), answer.State.Status
-		if answer.State.StartedAt.After(before) || waited >= watchAgain && (status == "running" || status == "paused") {
-			return answer, nil
-		}
-		if libpod.Ended(status) && !answer.StartsAgain() || waited >= restartPatience {
-			return nil, nil //nolint:nilnil // it has ended for good
-		}
-		if err := retry.Wait(ctx, restartPoll); err != nil {
-			return nil, err
-		}
-	}
 }

@@ -9,7 +9,7 @@ import (
 // judged are the parameters that are looked at here, as Podman's documentation
 // spells them. The value says whether one may have several values.
 var judged = map[string]bool{
-	"all": false, "container": false, "containers": true, "filters": false, "force": false, "fromImage": false, "images": true,
+	"all": false, "container": false, "containers": true, "filters": false, "follow": false, "force": false, "fromImage": false, "images": true,
 	"import": false, "networkmode": false, "platform": true, "tag": false, "tlsVerify": false, "v": false, "volumes": true,
 }
 

@@ -97,6 +97,8 @@ func (s *Server) containers(c *call) error {
 		}
 	case c.is(http.MethodGet, "containers", id, "json"):
 		return s.forward(c, func(resp *http.Response) error { return s.showHealth(id, resp) })
+	case c.is(http.MethodGet, "containers", id, "logs"):
+		return s.logs(c, id)
 	case c.is(http.MethodPost, "containers", id, "start"), c.is(http.MethodPost, "containers", id, "restart"):
 		return s.forward(c, func(resp *http.Response) error { return s.started(id, resp) })
 	case c.is(http.MethodPost, "containers", id, "exec"):
@@ -104,6 +106,24 @@ func (s *Server) containers(c *call) error {
 	case c.is(http.MethodPost, "containers", id, "restore"):
 		if c.query.Has("import") {
 			return &refusal{http.StatusForbidden, "a job cannot import a container: it could not be labelled as the job's"}
+		}
+	}
+	return s.forward(c, nil)
+}
+
+// logs answers the question for the output of a container. Nothing comes after that of an
+// ended one, and Podman would drop most lines of a long log that it shall follow.
+func (s *Server) logs(c *call, id string) error {
+	if c.query.Has("follow") {
+		var is struct {
+			State      struct{ Status string }
+			HostConfig struct{ RestartPolicy struct{ Name string } }
+		}
+		if _, err := s.ask(c.r.Context(), http.MethodGet, "/containers/"+id+"/json", nil, nil, &is); err != nil {
+			return err
+		}
+		if policy := is.HostConfig.RestartPolicy.Name; is.State.Status == "exited" && (policy == "" || policy == "no") {
+			c.query.Del("follow")
 		}
 	}
 	return s.forward(c, nil)

@@ -2,6 +2,7 @@ package dockerapi_test
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -243,6 +244,26 @@ func TestTheJobsOwnThingsAreReachedByTheirIDs(t *testing.T) {
 		method, path, _ := strings.Cut(request, " ")
 		if code, _ := c.do(t, method, path, ""); code != http.StatusForbidden {
 			t.Errorf("%s = %d, want 403: it is the operator's", request, code)
+		}
+	}
+}
+
+func TestTheLogsOfAnEndedContainerAreNotFollowed(t *testing.T) {
+	for answer, want := range map[string]string{
+		`"State":{"Status":"running"}`: "?follow=1",
+		`"State":{"Status":"exited"}`:  "",
+		`"State":{"Status":"exited"},"HostConfig":{"RestartPolicy":{"Name":"always"}}`: "?follow=1",
+	} {
+		u := newUpstream()
+		u.mux.HandleFunc("GET /v4.0.0/libpod/containers/"+id("web")+"/json", func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "{"+answer+"}") // the test fails by what is asked for
+		})
+		c := open(t, u)
+		if code, answer := c.do(t, http.MethodGet, "/v1.41/containers/web/logs?Follow=1", ""); code != http.StatusOK {
+			t.Errorf("logs = %d %s", code, answer)
+		}
+		if got := u.requests(); !slices.Contains(got, "GET /v1.41/containers/"+id("web")+"/logs"+want) {
+			t.Errorf("of a container with %s Podman was asked %q, want %q", answer, got, want)
 		}
 	}
 }

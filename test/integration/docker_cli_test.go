@@ -97,6 +97,7 @@ echo into exec | docker exec -i beside cat
 docker cp beside:/kept/file copied; cat copied
 docker logs beside
 timeout 1 docker logs -f beside || true
+docker run --name many busybox seq 1 30000 >/dev/null; docker logs -f many | wc -l; docker rm many
 docker run --rm -v /var/run/docker.sock:/s busybox test -S /s
 docker inspect -f '{{index .Config.Labels "io.dockless.agent"}}' beside
 docker volume ls -q; docker network create lonely; docker network ls --format '{{.Name}}'`},
@@ -128,7 +129,7 @@ docker ps -a --format '{{.Names}}'; docker system df`},
 	r := outcomeOf(t, s, m)
 
 	for step, wants := range map[string][]string{
-		"Run":     {"built\nbuilt\n", "typed", "beside\nfrom exec\ninto exec", "hello\nhello", "\ncli\n", "kept", "bridge\nlonely"},
+		"Run":     {"built\nbuilt\n", "typed", "beside\nfrom exec\ninto exec", "hello\nhello\n30000\n", "\ncli\n", "kept", "bridge\nlonely"},
 		"Push":    {"Login Succeeded", "1: digest: sha256:", image},
 		"Health":  {"sick Up", "health_status: unhealthy", "health_status: healthy"},
 		"Compose": {"db healthy", "web ", "OK", "ran"},

@@ -39,6 +39,32 @@ services:
 	}
 }
 
+// Podman itself drops lines that it has not read yet when a container has ended, and
+// before 4.7 pieces of the last lines.
+func TestFollowedLogsAreWhole(t *testing.T) {
+	s := openStackCommands(t, `
+name: whole
+services:
+  long: {image: busybox, command: seq 1 50000}
+  crash: {image: busybox, restart: "on-failure:6", command: sh -c "seq 1 200; sleep 0.3; seq 201 400; exit 3"}
+  pieces: {image: busybox, command: sh -c "nosuch; echo out; nosuch; nosuch; printf rest"}
+`)
+	s.stack("up", "-d").want(t, 0)
+	defer s.down()
+	for _, service := range []string{"crash", "long", "pieces"} {
+		followed := s.stack("logs", "-f", "--no-log-prefix", service).want(t, 0).stdout
+		if whole := s.stack("logs", "--no-log-prefix", service).want(t, 0).stdout; followed != whole {
+			t.Errorf("logs -f %s has %d lines, of the %d that logs has:\n%s", service, strings.Count(followed, "\n"), strings.Count(whole, "\n"), cmp.Diff(whole, followed))
+		}
+	}
+	want := "sh: nosuch: not found\nsh: nosuch: not found\nrest\n"
+	for _, args := range [][]string{{"logs", "-n", "3"}, {"logs", "-f", "-n", "3"}} {
+		if got := s.stack(append(args, "--no-log-prefix", "pieces")...).want(t, 0).stdout; got != want {
+			t.Errorf("%q = %q, want %q", args, got, want)
+		}
+	}
+}
+
 func TestLogsAreFollowedOverARestart(t *testing.T) {
 	s := openStackCommands(t, `
 name: startup

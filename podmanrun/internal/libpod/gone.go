@@ -13,18 +13,20 @@ import (
 )
 
 // answers carries requests to the service and puts right what it answers while others
-// remove something. A list is asked for again. Something that is being removed is still
+// remove something. A list is asked for again, and so is a container whose process ends
+// at that moment. Something that is being removed is still
 // found, and whoever asks for it waits for its lock, which the removal holds. Then Podman
 // answers 500 with "no such container", in nearly every request for one thing; a moment
 // later it would be 404. Here it is 404 at once.
 type answers struct{ to http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper].
-func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
-	if isList(r) {
-		return a.listed(r)
+func (a answers) RoundTrip(r *http.Request) (resp *http.Response, err error) {
+	if stumbled := stumbleOf(r); stumbled != nil {
+		resp, err = a.asked(r, stumbled)
+	} else {
+		resp, err = a.to.RoundTrip(r)
 	}
-	resp, err := a.to.RoundTrip(r)
 	if err == nil && resp.StatusCode == http.StatusInternalServerError {
 		correct(r, resp)
 	}

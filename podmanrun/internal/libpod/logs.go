@@ -19,32 +19,60 @@ import (
 
 // LogsOptions says which lines [Client.Logs] delivers.
 type LogsOptions struct {
-	Follow     bool // go on until the container ends or ctx does
-	Tail       int  // only the last lines; zero is all of them
-	Timestamps bool // each line starts with its RFC 3339 time
-
-	Since time.Time // only lines from then on; zero is all of them
+	// Follow goes on until the container ends or ctx does. Podman may drop any line that
+	// it reads after the end; see [Client.Logs].
+	Follow bool
+	Tail   int       // only the last lines; zero is all of them; not with Follow
+	Resume bool      // the lines of a tail tell where to go on, for which the whole log is read
+	Since  time.Time // only lines from then on; zero is all of them
 }
 
-// Logs delivers the lines of one container.
-func (c *Client) Logs(ctx context.Context, id, name string, o LogsOptions, line func(string)) error {
-	return c.logs(ctx, id, name, o, func(body io.Reader) error { return readFrames(body, line) })
+// Line is a line that a container wrote, without its end.
+type Line struct {
+	Stamp      string // when its first piece was written, as exactly as Podman tells: some releases to the second
+	Text       string
+	Unfinished bool // the log ends before the line does
+
+	// From and Nth tell where to go on after the line: a read since From has Nth lines
+	// that are known, this one the last of them.
+	From string
+	Nth  int
 }
 
-// StampedLogs is [Client.Logs] that tells when each line was written, as exactly as
-// Podman does: some releases to the second.
-func (c *Client) StampedLogs(ctx context.Context, id, name string, o LogsOptions, line func(stamp, text string)) error {
-	o.Timestamps = true
-	return c.logs(ctx, id, name, o, func(body io.Reader) error { return readLines(body, true, line) })
+// wholeTails is the first release whose last lines are whole: before it, the pieces
+// that a program wrote of a line, as an unbuffered one does, were lost or put to the
+// line before (containers/podman, issue 19545).
+const wholeTails = "4.7"
+
+// Logs delivers the lines of one container. Those of a log that is not followed are
+// complete. Of one that is followed, Podman tells its reader to stop at the end of the
+// file when the container ends, and what it reads from then on, lines of the next run
+// among it, is sent or dropped by chance (nxadm/tail 1.4.11, sendLine): of an ended container
+// with 400 000 lines it sent 16 000.
+func (c *Client) Logs(ctx context.Context, id, name string, o LogsOptions, line func(Line)) error {
+	if o.Tail == 0 || !o.Resume && !c.Before(wholeTails) {
+		return c.logs(ctx, id, name, o, func(body io.Reader) error { return readLog(body, line) })
+	}
+	most := o.Tail
+	o.Tail = 0
+	var last []Line
+	err := c.logs(ctx, id, name, o, func(body io.Reader) error {
+		return readLog(body, func(l Line) {
+			if last = append(last, l); len(last) >= 2*most { // so that a line is moved once at most
+				last = append(last[:0], last[len(last)-most:]...)
+			}
+		})
+	})
+	for _, l := range last[max(0, len(last)-most):] {
+		line(l)
+	}
+	return err
 }
 
 func (c *Client) logs(ctx context.Context, id, name string, o LogsOptions, read func(io.Reader) error) error {
-	query := url.Values{"stdout": {"true"}, "stderr": {"true"}}
+	query := url.Values{"stdout": {"true"}, "stderr": {"true"}, "timestamps": {"true"}}
 	if o.Follow {
 		query.Set("follow", "true")
-	}
-	if o.Timestamps {
-		query.Set("timestamps", "true")
 	}
 	if !o.Since.IsZero() {
 		query.Set("since", o.Since.Format(time.RFC3339Nano))
@@ -87,24 +115,37 @@ func nextFrame(in io.Reader) (stream byte, size int64, err error) {
 	return stream, size, nil
 }
 
-// readFrames reads Podman's log stream: frames with a piece of one line. Streams are put
+// readFrames reads a stream of output: frames with a piece of one line. Streams are put
 // together separately, so that pieces of stdout and stderr do not mix.
 func readFrames(r io.Reader, line func(string)) error {
-	return readLines(r, false, func(_, text string) { line(text) })
+	return readPieces(r, func(piece string) (stamp, text string) { return "", piece }, func(l Line) { line(l.Text) })
 }
 
-// readLines is readFrames for frames that may be stamped: then each has the time and
-// a space in front of its piece. A line has the time of its first piece.
-func readLines(r io.Reader, stamped bool, line func(stamp, text string)) error {
+// readLog is readFrames for a log, where each frame has the time and a space in front
+// of its piece.
+func readLog(r io.Reader, line func(Line)) error {
+	return readPieces(r, func(piece string) (stamp, text string) {
+		stamp, text, _ = strings.Cut(piece, " ")
+		return stamp, text
+	}, line)
+}
+
+func readPieces(r io.Reader, split func(piece string) (stamp, text string), line func(Line)) error {
 	in := bufio.NewReader(r)
-	var partial [3]struct {
-		strings.Builder
-		stamp string
-	}
+	var (
+		lines [3]struct { // of each stream
+			text  strings.Builder
+			stamp string
+			begun bool
+		}
+		begun  int    // how many of them are
+		before string // the time of the frame before
+		next   Line   // where to go on after the next line
+	)
 	defer func() {
-		for i := range partial {
-			if b := &partial[i]; b.Len() > 0 {
-				line(b.stamp, b.String())
+		for i := range lines {
+			if b := &lines[i]; b.text.Len() > 0 {
+				line(Line{Stamp: b.stamp, Text: b.text.String(), Unfinished: true})
 			}
 		}
 	}()
@@ -116,26 +157,31 @@ func readLines(r io.Reader, stamped bool, line func(stamp, text string)) error {
 		if err != nil {
 			return err
 		}
-		var text strings.Builder
-		if _, err := io.CopyN(&text, in, size); err != nil {
+		var piece strings.Builder
+		if _, err := io.CopyN(&piece, in, size); err != nil {
 			return err
 		}
-		b := &partial[stream]
-		rest, stamp := text.String(), ""
-		if stamped {
-			stamp, rest, _ = strings.Cut(rest, " ")
+		stamp, rest := split(piece.String())
+		if begun == 0 && stamp != before {
+			next = Line{From: stamp} // a read since then begins with this very frame
 		}
-		for {
-			if b.Len() == 0 {
-				b.stamp = stamp
+		before = stamp
+		for b := &lines[stream]; rest != ""; {
+			if !b.begun {
+				b.stamp, b.begun = stamp, true
+				begun++
 			}
-			before, after, ended := strings.Cut(rest, "\n")
-			b.WriteString(before)
+			text, after, ended := strings.Cut(rest, "\n")
+			b.text.WriteString(text)
 			if !ended {
 				break
 			}
-			line(b.stamp, strings.TrimSuffix(b.String(), "\r"))
-			b.Reset()
+			next.Nth++
+			next.Stamp, next.Text = b.stamp, strings.TrimSuffix(b.text.String(), "\r")
+			line(next)
+			b.text.Reset()
+			b.begun = false
+			begun--
 			rest = after
 		}
 	}
@@ -153,7 +199,7 @@ const (
 func (c *Client) LastLines(ctx context.Context, id, name string, most int) []string {
 	for try := 1; ; try++ {
 		var lines []string
-		err := c.Logs(ctx, id, name, LogsOptions{Tail: most}, func(line string) { lines = append(lines, line) })
+		err := c.Logs(ctx, id, name, LogsOptions{Tail: most}, func(line Line) { lines = append(lines, line.Text) })
 		if err != nil {
 			c.log.DebugContext(ctx, "log lines of a failed service are missing", "container", name, "error", err)
 		}

@@ -6,9 +6,12 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,14 +57,59 @@ func TestLogFramesBecomeLines(t *testing.T) {
 	}
 }
 
-func TestALineHasTheTimeOfItsFirstPiece(t *testing.T) {
-	stream := frame(1, "T1 one ") + frame(2, "T2 err\n") + frame(1, "T3 two\n") + frame(1, "T4 \n") + frame(1, "T5 no end")
-	var got []string
-	if err := readLines(strings.NewReader(stream), true, func(stamp, text string) { got = append(got, stamp+"|"+text) }); err != nil {
+func TestALineHasTheTimeOfItsFirstPieceAndTellsWhereToGoOn(t *testing.T) {
+	stream := frame(1, "T1 one ") + frame(2, "T2 err\n") + frame(1, "T3 two\n") + frame(1, "T4 \n") + frame(1, "T4 four\n") + frame(1, "T5 no end")
+	var got []Line
+	if err := readLog(strings.NewReader(stream), func(l Line) { got = append(got, l) }); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"T2|err", "T1|one two", "T4|", "T5|no end"}, got); diff != "" {
+	want := []Line{
+		{Stamp: "T2", Text: "err", From: "T1", Nth: 1},
+		{Stamp: "T1", Text: "one two", From: "T1", Nth: 2},
+		{Stamp: "T4", From: "T4", Nth: 1},
+		{Stamp: "T4", Text: "four", From: "T4", Nth: 2},
+		{Stamp: "T5", Text: "no end", Unfinished: true},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("lines differ (-want +got):\n%s", diff)
+	}
+}
+
+// After each line a read since where it says, without the lines it says, has the rest.
+func TestAReadGoesOnAfterAnyLine(t *testing.T) {
+	texts := func(lines []Line) []string {
+		var list []string
+		for _, l := range lines {
+			list = append(list, l.Text)
+		}
+		return list
+	}
+	for seed := range uint64(200) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		var stamps, frames []string
+		for i, second := 0, 0; i < 30; i++ {
+			second += random.IntN(2)
+			end := []string{"", "\n", "\n", "\nx\ny", "\nz\n"}[random.IntN(5)]
+			stamps = append(stamps, fmt.Sprintf("2026-01-02T15:04:%02dZ", second))
+			frames = append(frames, frame(byte(1+random.IntN(2)), fmt.Sprintf("%s piece %d%s", stamps[i], i, end)))
+		}
+		read := func(from string) []Line {
+			first, _ := slices.BinarySearch(stamps, from)
+			var lines []Line
+			if err := readLog(strings.NewReader(strings.Join(frames[first:], "")), func(l Line) { lines = append(lines, l) }); err != nil {
+				t.Fatal(err)
+			}
+			return lines
+		}
+		all := read("")
+		for i, l := range all {
+			if l.Unfinished {
+				continue
+			}
+			if diff := cmp.Diff(texts(all[i+1:]), texts(read(l.From)[l.Nth:])); diff != "" {
+				t.Fatalf("after line %d of seed %d (-want +got):\n%s", i, seed, diff)
+			}
+		}
 	}
 }
 
@@ -71,9 +119,9 @@ func FuzzLogFrames(f *testing.F) {
 	f.Add([]byte("\x03\x00\x00\x00\x00\x00\x00\x01a"))
 	f.Add([]byte(frame(1, "2026-01-02T15:04:05Z a\nb") + frame(1, "none")))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_ = readLines(bytes.NewReader(data), true, func(stamp, line string) {
-			if strings.Contains(stamp, " ") || strings.Contains(line, "\n") {
-				t.Errorf("line %q of %q contains a line end, or its time a space", line, stamp)
+		_ = readLog(bytes.NewReader(data), func(l Line) {
+			if strings.Contains(l.Stamp, " ") || strings.Contains(l.Text, "\n") || (l.Nth == 0) != l.Unfinished {
+				t.Errorf("line %+v contains a line end, its time a space, or it has no number", l)
 			}
 		})
 		_ = readFrames(bytes.NewReader(data), func(line string) {

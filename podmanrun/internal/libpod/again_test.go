@@ -63,6 +63,40 @@ func TestAListThatAnothersRemovalBrokeIsAskedForAgain(t *testing.T) {
 	}
 }
 
+func TestAContainerThatEndsWhileItIsLookedAtIsLookedAtAgain(t *testing.T) {
+	for says, want := range map[string]int32{
+		"open /proc/4932/cgroup: no such process":        2,
+		"read /proc/4932/cgroup: no such process":        2,
+		"open /proc/4932/cgroup: permission denied":      1,
+		"signalling the container: no such process":      1,
+		"looking up the user: open /etc: no such device": 1,
+	} {
+		var asked atomic.Int32
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Libpod-API-Version", "4.3.1")
+			if !strings.HasSuffix(r.URL.Path, "/containers/web/json") {
+				return
+			}
+			var answer any = map[string]string{"Id": webID}
+			if asked.Add(1) == 1 {
+				w.WriteHeader(http.StatusInternalServerError)
+				answer = refused{Cause: says[strings.LastIndex(says, ": ")+2:], Message: says, Response: http.StatusInternalServerError}
+			}
+			_ = json.NewEncoder(w).Encode(answer) // the test fails by what it reads
+		}))
+		client, err := Connect(t.Context(), "tcp://"+srv.Listener.Addr().String(), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := client.InspectContainer(t.Context(), "web")
+		if asked.Load() != want || (err == nil) != (want == 2) || err == nil && answer.ID != webID {
+			t.Errorf("%s: InspectContainer = %v, %v after %d requests, want %d", says, answer, err, asked.Load(), want)
+		}
+		client.Close()
+		srv.Close()
+	}
+}
+
 func TestNobodyWaitsForAListLongerThanAllowed(t *testing.T) {
 	client := refusingAll(t, http.StatusInternalServerError, "no such volume", "no volume with name other found in database: no such volume")
 	enough := errors.New("enough")
@@ -73,18 +107,18 @@ func TestNobodyWaitsForAListLongerThanAllowed(t *testing.T) {
 	}
 }
 
-func TestOnlyListsAreAskedForAgain(t *testing.T) {
+func TestOnlyListsAndLooksAreAskedForAgain(t *testing.T) {
 	for request, want := range map[string]bool{
 		"GET /v4.0.0/libpod/volumes/json": true, "GET /volumes": true, "GET /v1.41/volumes": true, "GET /v1.41/networks": true,
 		"GET /v1.41/containers/json": true, "GET /v1.41/system/df": true, "GET /libpod/pods/json": true,
 		"POST /v1.41/volumes/prune": false, "GET /v1.41/volumes/data": false, "GET /libpod/volumes/data/json": false,
-		"GET /v1.41/containers/web/json": false, "DELETE /v1.41/volumes": false, "GET /libpod/volumes": false, "GET /": false,
+		"GET /v1.41/containers/web/json": true, "GET /libpod/containers/web/json": true, "HEAD /libpod/containers/web/json": false, "GET /v1.41/containers/web/logs": false, "DELETE /v1.41/volumes": false, "GET /libpod/volumes": false, "GET /": false,
 		"GET /v1.41/containers/json?filters=%7B%22label%22%3A%5B%22a%22%5D%7D": true, "GET /v1.41/containers/json?filters=%7B%22since%22%3A%5B%22a%22%5D%7D": false,
 		"GET /libpod/containers/json?filters=%7B%22before%22%3A%7B%22a%22%3Atrue%7D%7D": false, "GET /v1.41": false,
 	} {
 		method, path, _ := strings.Cut(request, " ")
-		if got := isList(httptest.NewRequestWithContext(t.Context(), method, path, nil)); got != want {
-			t.Errorf("%s is a list: %t, want %t", request, got, want)
+		if got := stumbleOf(httptest.NewRequestWithContext(t.Context(), method, path, nil)) != nil; got != want {
+			t.Errorf("%s is asked for again: %t, want %t", request, got, want)
 		}
 	}
 }
