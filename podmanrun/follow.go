@@ -14,9 +14,9 @@ import (
 	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
-// drainTimeout is how long the logs of containers that have all ended may still
-// be delivered.
-const drainTimeout = 5 * time.Second
+// drainTimeout is how long the logs of containers that have all ended may still be
+// delivered: Podman reads 57 000 lines a second, all of a log for its last lines.
+const drainTimeout = time.Minute
 
 // FollowOptions say what [Stack.Follow] tells.
 type FollowOptions struct {

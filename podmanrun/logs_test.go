@@ -183,3 +183,65 @@ func TestWhatAStreamBringsAfterTheEndOfItsContainerDoesNotCount(t *testing.T) {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
 }
+
+// oneLogged plays a Podman service with a container web that is seen to run by its first
+// look, and which look answers for after that.
+func oneLogged(t *testing.T, look http.HandlerFunc, logs func(w http.ResponseWriter, r *http.Request, follow bool)) *Client {
+	t.Helper()
+	var looks atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Libpod-API-Version", "5.8.3")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/containers/json"):
+			_ = json.NewEncoder(w).Encode([]any{map[string]any{"Id": "web", "Names": []string{"web"}, "Labels": map[string]string{LabelProject: "p", LabelService: "web"}}}) // the test fails by what it reads
+		case path.Base(r.URL.Path) == "logs":
+			logs(w, r, r.URL.Query().Get("follow") == "true")
+		case path.Base(r.URL.Path) != "json":
+		case looks.Add(1) == 1:
+			_, _ = io.WriteString(w, `{"State":{"Status":"running","Running":true}}`) // likewise
+		default:
+			look(w, r)
+		}
+	}))
+	return clientOf(t, srv)
+}
+
+func TestTheLastWordsOfAContainerThatIsRemovedAreDelivered(t *testing.T) {
+	removed := func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, `{"message":"no such container"}`, http.StatusNotFound)
+	}
+	c := oneLogged(t, removed, func(w http.ResponseWriter, r *http.Request, follow bool) {
+		if !follow {
+			removed(w, r)
+			return
+		}
+		writeTo(w, r, frame{5, "goes\n"})
+		time.Sleep(50 * time.Millisecond) // as Podman takes a moment
+		writeTo(w, r, frame{5, "gone\n"})
+	})
+	var got []string
+	err := c.Logs(t.Context(), "p", LogsOptions{Follow: true}, func(_, line string) { got = append(got, line) })
+	if diff := cmp.Diff([]string{"goes", "gone"}, got); err != nil || diff != "" {
+		t.Errorf("Logs = %v, lines (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestAStreamThatMissesTheEndOfItsContainerIsLeft(t *testing.T) {
+	t.Parallel()
+	ended := func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"State":{"Status":"exited"}}`)
+	} // the test fails by what it reads
+	c := oneLogged(t, ended, func(w http.ResponseWriter, r *http.Request, follow bool) {
+		if follow {
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+			return
+		}
+		writeTo(w, r, frame{5, "last\n"})
+	})
+	var got []string
+	err := c.Logs(t.Context(), "p", LogsOptions{Follow: true}, func(_, line string) { got = append(got, line) })
+	if diff := cmp.Diff([]string{"last"}, got); err != nil || diff != "" {
+		t.Errorf("Logs = %v, lines (-want +got):\n%s", err, diff)
+	}
+}

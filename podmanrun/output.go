@@ -16,6 +16,12 @@ const (
 	// confirmPause is between two looks that confirm fewer lines. Podman itself looks into
 	// the file every 250 ms.
 	confirmPause = 200 * time.Millisecond
+	// idleLook is how often a container that writes nothing is looked at: a stream that
+	// misses the end of its container never ends.
+	idleLook = 5 * time.Second
+	// lastWords is how long the stream of a container that is gone may still bring lines:
+	// Podman ends it 250 ms after its container, and it finds that out by 250 ms more.
+	lastWords = time.Second
 )
 
 // output is what one container writes, each line once and in the order of the log, over
@@ -60,14 +66,20 @@ func (out *output) deliver(lines ...libpod.Line) {
 // the last.
 func (out *output) read(ctx context.Context, o libpod.LogsOptions, last bool) error {
 	o.Since = out.at.since(out.since)
-	return out.client.api.Logs(ctx, out.id, out.name, o, func(l libpod.Line) {
-		switch {
-		case !l.Unfinished:
+	var begun []libpod.Line
+	err := out.client.api.Logs(ctx, out.id, out.name, o, func(l libpod.Line) {
+		if l.Unfinished {
+			begun = append(begun, l)
+		} else {
 			out.deliver(l)
-		case last:
-			out.line(l)
 		}
 	})
+	if err == nil && last {
+		for _, l := range begun {
+			out.line(l)
+		}
+	}
+	return err
 }
 
 // insisted is read that is tried once more.
@@ -102,8 +114,10 @@ func (out *output) follow(ctx context.Context, run *libpod.Container, tail int) 
 		}
 	}
 	for {
+		var unsure []libpod.Line
 		if run.State.Running {
-			if broken := out.followRun(ctx, run); broken != nil && !gone(broken) {
+			var broken error
+			if unsure, broken = out.followRun(ctx, run); broken != nil && !gone(broken) {
 				if err := out.pause(ctx, broken); err != nil {
 					return err
 				}
@@ -116,21 +130,29 @@ func (out *output) follow(ctx context.Context, run *libpod.Container, tail int) 
 			return err
 		}
 		// One that runs on has its lines read by the next stream at the latest.
-		if err := out.insisted(ctx, libpod.LogsOptions{}, next == nil); next == nil || gone(err) || ctx.Err() != nil {
+		err = out.insisted(ctx, libpod.LogsOptions{}, next == nil)
+		if gone(err) {
+			out.deliver(unsure...) // nobody will know better
+		}
+		if next == nil || gone(err) || ctx.Err() != nil {
 			return err
 		}
 		run = next
 	}
 }
 
-// followRun delivers what the container writes while it is seen to run.
-func (out *output) followRun(ctx context.Context, run *libpod.Container) error {
+// followRun delivers what the container writes while it is seen to run. It returns what
+// came after that.
+func (out *output) followRun(ctx context.Context, run *libpod.Container) (unsure []libpod.Line, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	held, broken := make(chan libpod.Line, heldLines), error(nil)
 	go func() {
 		defer close(held)
 		o := libpod.LogsOptions{Follow: true, Since: out.at.since(out.since)}
 		broken = out.client.api.Logs(ctx, out.id, out.name, o, func(l libpod.Line) {
+			if l.Unfinished {
+				return // the stream broke in it
+			}
 			select {
 			case held <- l:
 			case <-ctx.Done():
@@ -138,40 +160,58 @@ func (out *output) followRun(ctx context.Context, run *libpod.Container) error {
 		})
 	}()
 	defer func() {
-		stop()
-		for range held { // until nobody writes into it any more
+		if gone(err) {
+			time.AfterFunc(lastWords, stop)
+		} else {
+			stop()
 		}
+		for l := range held { // until nobody writes into it any more
+			unsure = append(unsure, l)
+		}
+		stop()
 	}()
 	for batch := []libpod.Line(nil); ; {
-		batch = taken(batch[:0], held)
-		if len(batch) == 0 {
-			return broken
+		var more bool
+		if batch, more = taken(batch[:0], held); !more {
+			return batch, broken
 		}
 		now, err := out.client.api.InspectContainer(ctx, out.id)
 		if err != nil || !now.State.StartedAt.Equal(run.State.StartedAt) || !goesOn(now) {
-			return err
+			return batch, err
 		}
 		out.deliver(batch...)
-		if len(batch) < heldLines {
+		if 0 < len(batch) && len(batch) < heldLines {
 			if err := retry.Wait(ctx, confirmPause); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
 }
 
-// taken waits for a line and appends it and all that are there to batch, at most
-// [heldLines]; none when there will be no more.
-func taken(batch []libpod.Line, held <-chan libpod.Line) []libpod.Line {
-	for l := range held {
-		if !l.Unfinished { // else the stream broke in it
-			batch = append(batch, l)
+// taken waits for a line, for [idleLook] at most, and appends it and all that are there to
+// batch, [heldLines] at most. More is false when there will be none.
+func taken(batch []libpod.Line, held <-chan libpod.Line) (_ []libpod.Line, more bool) {
+	select {
+	case l, ok := <-held:
+		if !ok {
+			return batch, false
 		}
-		if len(held) == 0 && len(batch) > 0 || len(batch) == heldLines {
-			break
+		batch = append(batch, l)
+	case <-time.After(idleLook):
+		return batch, true
+	}
+	for len(batch) < heldLines {
+		select {
+		case l, ok := <-held:
+			if !ok {
+				return batch, true // the next call tells
+			}
+			batch = append(batch, l)
+		default:
+			return batch, true
 		}
 	}
-	return batch
+	return batch, true
 }
 
 // goesOn reports whether a container has not ended yet.
