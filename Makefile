@@ -15,7 +15,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
 # Most of those that run beside each other wait for a bound to pass: more of them than cores.
 INTEGRATION = go test -race -count=1 -timeout 55m -parallel 4 $(if $(AS_ROOT),-exec '$(AS_ROOT)')
 # The tests whose outcome can depend on the generation of Podman.
-ON_PODMAN = Stack|Service|Images|Owner|Container|DockerCommand|DockerComposeTask|APull|ARefusal|AMirror|Depend|AVolume|TenJobs|ADeadAgent
+ON_PODMAN = Stack|Logs|Service|Images|Owner|Container|DockerCommand|DockerComposeTask|APull|ARefusal|AMirror|Depend|AVolume|TenJobs|ADeadAgent
 # The packages that need nothing but Go; test/ needs the real components.
 UNIT = $(shell go list ./... 2>/dev/null | grep -v '/test/')
 

@@ -50,12 +50,14 @@ const wholeTails = "4.7"
 // among it, is sent or dropped by chance (nxadm/tail 1.4.11, sendLine): of an ended container
 // with 400 000 lines it sent 16 000.
 func (c *Client) Logs(ctx context.Context, id, name string, o LogsOptions, line func(Line)) error {
-	if o.Tail == 0 || !o.Resume && !c.Before(wholeTails) {
+	if o.Tail == 0 {
 		return c.logs(ctx, id, name, o, func(body io.Reader) error { return readLog(body, line) })
 	}
 	most := o.Tail
-	o.Tail = 0
-	var last []Line
+	if o.Resume || c.Before(wholeTails) {
+		o.Tail = 0
+	}
+	var last []Line // no more than asked for, since Podman does not count a line without an end
 	err := c.logs(ctx, id, name, o, func(body io.Reader) error {
 		return readLog(body, func(l Line) {
 			if last = append(last, l); len(last) >= 2*most { // so that a line is moved once at most
