@@ -129,7 +129,7 @@ docker ps -a --format '{{.Names}}'; docker system df`},
 	r := outcomeOf(t, s, m)
 
 	for step, wants := range map[string][]string{
-		"Run":     {"built\nbuilt\n", "typed", "beside\nfrom exec\ninto exec", "hello\nhello\n30000\n", "\ncli\n", "kept", "bridge\nlonely"},
+		"Run":     {"built\nbuilt\n", "typed", "beside\nfrom exec\ninto exec", "hello\nhello", "\n30000\nmany\n", "\ncli\n", "kept", "bridge\nlonely"},
 		"Push":    {"Login Succeeded", "1: digest: sha256:", image},
 		"Health":  {"sick Up", "health_status: unhealthy", "health_status: healthy"},
 		"Compose": {"db healthy", "web ", "OK", "ran"},
