@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -43,12 +42,7 @@ func TestAListThatAnothersRemovalBrokeIsAskedForAgain(t *testing.T) {
 				}
 				_ = json.NewEncoder(w).Encode(answer) // the test fails by what it reads
 			}))
-			defer srv.Close()
-			client, err := Connect(t.Context(), "tcp://"+srv.Listener.Addr().String(), slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
+			client := clientOf(t, srv)
 			list, err := client.ListVolumes(t.Context(), map[string]string{"a": "b"})
 			if (err != nil) != c.fails || asked.Load() != c.asked {
 				t.Errorf("ListVolumes = %v, %v after %d requests, want %d and failure %t", list, err, asked.Load(), c.asked, c.fails)
@@ -84,16 +78,11 @@ func TestAContainerThatEndsWhileItIsLookedAtIsLookedAtAgain(t *testing.T) {
 			}
 			_ = json.NewEncoder(w).Encode(answer) // the test fails by what it reads
 		}))
-		client, err := Connect(t.Context(), "tcp://"+srv.Listener.Addr().String(), slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
+		client := clientOf(t, srv)
 		answer, err := client.InspectContainer(t.Context(), "web")
 		if asked.Load() != want || (err == nil) != (want == 2) || err == nil && answer.ID != webID {
 			t.Errorf("%s: InspectContainer = %v, %v after %d requests, want %d", says, answer, err, asked.Load(), want)
 		}
-		client.Close()
-		srv.Close()
 	}
 }
 

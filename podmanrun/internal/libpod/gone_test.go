@@ -15,6 +15,18 @@ const (
 	dbID  = "aa2b7a0d1c9f8e7d6c5b4a39281706f5e4d3c2b1a09f8e7d6c5b4a3928170615"
 )
 
+// clientOf connects to a service that a test plays; both end with the test.
+func clientOf(t *testing.T, srv *httptest.Server) *Client {
+	t.Helper()
+	t.Cleanup(srv.Close)
+	c, err := Connect(t.Context(), "tcp://"+srv.Listener.Addr().String(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
 // refusingAll plays a Podman service that refuses everything but the first question with
 // these words.
 func refusingAll(t *testing.T, code int, cause, message string) *Client {
@@ -28,13 +40,7 @@ func refusingAll(t *testing.T, code int, cause, message string) *Client {
 		w.WriteHeader(code)
 		_ = json.NewEncoder(w).Encode(refused{Cause: cause, Message: message, Response: code}) // the test fails by what it reads
 	}))
-	t.Cleanup(srv.Close)
-	client, err := Connect(t.Context(), "tcp://"+srv.Listener.Addr().String(), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.Close)
-	return client
+	return clientOf(t, srv)
 }
 
 func TestWhatIsRemovedWhileItIsAskedForIsNotThere(t *testing.T) {

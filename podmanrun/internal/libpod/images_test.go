@@ -2,7 +2,6 @@ package libpod
 
 import (
 	"encoding/json"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -33,13 +32,7 @@ func imageService(t *testing.T) (c *Client, pulls *atomic.Int32, up *atomic.Bool
 		}
 		_ = json.NewEncoder(w).Encode(answer) // the test fails by what it reads
 	}))
-	t.Cleanup(srv.Close)
-	c, err := Connect(t.Context(), "tcp://"+srv.Listener.Addr().String(), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c, pulls, up
+	return clientOf(t, srv), pulls, up
 }
 
 // refusing plays a Podman service whose pulls are refused, one after the other, in
@@ -58,12 +51,7 @@ func refusing(t *testing.T, refusals ...string) (c *Client, pulls *atomic.Int32)
 		}
 		_ = json.NewEncoder(w).Encode(answer) // the test fails by what it reads
 	}))
-	t.Cleanup(srv.Close)
-	c, err := Connect(t.Context(), "tcp://"+srv.Listener.Addr().String(), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
+	c = clientOf(t, srv)
 	c.again.First, c.again.Max = time.Millisecond, time.Millisecond
 	return c, pulls
 }
@@ -132,12 +120,7 @@ func TestAnImageForAnotherMachineIsPulledAnew(t *testing.T) {
 				}
 				_ = json.NewEncoder(w).Encode(answer) // the test fails by what it reads
 			}))
-			defer srv.Close()
-			client, err := Connect(t.Context(), "tcp://"+srv.Listener.Addr().String(), slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
+			client := clientOf(t, srv)
 			c.pull.Image = "x"
 			if _, err := client.EnsureImage(t.Context(), c.pull, nil, func(string) {}); err != nil || pulls.Load() != c.pulls {
 				t.Errorf("EnsureImage = %v after %d pulls, want %d", err, pulls.Load(), c.pulls)

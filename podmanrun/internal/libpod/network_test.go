@@ -39,12 +39,7 @@ func TestANetworkWhoseSubnetWasTakenMeanwhileGetsAnother(t *testing.T) {
 					_ = json.NewEncoder(w).Encode(map[string]string{"message": c.says}) // the test fails by what it reads
 				}
 			}))
-			defer srv.Close()
-			client, err := Connect(t.Context(), "tcp://"+srv.Listener.Addr().String(), slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
+			client := clientOf(t, srv)
 			made, err := client.EnsureNetwork(t.Context(), c.request)
 			if made != c.made || (err == nil) != c.made || asked.Load() != c.asked {
 				t.Errorf("EnsureNetwork = %t, %v after %d requests, want %t after %d", made, err, asked.Load(), c.made, c.asked)

@@ -2,7 +2,6 @@ package libpod
 
 import (
 	"encoding/json"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -37,12 +36,7 @@ func TestWhereVolumesAreIsReadFromTheirPlaces(t *testing.T) {
 				}
 				_ = json.NewEncoder(w).Encode(answer) // the test fails by what it reads
 			}))
-			defer srv.Close()
-			client, err := Connect(t.Context(), "tcp://"+srv.Listener.Addr().String(), slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
+			client := clientOf(t, srv)
 			got, err := client.VolumesDir(t.Context(), c.volume)
 			if diff := cmp.Diff(c.asked, asked); err != nil || got != c.want || diff != "" {
 				t.Errorf("VolumesDir(%q) = %q, %v, want %q; asked (-want +got):\n%s", c.volume, got, err, c.want, diff)
