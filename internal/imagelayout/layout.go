@@ -142,15 +142,9 @@ type PushOptions struct {
 	Auth     *registryauth.Auth
 	Insecure []string // registries, host[:port], without TLS or with an unchecked certificate
 	// Progress, when set, is told the bytes sent so far and in all, from another
-	// goroutine than the caller's.
+	// goroutine than the caller's, and no more once the push has returned.
 	Progress func(complete, total int64)
 }
-
-// pushAttempts is how often a push is begun. When a token ends just before the
-// bytes of a layer are sent, go-containerregistry gets another and sends them once
-// more, out of a file that it has closed. The next attempt goes on with the layers
-// that are missing.
-const pushAttempts = 4
 
 // Push sends an image to the registry of its name, byte for byte as it was
 // built, and returns its digest. It returns [ErrNotFound] when the layout
@@ -211,11 +205,7 @@ func pushing(ctx context.Context, named reference.Named, o PushOptions, push fun
 	if err != nil {
 		return fmt.Errorf("pushing %s: %w", named, err)
 	}
-	err = push(ref)
-	for attempt := 1; attempt < pushAttempts && errors.Is(err, fs.ErrClosed) && ctx.Err() == nil; attempt++ {
-		err = push(ref)
-	}
-	if err != nil {
+	if err := push(ref); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
@@ -240,8 +230,8 @@ func (l Layout) push(ctx context.Context, d ocispecs.Descriptor, ref name.Refere
 		go func() {
 			defer close(told)
 			for u := range updates { // closed by remote.Write when it returns
-				if u.Error == nil {
-					o.Progress(u.Complete, u.Total)
+				if u.Error == nil { // bytes that were sent twice, for a new token, are counted twice
+					o.Progress(min(u.Complete, u.Total), u.Total)
 				}
 			}
 		}()

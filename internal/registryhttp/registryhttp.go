@@ -3,6 +3,7 @@ package registryhttp
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -49,8 +50,18 @@ func Own(insecure []string) *Transport {
 	return &Transport{pair: pairOf(checked), insecure: insecure}
 }
 
-// RoundTrip sends one request.
+// RoundTrip sends one request, whose body is made anew where it can be: the layers
+// above, which get a new token or try again, send a body that was read before.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.GetBody != nil {
+		_ = r.Body.Close() // the second time it is closed already
+		body, err := r.GetBody()
+		if err != nil {
+			return nil, fmt.Errorf("reading what is sent to %s: %w", r.URL.Host, err)
+		}
+		r = r.WithContext(r.Context()) // a request that was handed in is not changed
+		r.Body = body
+	}
 	if slices.Contains(t.insecure, r.URL.Host) {
 		return t.unchecked.RoundTrip(r)
 	}

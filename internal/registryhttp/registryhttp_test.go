@@ -1,9 +1,14 @@
 package registryhttp
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -47,4 +52,68 @@ func TestOnlyTheNamedRegistryGoesUnchecked(t *testing.T) {
 			transport.CloseIdleConnections()
 		}
 	}
+}
+
+func TestABodyThatIsSentAgainIsWhole(t *testing.T) {
+	const sent = "a layer"
+	file := filepath.Join(t.TempDir(), "layer")
+	if err := os.WriteFile(file, []byte(sent), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if got = append(got, string(body)); len(got) == 1 {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer registry.Close()
+	opened, closed := 0, 0
+	open := func() (io.ReadCloser, error) {
+		f, err := os.Open(file)
+		opened++
+		return counted{f, &closed}, err
+	}
+	body, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, registry.URL, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.GetBody, r.ContentLength = open, int64(len(sent))
+	own := Own(nil)
+	for _, want := range []int{http.StatusUnauthorized, http.StatusOK} {
+		answer, err := own.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := answer.Body.Close(); err != nil || answer.StatusCode != want {
+			t.Errorf("the answer is %s, %v, want %d", answer.Status, err, want)
+		}
+	}
+	if want := []string{sent, sent}; !slices.Equal(got, want) {
+		t.Errorf("the registry got %q, want %q", got, want)
+	}
+	own.CloseIdleConnections()
+	if closed < opened { // that of the caller is closed with each request
+		t.Errorf("%d bodies were closed, of %d", closed, opened)
+	}
+	away := errors.New("the file is gone")
+	r.GetBody = func() (io.ReadCloser, error) { return nil, away }
+	if answer, err := own.RoundTrip(r); !errors.Is(err, away) {
+		t.Errorf("RoundTrip() = %v, %v, want %v", answer, err, away)
+	}
+}
+
+// counted counts how often a body is closed.
+type counted struct {
+	io.ReadCloser
+	times *int
+}
+
+func (c counted) Close() error {
+	*c.times++
+	return c.ReadCloser.Close()
 }

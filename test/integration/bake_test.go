@@ -128,7 +128,7 @@ func TestBakeBuildsTargetsFromEachOther(t *testing.T) {
 		t.Errorf("metadata = %+v, want base, app with %s, and twin", written, digest)
 	}
 	// The two targets have their step in common: it is shown once.
-	if n := strings.Count(f.stderr, "] RUN test"); n != 1 {
+	if n := vertices(f.stderr, "] RUN test"); n != 1 {
 		t.Errorf("the common step is shown %d times, want once:\n%s", n, f.stderr)
 	}
 	for _, want := range []string{"[base 2/2] RUN echo", "\napp: ", "\ntwin: ", "\nbase: "} {

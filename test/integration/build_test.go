@@ -72,6 +72,18 @@ func (h *buildHost) empty(t *testing.T) {
 	}
 }
 
+// vertices is how many of the numbered things that a build showed have name in
+// their heading, which is there again whenever another one's lines came between.
+func vertices(shown, name string) int {
+	numbers := make(map[string]bool)
+	for line := range strings.Lines(shown) {
+		if number, rest, ok := strings.Cut(line, " "); ok && strings.HasPrefix(number, "#") && strings.Contains(" "+rest, name) {
+			numbers[number] = true
+		}
+	}
+	return len(numbers)
+}
+
 // shop is a context like a service's: two independent stages and a secret.
 func shop(t *testing.T) string {
 	t.Helper()
