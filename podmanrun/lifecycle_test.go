@@ -105,6 +105,34 @@ func TestASingleCommandHasWhatItsServiceHas(t *testing.T) {
 	}
 }
 
+func TestAStopWaitsForWhatIsAboutToBeStartedAgain(t *testing.T) {
+	about := func(status, policy string) moment {
+		return moment{http.StatusOK, `{"Id":"a","Name":"a","State":{"Status":"` + status + `","ExitCode":137},"HostConfig":{"RestartPolicy":{"Name":"` + policy + `"}}}`}
+	}
+	for name, c := range map[string]struct {
+		listed  string
+		then    []moment
+		stopped bool
+	}{
+		"Podman starts it":                 {"stopped", []moment{about("stopped", "always"), about("stopped", "always"), about("running", "always")}, true},
+		"Podman has started it":            {"stopped", []moment{about("running", "always")}, true},
+		"Podman gives it up":               {"stopped", []moment{about("stopped", "on-failure"), about("exited", "on-failure")}, false},
+		"it has no policy":                 {"stopped", []moment{about("stopped", "")}, false},
+		"it is removed":                    {"stopped", []moment{itGoes}, false},
+		"it ended long ago":                {"exited", []moment{about("running", "always")}, false},
+		"it is removed after a first look": {"stopped", []moment{about("stopped", "always"), itGoes}, false},
+	} {
+		list := `[{"Id":"a","Names":["a"],"State":"` + c.listed + `","Labels":{"` + LabelProject + `":"p","` + LabelService + `":"a"}}]`
+		var told []EventKind
+		err := passing(t, map[string][]moment{"json": {{http.StatusOK, list}}, "a": c.then}).Stop(t.Context(), "p", ServicesOptions{
+			Progress: func(e Event) { told = append(told, e.Kind) },
+		})
+		if err != nil || slices.Contains(told, EventStopped) != c.stopped {
+			t.Errorf("%s: Stop = %v, told %v; want it to be stopped: %t", name, err, told, c.stopped)
+		}
+	}
+}
+
 // loadedShop is a project with one service.
 func loadedShop(t *testing.T) *types.Project {
 	t.Helper()

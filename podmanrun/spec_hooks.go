@@ -30,6 +30,10 @@ type hook struct {
 // takes longer than a database takes to import a dump has hung.
 const hookTimeout = 5 * time.Minute
 
+// hookLooks is how often, endLook apart, the container of a failed hook is looked at:
+// Podman says that it runs until its monitor has written down the end.
+const hookLooks = 10
+
 func hooksOf(list []types.ServiceHook) ([]hook, error) {
 	hooks := make([]hook, 0, len(list))
 	for _, h := range list {

@@ -13,7 +13,11 @@ import (
 func (c *Client) Stop(ctx context.Context, project string, o ServicesOptions) error {
 	return c.each(ctx, project, o, dependentsFirst, func(ctx context.Context, l libpod.Listed, _ []libpod.Listed) (EventKind, error) {
 		if libpod.Ended(l.State) || l.State == "created" {
-			return "", nil
+			again, err := c.startedAgain(ctx, l)
+			if err != nil || !again {
+				return "", err
+			}
+			l.State = "running"
 		}
 		wait := o.grace(l)
 		if err := c.wake(ctx, &l); err != nil {
@@ -71,6 +75,29 @@ func (c *Client) askToStop(ctx context.Context, l libpod.Listed, grace time.Dura
 		return nil //nolint:nilerr // it is killed now
 	}
 	return ignoreGone(err)
+}
+
+// startedAgain reports whether a listed container that had just ended, of a signal for
+// example, runs again since: for a moment, Podman 4 says that one has stopped which it is
+// about to start.
+func (c *Client) startedAgain(ctx context.Context, l libpod.Listed) (bool, error) {
+	if l.State != "stopped" {
+		return false, nil
+	}
+	answer, err := c.api.InspectContainer(ctx, l.ID)
+	if err == nil && !answer.StartsAgain() {
+		return false, nil
+	}
+	if err == nil {
+		err = c.settled(ctx, l.ID)
+	}
+	if err == nil {
+		answer, err = c.api.InspectContainer(ctx, l.ID)
+	}
+	if err != nil {
+		return false, ignoreGone(err)
+	}
+	return !libpod.Ended(answer.State.Status), nil
 }
 
 // wake lets the processes of a paused container go on: a frozen one can be neither

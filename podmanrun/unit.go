@@ -13,6 +13,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/dockless-ci/dockless/internal/retry"
 	"github.com/dockless-ci/dockless/podmanrun/internal/libpod"
 )
 
@@ -249,9 +250,21 @@ func (n *unit) postStart(ctx context.Context) error {
 		return err
 	}
 	// A hook cannot run in a container that has ended, and that is what is wrong then.
-	if answer, ierr := n.up.client.api.InspectContainer(ctx, n.id); ierr == nil && libpod.Ended(answer.State.Status) && !n.startsAgain(answer) {
-		n.emit(EventExited, strconv.Itoa(answer.State.ExitCode))
-		return n.endedWith(answer.State.ExitCode, errors.New(endText(answer.State.ExitCode)+" before its hooks had run"))
+	for range hookLooks {
+		answer, lookErr := n.up.client.api.InspectContainer(ctx, n.id)
+		if lookErr != nil {
+			break
+		}
+		if libpod.Ended(answer.State.Status) {
+			if n.startsAgain(answer) {
+				break
+			}
+			n.emit(EventExited, strconv.Itoa(answer.State.ExitCode))
+			return n.endedWith(answer.State.ExitCode, errors.New(endText(answer.State.ExitCode)+" before its hooks had run"))
+		}
+		if retry.Wait(ctx, endLook) != nil {
+			break
+		}
 	}
 	return err
 }

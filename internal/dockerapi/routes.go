@@ -122,7 +122,7 @@ func (s *Server) logs(c *call, id string) error {
 		if _, err := s.ask(c.r.Context(), http.MethodGet, "/containers/"+id+"/json", nil, nil, &is); err != nil {
 			return err
 		}
-		if policy := is.HostConfig.RestartPolicy.Name; is.State.Status == "exited" && (policy == "" || policy == "no") {
+		if policy := is.HostConfig.RestartPolicy.Name; slices.Contains([]string{"exited", "stopped"}, is.State.Status) && (policy == "" || policy == "no") {
 			c.query.Del("follow")
 		}
 	}

@@ -114,7 +114,7 @@ func TestEveryImageAnswersAsThePublicOne(t *testing.T) {
 		}
 	})
 	t.Run("debian installs packages", func(t *testing.T) {
-		podman(t, engine, "run", "--rm", "--network=host", "debian:bookworm-slim", "sh", "-c", "apt-get update -q && apt-get install -q -y --no-install-recommends hello && hello")
+		podman(t, engine, "run", "--rm", "--network=host", "debian:bookworm-slim", "sh", "-c", "apt-get update -q -o Acquire::Retries=3 && apt-get install -q -y -o Acquire::Retries=3 --no-install-recommends hello && hello")
 	})
 }
 
@@ -179,16 +179,16 @@ func status(t *testing.T, url string) error {
 	return nil
 }
 
-// eventually calls check until it returns nil, for up to a minute.
+// eventually calls check until it returns nil, for up to three minutes: a database on a busy disk.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; {
+	for deadline := time.Now().Add(3 * time.Minute); ; {
 		err := check()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %v", err)
+			t.Fatalf("not within three minutes: %v", err)
 		}
 		time.Sleep(200 * time.Millisecond)
 	}

@@ -264,7 +264,10 @@ func TestBuildsOfARepositoryStayOnTheirNodeUntilItHasFarMoreToDo(t *testing.T) {
 	h := needNodes(t, "", "")
 	r := imagebuild.Request{Context: writeTree(t, map[string]string{"Dockerfile": "FROM busybox\nRUN echo > /made\n"})}
 	seen := make(map[string]int)
-	for i := range 8 {
+	for i := range 32 {
+		if i >= 8 && len(seen) == 2 { // the names of sockets are drawn: of eight, all may go to one node
+			break
+		}
 		r.Tags = []string{fmt.Sprintf("team/service%d:1", i)}
 		first, _ := h.build(t, r)
 		second, shown := h.build(t, r)
@@ -300,7 +303,7 @@ func TestBuildsOfARepositoryStayOnTheirNodeUntilItHasFarMoreToDo(t *testing.T) {
 
 func TestALostNodeIsReplacedOnce(t *testing.T) {
 	h := needNodes(t, "", "")
-	dir := writeTree(t, map[string]string{"Dockerfile": "FROM busybox\nRUN echo now sleeping; sleep 4; echo awake\n"})
+	dir := writeTree(t, map[string]string{"Dockerfile": "FROM busybox\nRUN echo now sleeping; sleep 8; echo awake\n"})
 	image := h.registry + "/lost:1"
 	var shown lockedBuffer
 	killed := make(chan string, 1)
@@ -390,7 +393,7 @@ func TestANodeThatIsDoneMayBeLost(t *testing.T) {
 // kill ends the buildkitd that runs a build, and returns the node's name.
 func (h *nodesHost) kill(t *testing.T) string {
 	for i, d := range h.daemons {
-		if active(t, d) > 0 {
+		if len(h.daemons) == 1 || active(t, d) > 0 {
 			if err := d.Kill(); err != nil {
 				t.Error(err)
 			}
@@ -448,7 +451,7 @@ func TestAFailedStepIsNotBuiltElsewhereAndEndsTheOtherParts(t *testing.T) {
 func (h *nodesHost) idle(t *testing.T) {
 	t.Helper()
 	for _, d := range h.daemons {
-		eventually(t, "no build is left", 10*time.Second, func() bool { return active(t, d) == 0 })
+		eventually(t, "no build is left", 30*time.Second, func() bool { return active(t, d) == 0 })
 	}
 }
 
@@ -460,7 +463,7 @@ func TestCancellingLeavesNoSolveOnAnyNode(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	out := filepath.Join(t.TempDir(), "out")
-	time.AfterFunc(30*time.Second, func() { cancel(errors.New("the steps never started")) })
+	time.AfterFunc(90*time.Second, func() { cancel(errors.New("the steps never started")) })
 	done := make(chan error, 1)
 	go func() {
 		_, err := h.Build(ctx, imagebuild.Request{
@@ -469,7 +472,7 @@ func TestCancellingLeavesNoSolveOnAnyNode(t *testing.T) {
 		}, imagebuild.Progress{})
 		done <- err
 	}()
-	eventually(t, "both nodes build", 20*time.Second, func() bool { return active(t, h.daemons[0]) > 0 && active(t, h.daemons[1]) > 0 })
+	eventually(t, "both nodes build", time.Minute, func() bool { return active(t, h.daemons[0]) > 0 && active(t, h.daemons[1]) > 0 })
 	at := time.Now()
 	cancel(stopped)
 	if err := <-done; !errors.Is(err, stopped) {
@@ -485,7 +488,7 @@ func TestCancellingLeavesNoSolveOnAnyNode(t *testing.T) {
 }
 
 func TestABuildGoesOnWhenItsOnlyNodeComesBack(t *testing.T) {
-	dir := writeTree(t, map[string]string{"Dockerfile": "FROM busybox\nRUN echo now sleeping; sleep 4\n"})
+	dir := writeTree(t, map[string]string{"Dockerfile": "FROM busybox\nRUN echo now sleeping; sleep 8\n"})
 	for name, comesBack := range map[string]bool{"it does": true, "it does not": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -105,7 +105,7 @@ func (h *cacheHost) wantBuiltAgain(t *testing.T, r imagebuild.Request, result *i
 	if next, shown := h.build(t, r); next.Stats.Cached != next.Stats.Steps {
 		t.Errorf("stats = %+v, want all from the cache\n%s", next.Stats, shown)
 	}
-	eventually(t, "no build is left", 10*time.Second, func() bool { return active(t, h.daemon) == 0 })
+	eventually(t, "no build is left", 30*time.Second, func() bool { return active(t, h.daemon) == 0 })
 }
 
 func TestABuildThatPushesAndCachesOutlivesARestartOfItsOnlyBuildkitd(t *testing.T) {

@@ -126,11 +126,7 @@ func containersOf(t *testing.T, s testStage) []string {
 	for kind, args := range map[string][]string{
 		"container": {"ps", "--all", "--format", "{{.Names}}"}, "network": {"network", "ls", "--format", "{{.Name}}"}, "volume": {"volume", "ls", "--format", "{{.Name}}"},
 	} {
-		out, err := s.Podman.Command(t.Context(), append(args, "--filter", "label=io.dockless.project")...).Output()
-		if err != nil {
-			t.Fatalf("listing %ss: %v", kind, err)
-		}
-		for name := range strings.FieldsSeq(string(out)) {
+		for _, name := range listed(t, s, append(args, "--filter", "label=io.dockless.project")...) {
 			found = append(found, kind+" "+name)
 		}
 	}

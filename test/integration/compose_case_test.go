@@ -2,7 +2,6 @@ package integration_test
 
 import (
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -92,34 +91,6 @@ func copyReadable(to string, from fs.FS) error {
 		}
 		return os.WriteFile(path, text, 0o644)
 	})
-}
-
-// freePorts finds n ports in a row that nobody listens on.
-func freePorts(t *testing.T, n int) int {
-	t.Helper()
-	for range 100 {
-		first, err := net.Listen("tcp", "0.0.0.0:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := first.Addr().(*net.TCPAddr).Port
-		held := []net.Listener{first}
-		for i := 1; i < n; i++ {
-			next, err := net.Listen("tcp", "0.0.0.0:"+strconv.Itoa(port+i))
-			if err != nil {
-				break
-			}
-			held = append(held, next)
-		}
-		for _, l := range held {
-			_ = l.Close()
-		}
-		if len(held) == n {
-			return port
-		}
-	}
-	t.Fatalf("found no %d free ports in a row", n)
-	return 0
 }
 
 // engineIsOlder reports whether Podman is of a release before version, major.minor.

@@ -41,7 +41,10 @@ func newComposeRun(t *testing.T, c composeCase, engine *rig.Podman, client *podm
 	if err := copyReadable(r.dir, os.DirFS(filepath.Join(composeDir, c.name))); err != nil {
 		t.Fatal(err)
 	}
-	ports := freePorts(t, 5)
+	ports, err := rig.FreePorts(t.Context(), 5)
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.env = map[string]string{
 		"NET": engine.Net(), "PODMAN_SOCKET": engine.Socket(),
 		"PORTS": fmt.Sprintf("%d-%d", ports, ports+2), "PORT": strconv.Itoa(ports + 3), "PORT2": strconv.Itoa(ports + 4),
@@ -232,7 +235,8 @@ func (r *composeRun) warned(t *testing.T, project *podmanrun.Project) {
 // those that found something wrong.
 func (r *composeRun) checked(t *testing.T, project string) {
 	t.Helper()
-	deadline, wrongSince := time.Now().Add(time.Minute), time.Now()
+	deadline := time.Now().Add(time.Minute)
+	var wrongSince time.Time
 	for ; ; time.Sleep(100 * time.Millisecond) {
 		list, err := r.client.Ps(t.Context(), project)
 		if err != nil {
@@ -249,10 +253,14 @@ func (r *composeRun) checked(t *testing.T, project string) {
 			}
 		}
 		if len(wrong) == 0 {
+			wrongSince = time.Time{}
+		} else if wrongSince.IsZero() {
 			wrongSince = time.Now()
 		}
-		// What has failed may be between two tries of its restart policy.
-		if time.Now().Before(deadline) && (len(waiting) > 0 || len(wrong) > 0) && time.Since(wrongSince) < 2*time.Second {
+		// What has failed may be between two tries of its restart policy, of which
+		// Podman makes the next one when it has cleaned up.
+		between := len(wrong) > 0 && time.Since(wrongSince) < 15*time.Second
+		if time.Now().Before(deadline) && (between || len(waiting) > 0 && len(wrong) == 0) {
 			continue
 		}
 		for _, service := range append(waiting, wrong...) {

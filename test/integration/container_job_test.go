@@ -3,6 +3,7 @@ package integration_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ steps:
     echo "tree $(tree), $TREE, -I$(tree)"
     mkdir -p tree/leaf /data/x && echo "written inside" > tree/file
     (setsid sleep 300 &) # lives as long as the container
-    exec 3<>"/dev/tcp/cache/6379"; printf 'PING\r\n' >&3; head -c 5 <&3; echo
+    until exec 3<>"/dev/tcp/cache/6379"; do sleep 0.2; done; printf 'PING\r\n' >&3; head -c 5 <&3; echo
     exec 3<>"/dev/tcp/$DOCKLESS_CACHE_HOST/$(DOCKLESS_CACHE_PORT_6379)"; printf 'PING\r\n' >&3; head -c 5 <&3; echo
     echo "# summary" > "$AGENT_TEMPDIRECTORY/s.md"
     echo "##vso[task.uploadsummary]$AGENT_TEMPDIRECTORY/s.md"
@@ -241,11 +242,16 @@ func TestTheContainersOfAKilledAgentEndWithItsNextStart(t *testing.T) {
 	queue(t, s, boxedSleeper, "", nil)
 	sources := filepath.Join(s.Dir, "killed", "work", "1", "s")
 	eventually(t, "the step runs", time.Minute, func() bool { return exists(filepath.Join(sources, "started")) })
-	id := strings.TrimPrefix(owned(t, s, "killed")[0], "container ")
+	left := owned(t, s, "killed")
+	box := slices.IndexFunc(left, func(what string) bool { return strings.HasPrefix(what, "container ") })
+	if box < 0 {
+		t.Fatalf("there is %q, want a container", left)
+	}
+	id := strings.TrimPrefix(left[box], "container ")
 	if err := a.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the step is killed with its agent", 10*time.Second, func() bool {
+	eventually(t, "the step is killed with its agent", time.Minute, func() bool {
 		out, err := s.Podman.Command(t.Context(), "top", id, "args").Output()
 		return err != nil || !strings.Contains(string(out), "sleep")
 	})

@@ -108,7 +108,7 @@ func TestTheUsersOfAContainerAndItsAgentMatch(t *testing.T) {
 			m.Steps[1].Target = &job.StepTarget{Target: "box"}
 			m.Resources.Containers = []job.Container{{Alias: "box", Properties: job.ContainerProperties{Image: "debian"}}}
 			id := srv.Queue(m)
-			ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Minute, errTooLong)
+			ctx, cancel := context.WithTimeoutCause(t.Context(), jobTimeout, errTooLong)
 			defer cancel()
 			if _, err := srv.Await(ctx, id, emulator.Completed); err != nil {
 				t.Fatalf("%v; the agent's log:\n%s", err, log())

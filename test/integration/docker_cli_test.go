@@ -96,7 +96,7 @@ docker exec beside sh -c 'echo from exec > /kept/file; cat /kept/file'
 echo into exec | docker exec -i beside cat
 docker cp beside:/kept/file copied; cat copied
 docker logs beside
-timeout 1 docker logs -f beside || true
+docker logs -f beside > followed & until grep hello followed; do sleep 0.1; done; kill $!; wait $! || true
 docker run --name many busybox seq 1 30000 >/dev/null; docker logs -f many | wc -l; docker rm many
 docker run --rm -v /var/run/docker.sock:/s busybox test -S /s
 docker inspect -f '{{index .Config.Labels "io.dockless.agent"}}' beside
@@ -108,7 +108,7 @@ docker rmi ` + image + `
 docker pull -q ` + image + `
 docker commit beside committed
 docker logout ` + locked.Addr()},
-		[2]string{"Health", `docker run -d --name sick --health-cmd 'test -e /well' --health-interval 1s --health-retries 2 busybox sleep 600
+		[2]string{"Health", `docker run -d --name sick --health-cmd 'test -e /well' --health-interval 2s --health-retries 3 busybox sleep 600
 (timeout 60 docker events --filter container=sick --filter event=health_status > seen &) ; sleep 0.5
 until test "$(docker inspect -f '{{.State.Health.Status}}' sick)" = unhealthy; do sleep 0.2; done
 docker exec sick touch /well

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"maps"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -194,7 +195,9 @@ func TestAServiceThatEndsWhileTheStepsRunIsToldAsAWarning(t *testing.T) {
 	t.Parallel()
 	s := openStage(t, stage.Options{NoBuildkitd: true, NoRegistry: true})
 	startAgent(t, s, stage.AgentOptions{Name: "brief"})
-	m := serviceMessage(job.ContainerProperties{Image: "busybox", Command: `sh -c "sleep 2; echo oh; exit 3"`}, "sleep 5")
+	m := serviceMessage(job.ContainerProperties{
+		Image: "busybox", Command: `sh -c "until test -e /gate/open; do sleep 0.2; done; echo oh; exit 3"`, Volumes: []string{s.Dir + ":/gate"},
+	}, "touch "+filepath.Join(s.Dir, "open")+"; sleep 5")
 	j, err := s.QueueMessage(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)

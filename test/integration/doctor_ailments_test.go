@@ -228,13 +228,16 @@ func killedAgent(t *testing.T, p *patient) []string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.Remove(p.page) })
-	eventually(t, "the agent has a slot of its page", time.Minute, func() bool {
+	eventually(t, "the agent has all slots of its page", time.Minute, func() bool {
 		page, err := probe.Open(p.page)
 		if err != nil {
 			return false // not yet there, or not yet signed
 		}
 		defer func() { _ = page.Close() }() // it was only read
-		return len(page.Slots()) > 0
+		// It claims six and says of three that they have nothing to do, of this one last.
+		slots := page.Slots()
+		last := slices.IndexFunc(slots, func(s probe.SlotStatus) bool { return s.Name == "report" })
+		return len(slots) == 6 && last >= 0 && slots[last].State == probe.Stopped
 	})
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -26,11 +27,11 @@ func probed(t *testing.T, s testStage, agent, question string) (code int, line s
 func TestTheProbeFollowsTheAgentThroughItsLife(t *testing.T) {
 	t.Parallel()
 	s := openStage(t, bare)
-	a := startAgent(t, s, stage.AgentOptions{Name: "probed", Env: append(alone, "DOCKLESS_DRAIN_TIMEOUT=60s")})
+	a := startAgent(t, s, stage.AgentOptions{Name: "probed", Env: append(alone, "DOCKLESS_DRAIN_TIMEOUT=5m")})
 	expect := func(when, question string, code int, words string) {
 		t.Helper()
 		var line string
-		eventually(t, when+" the answer to "+question+" is right", 10*time.Second, func() bool {
+		eventually(t, when+" the answer to "+question+" is right", time.Minute, func() bool {
 			var got int
 			got, line = probed(t, s, "probed", question)
 			return got == code && strings.Contains(line, words)
@@ -38,8 +39,8 @@ func TestTheProbeFollowsTheAgentThroughItsLife(t *testing.T) {
 		t.Logf("%s, %s: %s", when, question, line)
 	}
 	expect("with a session", "ready", 0, "ready")
-	started := filepath.Join(s.Dir, "started")
-	j := queue(t, s, busy(started, 5), "", nil)
+	started, end := filepath.Join(s.Dir, "started"), filepath.Join(s.Dir, "end")
+	j := queue(t, s, fmt.Sprintf("steps:\n- checkout: none\n- bash: touch %s; until test -e %s; do sleep 0.2; done\n", started, end), "", nil)
 	eventually(t, "the step runs", time.Minute, func() bool { return exists(started) })
 	expect("in a job", "live", 0, "live")
 
@@ -48,6 +49,7 @@ func TestTheProbeFollowsTheAgentThroughItsLife(t *testing.T) {
 	}
 	expect("while it drains", "ready", 1, "draining")
 	expect("while it drains", "live", 0, "live")
+	writeFile(t, s.Dir, "end", "")
 	await(t, s, j, "completed", stage.Status.Completed)
 	if got := exitCode(t, a, time.Minute); got != 0 {
 		t.Errorf("the agent's exit code = %d, want 0", got)

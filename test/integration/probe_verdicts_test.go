@@ -352,7 +352,7 @@ func TestWhatIsBrokenAndWhatTheProbeSaysOfIt(t *testing.T) {
 	watchLog := newSoaker(t, plain, "watching")
 	agent(plain, "watching", "BUILDKIT_HOST="+stuckDaemon.Addr(), "CONTAINER_HOST="+stuckContainers.Addr())
 	leaving := agent(drained, "drained", "DOCKLESS_DRAIN_TIMEOUT=10m")
-	for _, s := range []testStage{renewals, reports, hangs, frozen, logged, drained} {
+	for _, s := range []testStage{renewals, reports, hangs, logged, drained, frozen} {
 		started, minutes := filepath.Join(s.Dir, "started"), 0
 		if s == frozen {
 			minutes = 1

@@ -126,7 +126,9 @@ func needTokenHost(t *testing.T, d *tokenDesk) (*buildHost, *registryauth.Auth) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &buildHost{Builder: imagebuild.New(setup, buildLog(t), imagebuild.Options{}), setup: setup, daemon: daemon, registry: registry.Addr()}, auth
+	h := &buildHost{Builder: imagebuild.New(setup, buildLog(t), imagebuild.Options{}), setup: setup, daemon: daemon, registry: registry.Addr()}
+	h.closeWith(t)
+	return h, auth
 }
 
 func TestABuildOutlivesTheTokensOfItsRegistry(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dockless-ci/dockless/test/stage"
 )
@@ -32,9 +33,9 @@ secrets: {word: {environment: WORD}}
 		t.Error("the secret is shown")
 	}
 	defer s.down()
-	if logs := s.stack("logs", "--no-log-prefix", "app").want(t, 0).stdout; logs != "red 6\n" {
-		t.Errorf("logs = %q", logs)
-	}
+	eventually(t, "app has said what was built", 20*time.Second, func() bool {
+		return s.stack("logs", "--no-log-prefix", "app").want(t, 0).stdout == "red 6\n"
+	})
 	s.env = append(s.env, "COLOR=blue")
 	if again := s.stack("up").want(t, 0); strings.Contains(again.stderr, "building") {
 		t.Errorf("what is there is built again:\n%s", again.stderr)

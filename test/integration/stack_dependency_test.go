@@ -182,8 +182,8 @@ services:
 		t.Error(err)
 	}
 	// Two seconds of grace; the rest is what Podman takes for three containers on
-	// a busy machine.
-	if took := time.Since(start); took > 12*time.Second {
+	// a busy machine. One that nobody kills holds Down for a minute.
+	if took := time.Since(start); took > 30*time.Second {
 		t.Errorf("Down took %s with a grace period of 2s", took)
 	}
 	wantNoStackLeft(t, client)

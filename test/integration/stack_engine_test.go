@@ -195,14 +195,14 @@ func TestWhatAnotherJobHasUnderAFixedNameIsNotShared(t *testing.T) {
 func TestTheTimeForPullsIsNotThatForComingUp(t *testing.T) {
 	slow := imagesBehind(t, rig.RegistryOptions{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			time.Sleep(1500 * time.Millisecond) // a pull asks at least three times
+			time.Sleep(5 * time.Second) // a pull asks at least three times
 			next.ServeHTTP(w, r)
 		})
 	}})
 	client := clientOf(t, rig.PodmanOptions{Insecure: []string{slow.Addr()}})
 	start := time.Now()
-	_, err := client.Up(t.Context(), oneService(t, slow.Addr()+"/library/busybox:latest"), podmanrun.UpOptions{Owner: stackOwner(t), WaitTimeout: 3 * time.Second})
-	if took := time.Since(start); err != nil || took < 3*time.Second {
-		t.Errorf("Up = %v after %s, want nil after more than 3s", err, took)
+	_, err := client.Up(t.Context(), oneService(t, slow.Addr()+"/library/busybox:latest"), podmanrun.UpOptions{Owner: stackOwner(t), WaitTimeout: 10 * time.Second})
+	if took := time.Since(start); err != nil || took < 10*time.Second {
+		t.Errorf("Up = %v after %s, want nil after more than 10s", err, took)
 	}
 }

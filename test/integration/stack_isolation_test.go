@@ -211,7 +211,7 @@ func wantNothingLeft(t *testing.T, engine *rig.Podman) {
 		t.Errorf("podman network ls = %q, %v, want Podman's own", out, err)
 	}
 	// conmon and the DNS server end by themselves, the conmons of commands 15 s after these.
-	deadline := time.Now().Add(40 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		left, err := engine.Leftovers()
 		if err != nil {

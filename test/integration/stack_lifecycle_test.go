@@ -62,21 +62,20 @@ volumes: {shared: {}}
 `)
 	s.stack("up", "-q", "-d").want(t, 0)
 	defer s.down()
-	seen := func() string {
+	// web is there before it has counted, and finds what it counted before.
+	sees := func(what, want string) {
 		t.Helper()
-		return strings.TrimSpace(s.stack("exec", "web", "cat", "/shared/seen").want(t, 0).stdout)
+		eventually(t, what+" after "+want+" migrations", 20*time.Second, func() bool {
+			return strings.TrimSpace(s.stack("exec", "web", "cat", "/shared/seen").want(t, 0).stdout) == want
+		})
 	}
 	s.stack("exec", "db", "rm", "/tmp/ok").want(t, 0)
 	s.stack("stop", "-t", "1").want(t, 0)
 	s.stack("start").want(t, 0) // its hook makes db healthy
-	if got := seen(); got != "2" {
-		t.Errorf("web was started after %s migrations, want 2", got)
-	}
+	sees("web was started", "2")
 	s.stack("exec", "db", "rm", "/tmp/ok").want(t, 0)
 	s.stack("restart", "-t", "1").want(t, 0)
-	if got := seen(); got != "3" {
-		t.Errorf("web was restarted after %s migrations, want 3", got)
-	}
+	sees("web was restarted", "3")
 	s.stack("exec", "web", "sh", "-c", "echo 4 > /shared/code").want(t, 0)
 	s.stack("stop", "-t", "1", "web").want(t, 0)
 	s.stack("start").want(t, 1).wantError(t, "", "migrate", "exit code 4")

@@ -47,7 +47,7 @@ name: whole
 services:
   long: {image: busybox, command: seq 1 50000}
   crash: {image: busybox, restart: "on-failure:6", command: sh -c "seq 1 200; sleep 0.3; seq 201 400; exit 3"}
-  pieces: {image: busybox, command: sh -c "nosuch; echo out; nosuch; nosuch; printf rest"}
+  pieces: {image: busybox, command: sh -c "nosuch; echo out; sleep 1; nosuch; nosuch; printf rest"}
 `)
 	s.stack("up", "-d").want(t, 0)
 	defer s.down()

@@ -83,7 +83,7 @@ services:
     networks: {default: {aliases: [mysql]}}
   migrate:
     image: busybox
-    command: sh -c "nslookup mysql && touch /data/migrated && echo done"
+    command: sh -c "until nslookup mysql; do sleep 0.2; done; touch /data/migrated && echo done"
     volumes: ["data:/data"]
     depends_on: {db: {condition: service_healthy}}
   web:
@@ -263,8 +263,8 @@ services:
   db: {image: busybox, command: sleep 1000, healthcheck: {test: "false", interval: 30s}}
   web: {image: busybox, command: sleep 1000, depends_on: {db: {condition: service_healthy}}}
 `)
-	_, err := client.Up(t.Context(), project, podmanrun.UpOptions{Owner: stackOwner(t), WaitTimeout: 2 * time.Second})
-	want := "service db: it was not healthy within 2s"
+	_, err := client.Up(t.Context(), project, podmanrun.UpOptions{Owner: stackOwner(t), WaitTimeout: 10 * time.Second})
+	want := "service db: it was not healthy within 10s"
 	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "(web waits for db)") {
 		t.Errorf("Up = %v, want %q", err, want)
 	}
@@ -334,13 +334,15 @@ func TestAWatchedStackTellsWhenAServiceTurns(t *testing.T) {
 	project := loadStack(t, `
 name: watched
 services:
-  sick: {image: busybox, init: true, command: sh -c "touch /tmp/ok; sleep 2; rm /tmp/ok; sleep 1000", healthcheck: {test: "test -f /tmp/ok", interval: 500ms, retries: 2}}
-  brief: {image: busybox, command: sh -c "sleep 2; exit 7"}
+  sick: {image: busybox, init: true, command: sh -c "touch /tmp/ok; sleep 1000", healthcheck: {test: "test -f /tmp/ok", interval: 500ms, retries: 2}}
+  brief: {image: busybox, command: sh -c "until test -e /tmp/go; do sleep 0.2; done; exit 7"}
 `)
 	stack, err := client.Up(t.Context(), project, podmanrun.UpOptions{Owner: stackOwner(t), WaitTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
+	stackExec(t, client, "watched", "brief", "touch /tmp/go")
+	stackExec(t, client, "watched", "sick", "rm /tmp/ok")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var got []podmanrun.Event
@@ -441,7 +443,7 @@ func TestTheServicesOfAJobRunAsAStack(t *testing.T) {
 	project, err := podmanrun.Services("Job 7", map[string]podmanrun.Service{
 		"db": {
 			Image: "mysql:8", Env: map[string]string{"MYSQL_ROOT_PASSWORD": "example", "MYSQL_DATABASE": "shop"}, Ports: []string{"127.0.0.1::3306"},
-			Options: `--health-cmd "mysqladmin ping -h 127.0.0.1 -uroot -pexample" --health-interval 2s --health-retries 30`,
+			Options: `--health-cmd "mysqladmin ping -h 127.0.0.1 -uroot -pexample" --health-interval 2s --health-retries 90`,
 		},
 	})
 	if err != nil {
@@ -465,22 +467,23 @@ func TestTheServicesOfAJobRunAsAStack(t *testing.T) {
 	wantNoStackLeft(t, client)
 }
 
-// stackFetch returns the body of a page.
+// stackFetch returns the body of a page of a service that may still be starting.
 func stackFetch(t *testing.T, url string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var body []byte
+	eventually(t, "GET "+url+" is answered", 20*time.Second, func() bool {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false
+		}
+		defer func() { _ = resp.Body.Close() }()
+		body, err = io.ReadAll(resp.Body)
+		return err == nil && resp.StatusCode == http.StatusOK
+	})
 	return string(body)
 }
 

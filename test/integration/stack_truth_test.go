@@ -96,7 +96,7 @@ networks: {default: {ipam: {config: [{subnet: 10.77.5.0/24}]}}}
 		},
 		"unhealthy": {
 			db:   `init: true, command: sleep 1000, healthcheck: {test: "echo not yet; false", interval: 1s, retries: 2}`,
-			kind: podmanrun.FailureUnhealthy, want: `unhealthy: the healthcheck failed for \ds, \d+ times in a row; the last one said: not yet`, health: "not yet",
+			kind: podmanrun.FailureUnhealthy, want: `unhealthy: the healthcheck failed for \d+s, \d+ times in a row; the last one said: not yet`, health: "not yet",
 		},
 		"a check that cannot be run": {
 			db:   `init: true, command: sleep 1000, healthcheck: {test: [CMD, nosuchcheck], interval: 1s, retries: 1}`,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -165,6 +166,23 @@ func dumpLog(t *testing.T, r job.Report) {
 	t.Logf("whole report: %s", file.Name())
 }
 
+// listed returns the words of a list of Podman's, which asks for names first and then
+// for each of them: what is removed in between fails the list.
+func listed(t *testing.T, s testStage, args ...string) []string {
+	t.Helper()
+	for try := 1; ; try++ {
+		out, err := s.Podman.Command(t.Context(), args...).Output()
+		if err == nil {
+			return strings.Fields(string(out))
+		}
+		failed, ok := errors.AsType[*exec.ExitError](err)
+		if try == 10 || !ok || !strings.Contains(string(failed.Stderr), "no such ") {
+			t.Fatalf("podman %s: %v", strings.Join(args, " "), err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
 // owned lists what carries an agent's label.
 func owned(t *testing.T, s testStage, agent string) []string {
 	t.Helper()
@@ -172,11 +190,7 @@ func owned(t *testing.T, s testStage, agent string) []string {
 	for kind, args := range map[string][]string{
 		"container": {"ps", "--all", "--quiet"}, "network": {"network", "ls", "--quiet"}, "volume": {"volume", "ls", "--quiet"},
 	} {
-		out, err := s.Podman.Command(t.Context(), append(args, "--filter", "label=io.dockless.agent="+agent)...).Output()
-		if err != nil {
-			t.Fatalf("listing %ss: %v", kind, err)
-		}
-		for name := range strings.FieldsSeq(string(out)) {
+		for _, name := range listed(t, s, append(args, "--filter", "label=io.dockless.agent="+agent)...) {
 			found = append(found, kind+" "+name)
 		}
 	}

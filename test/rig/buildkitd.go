@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -79,9 +80,11 @@ func StartBuildkitd(ctx context.Context, opts BuildkitdOptions) (_ *Buildkitd, e
 		}
 	}()
 	if opts.TCP {
-		if b.tcp, err = freeAddr(ctx); err != nil {
+		port, err := FreePorts(ctx, 1)
+		if err != nil {
 			return nil, err
 		}
+		b.tcp = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	}
 	if opts.Disk > 0 {
 		if err := os.Mkdir(b.Root(), 0o711); err != nil { //nolint:gosec // as buildkitd makes it
@@ -214,13 +217,4 @@ func (b *Buildkitd) config(opts BuildkitdOptions, runc string) string {
 		}
 	}
 	return t.String() + opts.Extra
-}
-
-// freeAddr returns a host:port of 127.0.0.1 that nobody listened on just now.
-func freeAddr(ctx context.Context) (string, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("choosing a port: %w", err)
-	}
-	return listener.Addr().String(), listener.Close()
 }

@@ -69,13 +69,15 @@ func sweep(ctx context.Context) error {
 		return fmt.Errorf("looking for leftovers: %w", err)
 	}
 	for _, dir := range dirs {
+		flags := os.O_RDWR // an owner that ends is deleting the file
 		if !exists(filepath.Join(dir, lockName)) {
 			info, err := os.Stat(dir)
 			if err != nil || time.Since(info.ModTime()) < adoptAfter {
 				continue
 			}
+			flags |= os.O_CREATE
 		}
-		lock, err := lockDir(dir)
+		lock, err := lockFile(filepath.Join(dir, lockName), flags)
 		if err != nil {
 			continue // its owner lives, or another rig is cleaning it
 		}
@@ -87,15 +89,28 @@ func sweep(ctx context.Context) error {
 	return nil
 }
 
-// lockDir takes the directory's lock without waiting. The kernel frees it when
-// the owner dies.
+// lockDir makes the directory's lock, which nobody sees before it is held. The kernel
+// frees it when the owner dies.
 func lockDir(dir string) (*os.File, error) {
-	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	path := filepath.Join(dir, lockName)
+	lock, err := lockFile(path+".new", os.O_CREATE|os.O_RDWR)
 	if err != nil {
-		return nil, fmt.Errorf("locking %s: %w", dir, err)
+		return nil, err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return nil, errors.Join(fmt.Errorf("locking %s: %w", dir, err), lock.Close())
+	}
+	return lock, nil
+}
+
+// lockFile opens a file and takes its lock without waiting.
+func lockFile(path string, flags int) (*os.File, error) {
+	lock, err := os.OpenFile(path, flags, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking: %w", err)
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("locking %s: %w", dir, err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), lock.Close())
 	}
 	return lock, nil
 }

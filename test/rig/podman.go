@@ -252,10 +252,17 @@ func removeContainers(ctx context.Context, dir string) error {
 		{"pod", "rm", "--all", "--force", "--time=0"},
 		{"rm", "--all", "--force", "--volumes", "--time=0"},
 	} {
-		cmd := exec.CommandContext(ctx, binary, args...)
-		cmd.Env, cmd.WaitDelay = podmanEnv(dir, nil), pipeGrace
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("removing containers: podman %s: %w\n%s", strings.Join(args, " "), err, out)
+		for try := 1; ; try++ {
+			cmd := exec.CommandContext(ctx, binary, args...)
+			cmd.Env, cmd.WaitDelay = podmanEnv(dir, nil), pipeGrace
+			out, err := cmd.CombinedOutput()
+			if err == nil {
+				break
+			}
+			// Of two that use each other's namespaces Podman may begin with the wrong one.
+			if try == 3 || !strings.Contains(string(out), "has dependent containers") {
+				return fmt.Errorf("removing containers: podman %s: %w\n%s", strings.Join(args, " "), err, out)
+			}
 		}
 	}
 	return nil

@@ -21,8 +21,8 @@ const (
 	// has been seen to need ten.
 	startTimeout = time.Minute
 	// stopGrace is how long a component may take to end after SIGTERM. buildkitd
-	// closes its databases within a second.
-	stopGrace = 15 * time.Second
+	// closes its databases within a second, on a disk that is not busy.
+	stopGrace = time.Minute
 	// cleanTimeout bounds the removal of everything a component left behind;
 	// stopping a database container is the longest part.
 	cleanTimeout = time.Minute

@@ -105,7 +105,7 @@ func TestTwoPodmansShareNothing(t *testing.T) {
 	}
 	for i, engine := range engines {
 		own := podman(t, engine, "inspect", "--format={{.NetworkSettings.Networks.net.IPAddress}}", "web")
-		if got := podman(t, engine, "run", "--rm", "--network=net", "busybox", "nslookup", "-type=a", "web"); !strings.Contains(got, strings.TrimSpace(own)) {
+		if got := podman(t, engine, "run", "--rm", "--network=net", "busybox", "sh", "-c", "until nslookup -type=a web; do sleep 0.2; done"); !strings.Contains(got, strings.TrimSpace(own)) {
 			t.Errorf("engine %d: web is not known as %s:\n%s", i, own, got)
 		}
 		if got := podman(t, engine, "ps", "--format={{.Names}}"); got != "web\n" {
@@ -120,7 +120,7 @@ func TestTwoPodmansShareNothing(t *testing.T) {
 	if both := strings.Fields(addresses); len(both) != 2 || both[0] == both[1] {
 		t.Errorf("addresses of two containers = %q, want two different ones", both)
 	}
-	podman(t, engines[1], "run", "--rm", "--network=net", "busybox", "ping", "-c1", "web")
+	podman(t, engines[1], "run", "--rm", "--network=net", "busybox", "sh", "-c", "until ping -c1 web; do sleep 0.2; done")
 }
 
 func TestStoppingLeavesNothingBehind(t *testing.T) {
@@ -290,16 +290,16 @@ func podman(t *testing.T, engine *rig.Podman, args ...string) string {
 	return string(out)
 }
 
-// eventually calls check until it returns nil, for up to a minute.
+// eventually calls check until it returns nil, for up to three minutes: a database on a busy disk.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; {
+	for deadline := time.Now().Add(3 * time.Minute); ; {
 		err := check()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %v", err)
+			t.Fatalf("not within three minutes: %v", err)
 		}
 		time.Sleep(200 * time.Millisecond)
 	}

@@ -46,11 +46,16 @@ func answer(conn net.Conn) {
 }
 
 func visit() (string, error) {
+	db, err := net.Dial("tcp", os.Getenv("POSTGRES")) // first: who asks again counts once
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
 	number, err := count()
 	if err != nil {
 		return "", err
 	}
-	remembered, err := query(fmt.Sprintf("INSERT INTO visits VALUES (%s); SELECT count(*) FROM visits", number))
+	remembered, err := query(db, fmt.Sprintf("INSERT INTO visits VALUES (%s); SELECT count(*) FROM visits", number))
 	return "visit " + number + ", remembered " + remembered, err
 }
 
@@ -69,12 +74,7 @@ func count() (string, error) {
 }
 
 // query runs SQL in Postgres and returns the last value that comes back.
-func query(sql string) (value string, err error) {
-	conn, err := net.Dial("tcp", os.Getenv("POSTGRES"))
-	if err != nil {
-		return "", err
-	}
-	defer conn.Close()
+func query(conn net.Conn, sql string) (value string, err error) {
 	start := "\x00\x03\x00\x00user\x00app\x00database\x00app\x00\x00"
 	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(start)+4)), start...)); err != nil {
 		return "", err
