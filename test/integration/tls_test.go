@@ -87,7 +87,7 @@ func TestAgentsReachBuildkitdWithMutualTLS(t *testing.T) {
 		"a directory without them":          {t.TempDir(), "BUILDKIT_TLS_DIR"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			env := []string{"BUILDKIT_HOST=" + addr, "BUILDKIT_TLS_DIR=" + c.dir, "DOCKLESS_BUILDKIT_TIMEOUT=20s"}
+			env := []string{"BUILDKIT_HOST=" + addr, "BUILDKIT_TLS_DIR=" + c.dir, "DOCKLESS_BUILDKIT_TIMEOUT=5s"}
 			f := s.typed(t, "stranger", "", env, "builder", "ensure")
 			if f.code == 0 {
 				t.Fatalf("the builder is ready: %s", f.stdout)
