@@ -32,6 +32,7 @@ type crowd struct {
 	failed int
 	rss    float64 // peak of the sum, MB
 	err    error   // of one that failed
+	warned string  // what one said: that its cache had no turn in time, for example
 }
 
 // hundredRow builds a hundred images at once, each by a process of its own.
@@ -70,6 +71,9 @@ func hundredRow(ctx context.Context, b *bench) (_ result, err error) {
 	})
 	if ours.err != nil {
 		fmt.Printf("  one of ours: %v\n", ours.err)
+	}
+	if ours.warned != "" {
+		fmt.Printf("  one of ours warned: %s\n", ours.warned)
 	}
 	if peer.err != nil {
 		fmt.Printf("  one of the peer's: %v\n", peer.err)
@@ -124,6 +128,11 @@ func atOnce(ctx context.Context, n int, command func(int) *exec.Cmd) crowd {
 			defer mu.Unlock()
 			if cmd.Process != nil {
 				delete(pids, cmd.Process.Pid)
+			}
+			for line := range strings.Lines(said.String()) {
+				if strings.Contains(line, "level=WARN") || strings.Contains(line, "warning: ") {
+					out.warned = strings.TrimSpace(line)
+				}
 			}
 			if err != nil {
 				out.failed++
