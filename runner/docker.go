@@ -10,9 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/docker/go-units"
 	"github.com/google/shlex"
 	"go.opentelemetry.io/otel/attribute"
 
@@ -263,9 +261,7 @@ func (d *dockerStep) push(ctx context.Context) error {
 func (d *dockerStep) pushOne(ctx context.Context, name string, out io.Writer) (err error) {
 	ctx, s := span.Start(ctx, "push", attribute.String("container.image.name", name))
 	defer func() { s.End(err) }()
-	digest, err := d.layout().Push(ctx, name, imagelayout.PushOptions{
-		Auth: d.auth, Insecure: d.x.docker.insecure, Progress: pushNews(out, name),
-	})
+	digest, err := d.layout().Push(ctx, name, imagelayout.PushOptions{Auth: d.auth, Insecure: d.x.docker.insecure})
 	if errors.Is(err, imagelayout.ErrNotFound) {
 		docker, lerr := d.env.look("docker")
 		if lerr != nil {
@@ -278,24 +274,6 @@ func (d *dockerStep) pushOne(ctx context.Context, name string, out io.Writer) (e
 	}
 	_, err = fmt.Fprintf(out, "%s: digest: %s\n", name, digest)
 	return err
-}
-
-// pushNewsEvery is how often a push says how far it is: a reader sees that it
-// moves, and the push of a whole hour is a page.
-const pushNewsEvery = 10 * time.Second
-
-// pushNews returns what writes, when a while has passed since the last line, how
-// much of an image is sent.
-func pushNews(out io.Writer, name string) func(complete, total int64) {
-	last := time.Now()
-	return func(complete, total int64) {
-		if time.Since(last) < pushNewsEvery {
-			return
-		}
-		last = time.Now()
-		// A log that takes no lines fails with the line that ends the push.
-		_, _ = fmt.Fprintf(out, "%s: pushed %s of %s\n", name, units.HumanSize(float64(complete)), units.HumanSize(float64(total)))
-	}
 }
 
 // program runs another command with the docker program.

@@ -141,9 +141,6 @@ func (l Layout) Tag(ctx context.Context, image, newName string) error {
 type PushOptions struct {
 	Auth     *registryauth.Auth
 	Insecure []string // registries, host[:port], without TLS or with an unchecked certificate
-	// Progress, when set, is told the bytes sent so far and in all, from another
-	// goroutine than the caller's, and no more once the push has returned.
-	Progress func(complete, total int64)
 }
 
 // Push sends an image to the registry of its name, byte for byte as it was
@@ -224,20 +221,6 @@ func (l Layout) push(ctx context.Context, d ocispecs.Descriptor, ref name.Refere
 		return err
 	}
 	opts := o.remote(ctx)
-	if o.Progress != nil {
-		updates := make(chan v1.Update)
-		told := make(chan struct{})
-		go func() {
-			defer close(told)
-			for u := range updates { // closed by remote.Write when it returns
-				if u.Error == nil { // bytes that were sent twice, for a new token, are counted twice
-					o.Progress(min(u.Complete, u.Total), u.Total)
-				}
-			}
-		}()
-		defer func() { <-told }()
-		opts = append(opts, remote.WithProgress(updates))
-	}
 	if isIndex(d.MediaType) {
 		child, err := index.ImageIndex(hash)
 		if err != nil {

@@ -76,13 +76,12 @@ func TestPushSendsTheSameBytes(t *testing.T) {
 	addr := startRegistry(t, nil)
 	single, multi := addr+"/team/one:1", addr+"/team/two:1"
 	l, img, index := newLayout(t, single, multi)
-	var sent int64
-	got, err := l.Push(t.Context(), single, PushOptions{Progress: func(complete, _ int64) { sent = max(sent, complete) }})
+	got, err := l.Push(t.Context(), single, PushOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want, _ := img.Digest(); got.String() != want.String() || sent == 0 {
-		t.Errorf("Push() = %s after %d bytes, want %s", got, sent, want)
+	if want, _ := img.Digest(); got.String() != want.String() {
+		t.Errorf("Push() = %s, want %s", got, want)
 	}
 	if got, err = l.Push(t.Context(), multi, PushOptions{}); err != nil {
 		t.Fatal(err)

@@ -214,7 +214,7 @@ func TestDoctorAndPruneOnARealBuilder(t *testing.T) {
 	if jsonErr := json.Unmarshal(out, &got); jsonErr != nil {
 		t.Fatalf("doctor: %v, %v\n%s", err, jsonErr, out)
 	}
-	want := map[string]string{"node dockless0 snapshotter": "ok", "node dockless0 disk": "ok", "node dockless0 cache": "ok"}
+	want := map[string]string{"node dockless0": "ok", "node dockless0 snapshotter": "ok", "node dockless0 disk": "ok", "node dockless0 cache": "ok"}
 	for _, c := range got.Checks {
 		if status, ok := want[c.Name]; ok && status == c.Status {
 			delete(want, c.Name)
